@@ -1,0 +1,1 @@
+"""READ ME FIRST: frame in, events out."""

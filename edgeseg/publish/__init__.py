@@ -1,0 +1,1 @@
+"""Events out: topics and payloads, MQTT, JSON lines, and the outbox on disk."""

@@ -1,0 +1,138 @@
+"""A pipeline file after it was parsed and checked: frozen, complete, every default filled in.
+
+Shares are 0-1, durations seconds of camera time, polygons 0-1 coordinates of the camera picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Point = tuple[float, float]
+Polygon = tuple[Point, ...]
+
+
+class Secret:
+    """Text that must not be printed: ``repr`` and ``str`` hide it, ``reveal()`` gives it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUrl:
+    """Where a camera's pictures come from.
+
+    template: as written, with ``${VAR}`` unresolved: what errors and logs may quote after redaction.
+    url: with secrets filled in, None until the environment was resolved (``check`` is static).
+    shown: credentials replaced by ``***``: safe to print anywhere.
+    """
+
+    template: str
+    url: Secret | None
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """Broker connection. ``url``: mqtt:// or mqtts://, host and port only."""
+
+    host: str
+    port: int
+    tls: bool
+    ca_file: str | None
+    username: str | None
+    password: Secret | None
+    password_file: str | None
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveHours:
+    """A daily window; it may span midnight. Minutes after local midnight; ``end_min`` is exclusive."""
+
+    start_min: int
+    end_min: int
+    timezone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """One rule of a zone. Semantics: README, section Rules.
+
+    terms: class and group names as written. classes: the model's classes they stand for, whose summed
+        share is compared; empty for ``changed: dominant``.
+    enter, leave: thresholds, 0-1; None for ``changed: dominant``.
+    reference: for ``changed: dominant`` the expected class or group; None means the first one that
+        held for ``for_s``. reference_classes: the classes it stands for.
+    """
+
+    name: str
+    kind: Literal["occupied", "changed", "absent"]
+    terms: tuple[str, ...]
+    classes: tuple[str, ...]
+    enter: float | None
+    leave: float | None
+    reference: str | None
+    reference_classes: tuple[str, ...]
+    for_s: float
+    clear_s: float
+    cooldown_s: float
+    hours: ActiveHours | None
+    on_unknown: Literal["hold", "end", "raise"]
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneSettings:
+    """A named area: the union of ``include`` less the union of ``exclude``."""
+
+    name: str
+    title: str
+    include: tuple[Polygon, ...]
+    exclude: tuple[Polygon, ...]
+    confidence_floor: float
+    rules: tuple[RuleSettings, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """One camera. ``input_size_px`` (width, height) is None for the model's default size."""
+
+    name: str
+    source: SourceUrl
+    model: str
+    engine: str
+    input_size_px: tuple[int, int] | None
+    rate_fps: float
+    fit: Literal["stretch", "letterbox", "tiles"] | None
+    priority: int
+    zones: tuple[ZoneSettings, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """A whole pipeline file. ``groups``: group name -> classes. ``digest``: sha256 of the file's bytes."""
+
+    file: str
+    digest: str
+    node: str
+    mqtt: MqttSettings | None
+    groups: Mapping[str, tuple[str, ...]]
+    cameras: tuple[CameraSettings, ...]

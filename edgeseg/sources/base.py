@@ -1,0 +1,28 @@
+"""The source seam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol
+
+from edgeseg.frames import Picture
+
+
+class Source(Protocol):
+    """Reads one camera or clip once. It never retries: whoever opened it decides that.
+
+    ``__enter__`` opens and raises SourceError; iteration yields pictures in order and raises
+    SourceError. A live stream that ends raises ``ended``; a finite one (file, folder of pictures)
+    stops iterating at its regular end and raises ``truncated`` where it is shorter than it says.
+    """
+
+    live: bool
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[Picture]: ...
