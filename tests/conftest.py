@@ -1,0 +1,56 @@
+"""Fixtures every suite shares: where the real data is, and a tiny clip for machines without it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_data() -> Path:
+    """The folder of real models and clips; it may not exist."""
+    return Path(os.environ.get("EDGESEG_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+test_data.__test__ = False  # type: ignore[attr-defined]
+
+
+def missing(what: str) -> None:
+    """Skip, saying why; on CI a missing part is a failure, since a skip there would hide it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real models, pictures and clips (EDGESEG_TEST_DATA)."""
+    folder = test_data()
+    if not folder.is_dir():
+        missing(f"the test data folder {folder} (set EDGESEG_TEST_DATA)")
+    return folder
+
+
+def write_clip(path: Path, *, width: int = 64, height: int = 48, fps: int = 10, frames: int = 30) -> Path:
+    """A clip of a bright square that crosses a dark ground, H.264 with a keyframe each second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"g": str(fps), "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(frames):
+            picture = np.full((height, width, 3), 32, np.uint8)
+            left = index * (width - 16) // max(frames - 1, 1)
+            picture[height // 3 : height // 3 + 16, left : left + 16] = 224
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 3 s clip, 64 x 48 at 10 fps, made here."""
+    return write_clip(tmp_path_factory.mktemp("clips") / "square.mp4")
