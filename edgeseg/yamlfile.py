@@ -1,0 +1,414 @@
+"""YAML files that mean what they say: a document and the place of everything in it.
+
+PyYAML reads YAML 1.1, in which ``no`` is False, ``22:00`` is 1320, ``0123`` is 83, ``1e3`` is text and a
+repeated key silently wins. Here plain scalars follow the YAML 1.2 core schema instead: ``true``,
+``false``, ``null``, decimal integers and decimal floats are values, all else is text exactly as written.
+Fields that want a switch take ``Switch``; fields that want a time of day can refuse ``Sexagesimal``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic_core import PydanticCustomError
+
+from edgeseg.errors import ConfigError, Problem
+
+Step = Union[str, int]
+Steps = tuple[Step, ...]
+
+# A pipeline of eight cameras is about 10 KB; PyYAML needs about a second for 512 KiB.
+MAX_BYTES = 512 * 1024
+MAX_DEPTH = 40
+# Aliases are expanded: nine levels of nine references would be 400 million values.
+MAX_VALUES = 50_000
+
+# More digits than a float or an int64 can hold are text, so that the schema refuses them.
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+_SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+_CREDENTIALS = re.compile(r"://\S*@")
+_SECRET_KEY = re.compile(r"password|passwd|secret|token|credential", re.IGNORECASE)
+
+
+class Sexagesimal(str):
+    """Unquoted text such as ``22:00`` that other YAML readers take for a number to base 60."""
+
+    __slots__ = ()
+
+
+def _switch(value: object) -> object:
+    words = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise PydanticCustomError("switch", "got {value}, expected on or off", {"value": shown(value)})
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+"""A boolean field: on, off, yes, no, true, false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the values and keys of a document stand.
+
+    values, keys: path from the root, e.g. ``("cameras", "yard", "zones", 0)`` -> (line, column) from 1.
+    digest: sha256 of the file's bytes, lower-case hex.
+    """
+
+    file: str
+    digest: str
+    values: Mapping[Steps, tuple[int, int]]
+    keys: Mapping[Steps, tuple[int, int]]
+
+    def of(self, steps: Iterable[Step]) -> tuple[int, int]:
+        """(line, column) of the value at ``steps``, or of the nearest thing around it that exists."""
+        path = tuple(steps)
+        while path and path not in self.values:
+            path = path[:-1]
+        return self.values.get(path, (0, 0))
+
+    def of_key(self, steps: Iterable[Step]) -> tuple[int, int]:
+        """(line, column) of the key that names ``steps``, or else of the value."""
+        path = tuple(steps)
+        return self.keys.get(path) or self.of(path)
+
+    def existing(self, steps: Iterable[Step]) -> Steps:
+        """``steps`` without those that are not in the document (pydantic names union branches so)."""
+        path: Steps = ()
+        for step in steps:
+            if (*path, step) in self.values:
+                path = (*path, step)
+        return path
+
+
+def load(path: Path) -> tuple[object, Places]:
+    """Parse one YAML document: mappings with text keys, lists, text, int, float, bool, None.
+
+    Raises ConfigError: unreadable, larger than MAX_BYTES, not UTF-8, not YAML, several documents,
+    duplicate keys, custom tags, nested or expanded beyond bounds.
+    """
+    file = str(path)
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _bad(file, f"cannot be read: {error.strerror or error}") from None
+    if len(raw) > MAX_BYTES:
+        raise _bad(file, f"is larger than {MAX_BYTES} bytes; this is no settings file")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        raise _bad(file, "is not UTF-8 text here; save the file as UTF-8", (line, column)) from None
+    return parse(text, file, hashlib.sha256(raw).hexdigest())
+
+
+def parse(text: str, file: str, digest: str = "") -> tuple[object, Places]:
+    """``load`` for text that is already in memory; ``file`` is what problems name."""
+    try:
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise _bad(file, f"has a control character (#x{ord(text[error.position]):02x}) here", place) from None
+    except yaml.MarkedYAMLError as error:
+        raise _bad(file, _syntax(error), _mark(error.problem_mark or error.context_mark)) from None
+    builder = _Builder(file)
+    data = builder.build(root, (), ()) if root is not None else None
+    if builder.problems:
+        raise ConfigError(builder.problems)
+    return data, Places(file, digest, builder.values, builder.keys)
+
+
+class _RefusedError(yaml.MarkedYAMLError):
+    """Valid YAML that a settings file has no use for."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes, never Python objects; the composer recurses, so its depth is bounded."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise _RefusedError(None, None, "a tag (!name); only plain YAML is read", event.start_mark)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _RefusedError(None, None, f"nested more than {MAX_DEPTH} deep", event.start_mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+class _Builder:
+    """Turns nodes into values and notes the place of each."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.values: dict[Steps, tuple[int, int]] = {}
+        self.keys: dict[Steps, tuple[int, int]] = {}
+        self.problems: list[Problem] = []
+
+    def build(self, node: yaml.Node, path: Steps, open_nodes: tuple[int, ...]) -> object:
+        self.values[path] = _mark(node.start_mark)
+        if len(self.values) > MAX_VALUES:
+            message = f"its aliases expand to more than {MAX_VALUES} values"
+            raise _bad(self.file, message, self.values[path])
+        if id(node) in open_nodes:
+            self._problem(node, path, "an alias to something that contains it")
+            return None
+        inside = (*open_nodes, id(node))
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*path, i), inside) for i, item in enumerate(node.value)]
+        assert isinstance(node, yaml.MappingNode)
+        return self._mapping(node, path, inside)
+
+    def _mapping(self, node: yaml.MappingNode, path: Steps, inside: tuple[int, ...]) -> dict[str, object]:
+        result: dict[str, object] = {}
+        own: dict[str, tuple[int, int]] = {}
+        merged: list[yaml.Node] = []
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._problem(key_node, path, "a key must be a single word or quoted text")
+                continue
+            if key_node.value == "<<" and key_node.style is None:
+                merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+                continue
+            key = str(key_node.value)
+            place: Steps = (*path, key)
+            if key in own:
+                first = own[key][0]
+                self._problem(key_node, path, f"the key {shown(key)} is here twice (first in line {first})")
+                continue
+            own[key] = _mark(key_node.start_mark)
+            self.keys[place] = own[key]
+            result[key] = self.build(value_node, place, inside)
+        for source in merged:
+            self._merge(source, path, inside, result)
+        return result
+
+    def _merge(
+        self, source: yaml.Node, path: Steps, inside: tuple[int, ...], into: dict[str, object]
+    ) -> None:
+        if not isinstance(source, yaml.MappingNode) or id(source) in inside:
+            self._problem(source, path, "<< takes an alias to a mapping that is complete by then")
+            return
+        for key_node, value_node in source.value:
+            key = str(key_node.value)
+            if not isinstance(key_node, yaml.ScalarNode) or key in into:
+                continue
+            if key == "<<":
+                self._merge(value_node, path, (*inside, id(source)), into)
+                continue
+            place: Steps = (*path, key)
+            self.keys[place] = _mark(key_node.start_mark)
+            into[key] = self.build(value_node, place, inside)
+
+    def _problem(self, node: yaml.Node, path: Steps, message: str) -> None:
+        self.problems.append(Problem(self.file, *_mark(node.start_mark), dotted(path), message))
+
+
+def _scalar(node: yaml.ScalarNode) -> object:
+    text = str(node.value)
+    if node.style is not None:
+        return text
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        return number if math.isfinite(number) else text
+    return Sexagesimal(text) if _SEXAGESIMAL.fullmatch(text) else text
+
+
+def problems_from(
+    error: ValidationError, places: Places, file: str, schema: type[BaseModel] | None = None
+) -> list[Problem]:
+    """Say in plain words, in the order of the file, what pydantic found.
+
+    schema: the model that was validated; with it an unknown key is answered by the nearest known one.
+    """
+    found: dict[tuple[Steps, str], list[str]] = {}
+    for detail in error.errors(include_url=False):
+        loc = detail["loc"]
+        path = places.existing(loc)
+        kind: str = detail["type"]
+        if kind == "missing":
+            where, said = (*path, loc[-1]), "is missing"
+        elif kind == "extra_forbidden":
+            where, said = path, _unknown_key(str(loc[-1]), schema, path[:-1])
+        else:
+            where, said = path, _in_words(detail, path)
+        told = found.setdefault((where, "key" if kind in ("missing", "extra_forbidden") else "value"), [])
+        if said not in told:
+            told.append(said)
+    problems = []
+    for (where, about), told in found.items():
+        place = places.of_key(where) if about == "key" else places.of(where)
+        problems.append(Problem(file, *place, dotted(where), _joined(told)))
+    return sorted(problems, key=lambda problem: (problem.line, problem.column))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` or a list of what is known, to append to an error. Empty if none is."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean '{next(n for n in names if n.lower() == close[0])}'?"
+    if not names:
+        return ""
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"; known are: {listed}"
+
+
+def shown(value: object) -> str:
+    """A value as an error may quote it: short, on one line, credentials in URLs replaced."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(_CREDENTIALS.sub("://***@", str(value))) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def dotted(steps: Iterable[Step]) -> str:
+    """``cameras.yard.zones.gate.polygon[0]``."""
+    text = ""
+    for step in steps:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
+
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text (quote it if it looks like a number)",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping of names to values",
+    "model": "a mapping of keys to values",
+    "finite": "a finite number",
+}
+
+
+def _in_words(detail: Mapping[str, Any], path: Steps) -> str:
+    kind: str = detail["type"]
+    context: Mapping[str, Any] = detail.get("ctx") or {}
+    if kind == "value_error":
+        return str(context["error"])
+    # pydantic's own types are all without an input of ours in the message; other authors' say it all.
+    said = str(detail["msg"])
+    secret = any(_SECRET_KEY.search(str(step)) for step in path)
+    got = "a value that is not shown" if secret else shown(detail["input"])
+    if kind == "literal_error":
+        choices = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        text = detail["input"] if isinstance(detail["input"], str) else ""
+        hint = nearest(text, choices) if text and not secret else ""
+        hint = hint if "did you mean" in hint else ""
+        return f"got {got}, expected {context['expected']}{hint}"
+    if kind == "int_from_float":
+        return f"got {got}, expected a whole number"
+    stem, _, ending = kind.partition("_")
+    if ending in ("type", "parsing", "attributes_type", "number", "parsing_size") and stem in _EXPECTED:
+        return f"got {got}, expected {_EXPECTED[stem]}"
+    if kind in ("too_short", "too_long"):
+        want = context.get("min_length", context.get("max_length"))
+        bound = "at least" if kind == "too_short" else "at most"
+        return f"{context.get('actual_length', '?')} entries, need {bound} {want}"
+    if said.startswith(("Input should be ", "String should ")):
+        rest = said.removeprefix("Input should be ").removeprefix("String should ")
+        return f"got {got}, expected {rest.replace('match pattern', 'text that matches')}"
+    return said
+
+
+def _unknown_key(key: str, schema: type[BaseModel] | None, parent: Steps) -> str:
+    known: set[str] = set()
+    if schema is not None:
+        for model in _models_at(schema, parent):
+            known |= {field.alias or name for name, field in model.model_fields.items()}
+    return f"unknown key{nearest(key, known)}"
+
+
+def _models_at(schema: object, path: Steps) -> set[type[BaseModel]]:
+    """The pydantic models that may stand at ``path`` under ``schema``, whatever union they are in."""
+    if get_origin(schema) is Annotated:
+        return _models_at(get_args(schema)[0], path)
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        if not path:
+            return {schema}
+        fields = {field.alias or name: field.annotation for name, field in schema.model_fields.items()}
+        return _models_at(fields[str(path[0])], path[1:]) if path[0] in fields else set()
+    origin, arguments = get_origin(schema), get_args(schema)
+    if origin is Literal or not arguments:
+        return set()
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _models_at(arguments[1], path[1:]) if path else set()
+    if isinstance(origin, type) and issubclass(origin, (list, tuple)):
+        found: set[type[BaseModel]] = set()
+        if path:
+            found.update(*(_models_at(item, path[1:]) for item in arguments))
+        return found
+    return set().union(*(_models_at(argument, path) for argument in arguments))
+
+
+def _joined(told: list[str]) -> str:
+    """Several branches of a union complain about one value: say the value once, then all it could be."""
+    head, separator, _ = told[0].partition(", expected ")
+    if separator and all(said.startswith(head + separator) for said in told):
+        return head + separator + " or ".join(said.removeprefix(head + separator) for said in told)
+    return "; ".join(told)
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or "not YAML"
+    if isinstance(error, _RefusedError):
+        return problem
+    if "'\\t'" in problem:
+        return "a tab here; YAML indents with spaces"
+    if "mapping values are not allowed" in problem:
+        return "a second ':' in one line, or a line indented too far; quote text that contains ': '"
+    if "found undefined alias" in problem:
+        return "an alias (*name) without its anchor (&name); quote text that begins with *"
+    if "single document" in (error.context or ""):
+        return "a second document begins here (---); one file holds one"
+    context = f" {error.context}" if error.context else ""
+    return f"not valid YAML: {problem}{context}"
+
+
+def _mark(mark: yaml.Mark | None) -> tuple[int, int]:
+    return (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+
+
+def _bad(file: str, message: str, place: tuple[int, int] = (0, 0)) -> ConfigError:
+    return ConfigError([Problem(file, *place, "", message)])
