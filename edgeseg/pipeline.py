@@ -1,1 +1,66 @@
-"""READ ME FIRST: frame in, events out."""
+"""READ ME FIRST: frame in, events out.
+
+    capture -> preprocess -> segment -> postprocess -> zones -> rules -> publish
+
+``CameraPipeline.analyse`` is the pipeline. Before it, a source decodes pictures (``sources/``) and
+``preprocess`` places them into network inputs; in the daemon both happen in the camera's own process.
+After it, a publisher takes the events (``publish/``). It is plain single-threaded code without a clock:
+the daemon, ``edgeseg replay`` and the tests run the very same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from edgeseg import postprocess
+from edgeseg.engines.base import Engine
+from edgeseg.frames import Event, Frame, FrameTime, LabelMap, ZoneOccupancy
+from edgeseg.manifest import Model
+from edgeseg.rules import ZoneRules
+from edgeseg.settings import CameraSettings
+from edgeseg.zones import ZoneMeter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """What one frame gave: the label map for whoever wants to look, the events for the publisher."""
+
+    label_map: LabelMap
+    events: tuple[Event, ...]
+
+
+class CameraPipeline:
+    """Everything that happens to one camera's frames after capture, with the state of its rules."""
+
+    def __init__(
+        self, node: str, camera: CameraSettings, model: Model, groups: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        self._model = model
+        self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
+        self._rules = {zone.name: ZoneRules(node, camera.name, zone) for zone in camera.zones}
+        self._seq = 0
+
+    def analyse(self, frame: Frame, engine: Engine) -> Analysis:
+        """Segment a frame, measure its zones, and ask the rules what that means. Raises EngineError."""
+        outputs = engine.run(frame.views)
+        label_map = postprocess.label_map(outputs, frame.fit, self._model)
+        occupancies = self._meter.measure(label_map, self._next_seq(), frame.time)
+        return Analysis(label_map, tuple(self._judge(occupancies)))
+
+    def suspend(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
+        """There is no usable picture: every zone is unknown, and says why."""
+        return tuple(self._judge(self._meter.unknown(reason, self._next_seq(), time)))
+
+    def retire(self, time: FrameTime) -> tuple[Event, ...]:
+        """The camera's settings are going away: alerts that are on end."""
+        return tuple(event for rules in self._rules.values() for event in rules.retire(time))
+
+    def _judge(self, occupancies: tuple[ZoneOccupancy, ...]) -> Iterator[Event]:
+        for occupancy in occupancies:
+            yield occupancy
+            yield from self._rules[occupancy.zone].observe(occupancy)
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq

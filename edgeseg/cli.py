@@ -1,0 +1,60 @@
+"""The command line: parses, dispatches, and turns the user's mistakes into one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from edgeseg import __version__
+from edgeseg.commands import check, demo, models, replay, run, schema, segment
+from edgeseg.errors import EdgesegError
+
+_COMMANDS = (demo, check, run, replay, segment, models, schema)
+
+_EPILOG = """\
+first steps:
+  edgeseg demo                              see it work on a real clip
+  edgeseg check pipelines/entrance.yaml     is the file right?
+  edgeseg run pipelines/entrance.yaml       watch the cameras (JSON lines without a broker)
+
+exit codes: 0 done, 1 a fault of edgeseg's own, 2 something to mend in what it was given.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except EdgesegError as error:
+        print(f"edgeseg: {error}" if "\n" not in str(error) else error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`edgeseg replay ... | head`): not a fault. Standard output is pointed
+        # elsewhere so that the interpreter's own flush at exit does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgeseg",
+        description="Watches cameras: how much of each zone each class covers, and alerts when it changes.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edgeseg {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

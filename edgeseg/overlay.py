@@ -1,0 +1,146 @@
+"""A label map, zones and their coverage drawn over the camera picture: what people look at.
+
+Nothing here feeds the analytics: those stay on the model's own grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.frames import U8, LabelMap, ZoneOccupancy
+from edgeseg.settings import Polygon, ZoneSettings
+
+CALM = (64, 220, 130)
+ALARM = (255, 70, 60)
+UNKNOWN = (170, 170, 170)
+EXCLUDED = (120, 120, 120)
+_INK = (245, 245, 245)
+_CHIP = (18, 20, 24)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+# Text is legible from about 1/40 of the picture's height; Hershey capitals are 21 px high at scale 1.
+_TEXT_HEIGHT_SHARE = 1 / 40
+_HERSHEY_HEIGHT_PX = 21
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneDrawing:
+    """One zone as it should appear: its outline, and whether a rule of it is on."""
+
+    zone: ZoneSettings
+    occupancy: ZoneOccupancy | None
+    alarmed: bool
+
+
+def labels_on_picture(label_map: LabelMap, size_px: tuple[int, int]) -> U8:
+    """The label map brought back through its fit and enlarged by nearest neighbour.
+
+    Each pixel centre of the picture, scaled to ``size_px`` (width, height), takes the label of the grid
+    cell that holds it, from the view that owns it. Returns uint8 (height, width).
+    """
+    width, height = size_px
+    fit = label_map.fit
+    _, grid_h, grid_w = label_map.labels.shape
+    across = (np.arange(width) + 0.5) * fit.picture_width_px / width
+    down = (np.arange(height) + 0.5) * fit.picture_height_px / height
+    labels = np.zeros((height, width), np.uint8)
+    for index, view in enumerate(fit.views):
+        columns = np.flatnonzero((across >= view.owns.left) & (across < view.owns.right))
+        rows = np.flatnonzero((down >= view.owns.top) & (down < view.owns.bottom))
+        if not columns.size or not rows.size:
+            continue
+        input_x = view.place.left + (across[columns] - view.crop.left) * view.place.width / view.crop.width
+        input_y = view.place.top + (down[rows] - view.crop.top) * view.place.height / view.crop.height
+        cell_x = _cells(input_x, fit.input_width_px, grid_w)
+        cell_y = _cells(input_y, fit.input_height_px, grid_h)
+        labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = label_map.labels[index][
+            cell_y[:, None], cell_x[None, :]
+        ]
+    return labels
+
+
+def _cells(input_px: npt.NDArray[np.float64], input_size_px: int, grid_size: int) -> npt.NDArray[np.intp]:
+    cells = np.floor(input_px * grid_size / input_size_px).astype(np.intp)
+    return np.clip(cells, 0, grid_size - 1)
+
+
+def tint(picture: U8, labels: U8, palette: U8, opacity: float = 0.55) -> U8:
+    """Blend class colours over a picture; classes whose colour is black (background) stay clear.
+
+    picture: uint8 (h, w, 3) RGB. labels: uint8 (h, w). palette: uint8 (classes, 3) RGB.
+    """
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    colours = table[labels]
+    mixed: U8 = np.asarray(cv2.addWeighted(picture, 1 - opacity, colours, opacity, 0), np.uint8)
+    painted: npt.NDArray[np.bool_] = np.asarray(table.max(axis=1) > 0)
+    return np.where(painted[labels][..., None], mixed, picture)
+
+
+def draw_zones(picture: U8, drawings: Sequence[ZoneDrawing]) -> U8:
+    """Outline each zone and write its name and leading classes on it. Draws into ``picture``."""
+    height, width = picture.shape[:2]
+    thickness = max(1, round(height / 240))
+    for drawing in drawings:
+        colour = _zone_colour(drawing)
+        for polygon in drawing.zone.exclude:
+            cv2.polylines(picture, [_pixels(polygon, width, height)], True, EXCLUDED, 1, cv2.LINE_AA)
+        for polygon in drawing.zone.include:
+            outline = _pixels(polygon, width, height)
+            cv2.polylines(picture, [outline], True, colour, thickness, cv2.LINE_AA)
+        left, top = _pixels(drawing.zone.include[0], width, height).min(axis=0)
+        write(picture, zone_caption(drawing), (int(left), int(top)), colour)
+    return picture
+
+
+def zone_caption(drawing: ZoneDrawing) -> str:
+    """``door: person 34 %``, ``door: clear``, or ``door: unknown (stale)``."""
+    occupancy = drawing.occupancy
+    name = drawing.zone.name
+    if occupancy is None:
+        return name
+    if occupancy.coverage is None:
+        return f"{name}: unknown ({occupancy.reason})"
+    return f"{name}: {leading_classes(occupancy.coverage, most=2) or 'clear'}"
+
+
+def leading_classes(coverage: Mapping[str, float], most: int) -> str:
+    """``person 34 %, chair 2 %``: the largest shares of at least half a percent, background left out."""
+    named = [(share, name) for name, share in coverage.items() if share >= 0.005 and name != "background"]
+    named.sort(key=lambda pair: (-pair[0], pair[1]))
+    return ", ".join(f"{name} {100 * share:.0f} %" for share, name in named[:most])
+
+
+def write(picture: U8, text: str, corner_px: tuple[int, int], colour: tuple[int, int, int] = _INK) -> None:
+    """Text on a dark chip whose top left corner is ``corner_px``, moved inside the picture."""
+    height, width = picture.shape[:2]
+    scale = max(height * _TEXT_HEIGHT_SHARE / _HERSHEY_HEIGHT_PX, 0.35)
+    (text_w, text_h), baseline = cv2.getTextSize(text, _FONT, scale, 1)
+    pad = max(2, text_h // 3)
+    left = min(max(corner_px[0], 0), max(width - text_w - 2 * pad, 0))
+    top = min(max(corner_px[1], 0), max(height - text_h - baseline - 2 * pad, 0))
+    chip = picture[top : top + text_h + baseline + 2 * pad, left : left + text_w + 2 * pad]
+    chip[:] = cv2.addWeighted(chip, 0.25, np.full_like(chip, _CHIP), 0.75, 0)
+    cv2.putText(picture, text, (left + pad, top + pad + text_h), _FONT, scale, colour, 1, cv2.LINE_AA)
+
+
+def encode_jpeg(picture: U8, quality: int = 85) -> bytes:
+    """RGB uint8 (h, w, 3) as JPEG bytes."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(data)
+
+
+def _zone_colour(drawing: ZoneDrawing) -> tuple[int, int, int]:
+    if drawing.occupancy is None or drawing.occupancy.state == "unknown":
+        return UNKNOWN
+    return ALARM if drawing.alarmed else CALM
+
+
+def _pixels(polygon: Polygon, width: int, height: int) -> npt.NDArray[np.int32]:
+    # Vertices on the right or bottom border would fall one pixel outside the picture.
+    points = np.minimum(np.array(polygon) * (width, height), (width - 1, height - 1))
+    return np.asarray(np.rint(points), np.int32)

@@ -1,0 +1,27 @@
+"""Tells systemd how the daemon is doing: sd_notify(3), one datagram."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(*assignments: str) -> None:
+    """Send e.g. ``READY=1``, ``STATUS=...``, ``WATCHDOG=1``. Does nothing when not run by systemd.
+
+    Source of the protocol: sd_notify(3), section "Environment"; a leading ``@`` is the abstract namespace.
+    """
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.connect(address)
+        channel.sendall("\n".join(assignments).encode())
+
+
+def watchdog_interval_s() -> float | None:
+    """Half of systemd's WatchdogSec, as sd_watchdog_enabled(3) advises; None when it is off."""
+    timeout_us = os.environ.get("WATCHDOG_USEC", "")
+    return int(timeout_us) / 2e6 if timeout_us.isdigit() and int(timeout_us) > 0 else None

@@ -1,0 +1,120 @@
+"""Imports run one way: a stage never imports a sibling stage, a heavy library lives in one place."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import edgeseg
+
+PACKAGE = Path(edgeseg.__file__).parent
+# The rooms from the ground up: a module may import from floors below its own, never from its own floor
+# (inside a room, its files may know each other).
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("errors", "clock", "frames"),
+    ("settings", "yamlfile", "secrets"),
+    ("manifest",),
+    ("registry",),
+    # the stages, strangers to each other
+    ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
+    ("pipeline", "overlay", "video", "scheduler", "sdnotify"),
+    ("clip", "camera"),
+    ("supervisor",),
+    ("daemon",),
+    ("commands", "zoo"),
+    ("cli",),
+    ("__main__",),
+)
+# Each heavy library and the only files that may import it. av decodes in one place and encodes in another.
+HOMES = {
+    "av": {"sources/decode.py", "video.py"},
+    "onnxruntime": {"engines/onnxruntime.py"},
+    "ai_edge_litert": {"engines/litert.py"},
+    "tflite_runtime": {"engines/litert.py"},
+    "paho": {"publish/mqtt.py"},
+    "aiohttp": {"registry.py"},
+    "tenacity": {"camera.py"},
+    "sqlite3": {"publish/outbox.py"},
+}
+NEVER_IN_THE_DAEMON = ("torch", "onnx", "nncf", "transformers", "matplotlib", "tensorflow")
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] != "zoo"]
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; the package imports by full names"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(dotted: str) -> str | None:
+    """``edgeseg.sources.rtsp`` -> ``sources``; None for the package itself."""
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "edgeseg" and len(parts) > 1 else None
+
+
+def floor(name: str) -> int:
+    for level, rooms in enumerate(FLOORS):
+        if name in rooms:
+            return level
+    raise AssertionError(f"edgeseg/{name} is on no floor: say in FLOORS where it belongs")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downward(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        assert not [name for name in imports(path) if room(name)]
+        return
+    known = {rooms for level in FLOORS for rooms in level}
+    for name in imports(path):
+        other = room(name)
+        if other is None or other == own or other == "__version__":
+            continue
+        assert other in known, f"{path.name} imports {name}, which is on no floor"
+        if other == "rules" and own == "zones":
+            raise AssertionError("zones must not know rules")
+        assert floor(other) < floor(own), f"{path.relative_to(PACKAGE)} imports {name}: not downward"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_live_in_one_place(path: Path) -> None:
+    place = path.relative_to(PACKAGE).as_posix()
+    for name in imports(path):
+        library = name.split(".")[0]
+        assert library not in NEVER_IN_THE_DAEMON, f"{place} imports {library}"
+        if library in HOMES:
+            assert place in HOMES[library], f"{place} imports {library}; only {HOMES[library]} may"
+
+
+def test_the_clock_is_read_in_one_place() -> None:
+    for path in modules():
+        if path.name == "clock.py":
+            continue
+        tree = ast.parse(path.read_text())
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        readers = {"time.time", "time.monotonic", "time.sleep", "time.perf_counter", "datetime.now"}
+        assert not calls & readers, f"{path.relative_to(PACKAGE)} reads the clock itself"
+
+
+def test_the_daemon_imports_nothing_of_the_zoo() -> None:
+    program = (
+        "import sys, edgeseg.cli\n"
+        f"print([name for name in {NEVER_IN_THE_DAEMON!r} if name in sys.modules])\n"
+        "print([name for name in sys.modules if name.startswith('edgeseg.zoo')])\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert answer.stdout.split("\n")[:2] == ["[]", "[]"]
