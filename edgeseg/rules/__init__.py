@@ -1,0 +1,88 @@
+"""Occupancy over time -> Alert and RuleState.
+
+Conditions. The *value* of a rule is the summed share of its classes.
+
+- ``occupied`` begins at value >= enter and ends at value <= leave.
+- ``absent`` and ``changed: from`` begin at value < enter and end at value > leave.
+- ``changed: dominant`` begins when the dominant class is not the reference's and ends when it is again.
+  Without a named reference the first dominant class that held for ``for`` is learned and kept. A zone
+  that is wholly uncertain has no dominant class: it neither differs nor is back. The value told is the
+  reference's share.
+- Between the thresholds nothing begins and nothing ends: both dwells start again there.
+
+Dwell. An alert begins with the first observation at which its condition has held for ``for`` without a
+break, from the first observation of it on; it ends so after ``clear``. Hence nothing begins for a
+condition that lasted less than ``for``, nor ends for one that lasted less than ``clear``, at any frame
+rate. ``began_at`` and ``ended_at`` are when the condition began to hold: at most one sampling interval
+after it truly did. The message comes at the first observation at or after ``for`` (``clear``) from then: at
+most one interval late on top. Where ``for`` is a whole number of intervals (whole seconds at a whole
+number of frames a second) that second part is zero, and the message itself is at most one interval late.
+No rule that looks at samples can do better without sometimes beginning for less than ``for``.
+
+Time. Durations are camera time, reports UTC. Where camera time goes back (a clip that loops, a source
+that was restarted), dwells start again and an alert that is on stays on. A rule notices that time went by
+only when it is asked: while a camera gives nothing, feed it unknown occupancies, once a second or so.
+
+Unknown. The time while a zone is unknown proves nothing: both dwells start again after it. An alert that
+is on stays on, and the rule's state is ``unknown`` (``hold``); or it ends, for the reason ``unknown``
+(``end``); or being unknown is itself alarming (``raise``): an alert begins once the zone has been
+unknown for ``for``, with evidence of value None, and the rule stays ``ON`` while it is on.
+
+Cooldown. After an end nothing begins until ``cooldown`` has passed; a dwell may be under way meanwhile.
+
+Hours. Outside its window a rule begins nothing, its dwell counts only inside, and an alert that is on
+ends for the reason ``hours``. See ``hours.is_open`` for time zones.
+
+Messages. ``new``, then ``update`` when the value is 10 percentage points worse than any told so far, the
+dominant class is another one, or the zone became unknown or known; at most one in 10 s. Then ``end``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeseg.frames import Alert, FrameTime, RuleState, ZoneOccupancy
+from edgeseg.rules import life
+from edgeseg.rules.camera import CameraWatch
+from edgeseg.rules.memory import RuleMemory
+from edgeseg.settings import ZoneSettings
+
+__all__ = ["CameraWatch", "RuleMemory", "ZoneRules"]
+
+
+class ZoneRules:
+    """All rules of one zone. Single-threaded, without a clock: time comes with the occupancies.
+
+    memory: what the rules of that name knew before, to go on from there.
+    """
+
+    def __init__(
+        self, node: str, camera: str, zone: ZoneSettings, memory: Mapping[str, RuleMemory] | None = None
+    ) -> None:
+        self._node = node
+        self._camera = camera
+        self._zone = zone
+        self._memory = {rule.name: (memory or {}).get(rule.name, RuleMemory()) for rule in zone.rules}
+
+    @property
+    def memory(self) -> Mapping[str, RuleMemory]:
+        """Rule name -> what it knows now: frozen, fit to be stored."""
+        return dict(self._memory)
+
+    def observe(self, occupancy: ZoneOccupancy) -> list[Alert | RuleState]:
+        """What the rules have to say about one more occupancy; a state comes before its alert."""
+        events: list[Alert | RuleState] = []
+        for rule in self._zone.rules:
+            step = life.observe(self._node, rule, self._memory[rule.name], occupancy)
+            self._memory[rule.name] = step.memory
+            events.extend(step.events)
+        return events
+
+    def retire(self, time: FrameTime) -> list[Alert | RuleState]:
+        """The zone is gone from the configuration: its alerts end for the reason ``config``."""
+        events: list[Alert | RuleState] = []
+        for name, memory in self._memory.items():
+            step = life.retire(memory, time)
+            self._memory[name] = step.memory
+            events.extend(step.events)
+        return events
