@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol
 
 from edgeseg.frames import Event
 
+QoS = Literal[0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One MQTT publication. ``topic`` is complete; ``payload`` is what goes over the wire."""
+
+    topic: str
+    payload: bytes
+    qos: QoS
+    retain: bool
+
 
 class Publisher(Protocol):
-    """Takes events and never blocks the pipeline on a network."""
+    """Takes events and never blocks the pipeline on a network. Use as a context manager, or call
+    ``start`` and ``close``."""
+
+    def start(self) -> None:
+        """Acquire, and say ``online`` as soon as that is possible. Does not wait for a network."""
 
     def send(self, event: Event) -> None:
         """Alerts are delivered at least once; everything else is last-value-wins. Thread-safe."""
 
     def close(self) -> None:
         """Deliver what can be delivered at once, say ``offline``, release. Idempotent."""
+
+    def __enter__(self) -> Publisher: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,104 @@
+"""Events as JSON lines on a text stream: standard output without a broker, or a replay's transcript."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from types import TracebackType
+from typing import TextIO
+
+from edgeseg.errors import PublishError
+from edgeseg.frames import Event
+from edgeseg.publish.base import Message
+from edgeseg.publish.topics import Topics
+
+
+class JsonLinesPublisher:
+    """One line for each message: ``{"topic", "qos", "retain", "payload"}``, flushed at once.
+
+    ``payload`` is the parsed JSON, the text where it is not JSON, or ``{"bytes", "sha256"}`` of binary.
+    A reader that goes away (``| head``) ends the output quietly: ``gone`` turns True and later events are
+    swallowed. Any other failure to write raises PublishError. The stream stays the caller's to close.
+    """
+
+    def __init__(self, topics: Topics, stream: TextIO) -> None:
+        self._topics = topics
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._open = False
+        self.gone = False
+
+    def start(self) -> None:
+        with self._lock:
+            self._open = True
+            self._write(self._topics.status("online"))
+
+    def send(self, event: Event) -> None:
+        with self._lock:
+            if self._open:
+                for message in self._topics.messages(event):
+                    self._write(message)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._write(self._topics.status("offline"))
+
+    def __enter__(self) -> JsonLinesPublisher:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, message: Message) -> None:
+        if self.gone:
+            return
+        try:
+            self._stream.write(line(message) + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            self.gone = True
+            _discard_buffer(self._stream)
+        except OSError as error:
+            raise PublishError(f"cannot write events as JSON lines: {error.strerror or error}") from error
+
+
+def line(message: Message) -> str:
+    """One message as compact JSON, without a newline."""
+    fields = {
+        "topic": message.topic,
+        "qos": message.qos,
+        "retain": message.retain,
+        "payload": payload_value(message.payload),
+    }
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def payload_value(payload: bytes) -> object:
+    """The payload as JSON can show it."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return text
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is not JSON, though Python reads it")
+
+
+def _discard_buffer(stream: TextIO) -> None:
+    # The interpreter flushes standard output once more at exit and would complain about the dead pipe:
+    # the remedy of Python's own documentation (library/signal, "Note on SIGPIPE").
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

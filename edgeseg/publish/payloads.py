@@ -1,0 +1,239 @@
+"""Every payload edgeseg publishes: the one source of its bytes and of its JSON Schema.
+
+Shares are rounded to four decimals (0.01 %, far below what a label grid resolves) and times to
+milliseconds, so that the same input gives the same bytes. The order of the fields is the order of the
+keys. ``v`` counts incompatible changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgeseg.clock import iso_utc
+from edgeseg.frames import Alert, CameraState, CameraStatus, Evidence, NodeStats, ZoneOccupancy
+
+SHARE_DECIMALS = 4
+
+Utc = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+# Payloads that are text, not JSON objects. ``None`` is what Home Assistant's own MQTT sensors take for
+# unknown.
+Availability = Literal["online", "offline"]
+RuleText = Literal["ON", "OFF", "unknown"]
+EnabledText = Literal["ON", "OFF"]
+Percent = Annotated[
+    Union[Annotated[float, Field(ge=0, le=100)], Literal["None"]],
+    Field(description="Share of the zone in percent, one decimal; the text None while unknown."),
+]
+Rate = Annotated[float, Field(gt=0, description="Analysed frames a second.")]
+Snapshot = Annotated[
+    object,
+    Field(description="A JPEG picture (on JSON lines its size and sha256)."),
+]
+
+
+class Payload(BaseModel):
+    """A frozen JSON object; keys in the order of the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
+
+    def encode(self) -> bytes:
+        """Compact UTF-8 JSON."""
+        return self.model_dump_json().encode()
+
+
+class OccupancyPayload(Payload):
+    """How much of a zone each class covers."""
+
+    v: Literal[1] = 1
+    camera: str
+    zone: str
+    state: Literal["ok", "unknown"]
+    reason: str | None = Field(description="Why the state is unknown.")
+    captured_at: Utc = Field(description="When the picture was taken.")
+    age_ms: Count = Field(description="Publication time minus captured_at.")
+    seq: Count = Field(description="Counts the frames of a camera since the process start named by boot.")
+    boot: str = Field(description="Names one start of the process.")
+    coverage: dict[str, Share] | None = Field(description="Class or group -> share; null while unknown.")
+    uncertain: Share | None = Field(description="Share of the zone below its confidence floor.")
+    dominant: str | None = Field(description="The class with the largest share.")
+    confidence: Share | None = Field(description="Mean confidence; null where the model gives none.")
+    model: str
+
+    @classmethod
+    def of(cls, occupancy: ZoneOccupancy, *, boot: str, now_s: float) -> OccupancyPayload:
+        """now_s: UTC of the publication."""
+        return cls(
+            camera=occupancy.camera,
+            zone=occupancy.zone,
+            state=occupancy.state,
+            reason=occupancy.reason,
+            captured_at=iso_utc(occupancy.time.captured_at_s),
+            age_ms=max(0, round((now_s - occupancy.time.captured_at_s) * 1000)),
+            seq=occupancy.seq,
+            boot=boot,
+            coverage=_shares(occupancy.coverage),
+            uncertain=_share(occupancy.uncertain),
+            dominant=occupancy.dominant,
+            confidence=_share(occupancy.confidence),
+            model=occupancy.model,
+        )
+
+
+class TracePayload(Payload):
+    """One observation before an alert."""
+
+    captured_at: Utc
+    value: Share | None = Field(description="The share compared; null while unknown.")
+
+
+class EvidencePayload(Payload):
+    """Why an alert was raised."""
+
+    classes: tuple[str, ...]
+    value: Share | None
+    threshold: Share | None
+    for_s: Annotated[float, Field(ge=0)]
+    trace: tuple[TracePayload, ...]
+    model: str
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> EvidencePayload:
+        return cls(
+            classes=evidence.classes,
+            value=_share(evidence.value),
+            threshold=_share(evidence.threshold),
+            for_s=round(evidence.for_s, 3),
+            trace=tuple(
+                TracePayload(captured_at=iso_utc(point.captured_at_s), value=_share(point.value))
+                for point in evidence.trace
+            ),
+            model=evidence.model,
+        )
+
+
+class ScenePayload(Payload):
+    """A zone at one moment of an alert; nulls where it was unknown, or where the alert has no zone."""
+
+    coverage: dict[str, Share] | None
+    dominant: str | None
+
+
+class AlertPayload(Payload):
+    """One message in the life of an alert."""
+
+    v: Literal[1] = 1
+    id: str = Field(description="The same for new, update and end.")
+    seq: Count = Field(description="Counts the messages of this alert from 0.")
+    event: Literal["new", "update", "end"]
+    rule: str
+    kind: Literal["occupied", "changed", "absent", "camera"]
+    camera: str
+    zone: str | None
+    began_at: Utc
+    at: Utc = Field(description="When this message came to be.")
+    ended_at: Utc | None
+    end_reason: str | None
+    before: ScenePayload = Field(description="When the condition began.")
+    after: ScenePayload = Field(description="At the time of this message.")
+    evidence: EvidencePayload | None
+    replayed: bool = Field(
+        description="It waited since before the current connection: it is late, and may be a duplicate."
+    )
+
+    @classmethod
+    def of(cls, alert: Alert) -> AlertPayload:
+        return cls(
+            id=alert.id,
+            seq=alert.seq,
+            event=alert.event,
+            rule=alert.rule,
+            kind=alert.kind,
+            camera=alert.camera,
+            zone=alert.zone,
+            began_at=iso_utc(alert.began_at_s),
+            at=iso_utc(alert.at_s),
+            ended_at=None if alert.ended_at_s is None else iso_utc(alert.ended_at_s),
+            end_reason=alert.end_reason,
+            before=ScenePayload(coverage=_shares(alert.before), dominant=alert.dominant_before),
+            after=ScenePayload(coverage=_shares(alert.after), dominant=alert.dominant_after),
+            evidence=None if alert.evidence is None else EvidencePayload.of(alert.evidence),
+            replayed=False,
+        )
+
+
+class CameraStatusPayload(Payload):
+    """How a camera is doing."""
+
+    v: Literal[1] = 1
+    camera: str
+    state: CameraState
+    reason: str | None
+    since: Utc
+    fps: Annotated[float, Field(ge=0)] | None = Field(description="Analysed frames a second.")
+    age_ms: Count | None = Field(description="Age of the newest frame.")
+
+    @classmethod
+    def of(cls, status: CameraStatus) -> CameraStatusPayload:
+        return cls(
+            camera=status.camera,
+            state=status.state,
+            reason=status.reason,
+            since=iso_utc(status.since_s),
+            fps=None if status.fps is None else round(status.fps, 2),
+            age_ms=None if status.age_s is None else max(0, round(status.age_s * 1000)),
+        )
+
+
+class StatsPayload(Payload):
+    """Counters since the process started."""
+
+    v: Literal[1] = 1
+    at: Utc
+    uptime_s: Annotated[float, Field(ge=0)]
+    analysed: dict[str, Count] = Field(description="Camera -> analysed frames.")
+    dropped: dict[str, dict[str, Count]] = Field(description="Camera -> cause -> frames.")
+    reconnects: dict[str, Count] = Field(description="Camera -> times its source was reopened.")
+    outbox_waiting: Count
+    outbox_dropped: Count
+
+    @classmethod
+    def of(cls, stats: NodeStats) -> StatsPayload:
+        return cls(
+            at=iso_utc(stats.at_s),
+            uptime_s=round(stats.uptime_s, 3),
+            analysed=dict(stats.analysed),
+            dropped={camera: dict(causes) for camera, causes in stats.dropped.items()},
+            reconnects=dict(stats.reconnects),
+            outbox_waiting=stats.outbox_waiting,
+            outbox_dropped=stats.outbox_dropped,
+        )
+
+
+def percent_text(share: float) -> bytes:
+    """A share of 0-1 as percent with one decimal: ``12.3``."""
+    return f"{100 * share:.1f}".encode()
+
+
+def as_replayed(payload: bytes) -> bytes:
+    """An alert's payload with ``replayed`` set. Leaves the other keys alone: an older version of edgeseg
+    may have written them."""
+    alert = json.loads(payload)
+    alert["replayed"] = True
+    return json.dumps(alert, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else round(float(value), SHARE_DECIMALS)
+
+
+def _shares(coverage: Mapping[str, float] | None) -> dict[str, float] | None:
+    if coverage is None:
+        return None
+    return {name: round(float(share), SHARE_DECIMALS) for name, share in coverage.items()}

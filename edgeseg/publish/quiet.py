@@ -1,0 +1,39 @@
+"""Log lines that repeat quietly."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from edgeseg.clock import Clock
+
+
+class QuietLog:
+    """Warnings of one kind at most every ``every_s`` seconds, with the count of those in between.
+
+    ``kind`` is one of a few fixed words: it is remembered for good. Thread-safe.
+    """
+
+    def __init__(self, log: logging.Logger, clock: Clock, *, every_s: float = 1.0) -> None:
+        self._log = log
+        self._clock = clock
+        self._every_s = every_s
+        self._lock = threading.Lock()
+        self._said_s: dict[str, float] = {}
+        self._swallowed: dict[str, int] = {}
+
+    def warning(self, kind: str, text: str) -> None:
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            if now_s - self._said_s.get(kind, -self._every_s) < self._every_s and kind in self._said_s:
+                self._swallowed[kind] = self._swallowed.get(kind, 0) + 1
+                return
+            self._said_s[kind] = now_s
+            more = self._swallowed.pop(kind, 0)
+        self._log.warning("%s%s", text, f" (and {more} more like it)" if more else "")
+
+    def forget(self, kind: str) -> None:
+        """The next warning of this kind is said at once: the matter was settled in between."""
+        with self._lock:
+            self._said_s.pop(kind, None)
+            self._swallowed.pop(kind, None)
