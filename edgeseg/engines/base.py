@@ -9,20 +9,31 @@ import numpy.typing as npt
 
 from edgeseg.frames import U8
 
+Outputs = dict[str, npt.NDArray[np.generic]]
+
 
 class Engine(Protocol):
     """A loaded network. Safe to call from several threads; ``run`` blocks until the answer is there.
 
     The adapter applies what the manifest says of layout, channel order, range and normalisation, so
-    that every engine takes the same pictures.
+    that every engine takes the same pictures and gives arrays of the same shapes.
     """
 
     name: str
     input_size_px: tuple[int, int]
 
-    def run(self, batch: U8) -> dict[str, npt.NDArray[np.generic]]:
-        """batch: uint8 (n, h, w, 3) RGB. Returns arrays by the manifest's output roles
-        (``logits``, ``labels``, ``confidence``), first axis n. Raises EngineError."""
+    def run(self, batch: U8) -> Outputs:
+        """batch: uint8 (n, h, w, 3) RGB. Returns arrays by output role, those of the model's form:
+
+        logits, probabilities: (n, classes, grid_h, grid_w), float32, or int8 or uint8 of a quantized
+            network; in any memory order.
+        scale: float32 (n,), beside integer logits or probabilities: the real value of one step.
+        mask: (n, 1, grid_h, grid_w), the logit of class 1 against class 0, float32.
+        labels: (n, grid_h, grid_w), any integer type.
+        confidence: uint8 (n, grid_h, grid_w).
+
+        Raises EngineError.
+        """
 
     def close(self) -> None:
         """Release the runtime. Idempotent."""

@@ -1,0 +1,185 @@
+"""TFLite networks on the CPU through LiteRT, or its predecessor where only that is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeseg.engines import tensors
+from edgeseg.engines.base import Outputs
+from edgeseg.engines.tensors import PictureTable, TensorInfo
+from edgeseg.errors import EngineError
+from edgeseg.frames import U8
+from edgeseg.manifest import Artefact, Role
+
+RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+INSTALL = "pip install 'edgeseg[litert]'"
+
+# Neither package carries types: an interpreter is what its documentation says.
+Interpreter = Any
+
+
+class LiteRtEngine:
+    """Interpreters are not thread-safe: each run borrows one, and one is made when all are out.
+
+    So there are as many as there were ever concurrent calls, and they share the file's mapped weights.
+    """
+
+    name = "litert"
+
+    def __init__(
+        self,
+        artefact: Artefact,
+        classes: int,
+        make: Callable[[], Interpreter],
+        first: Interpreter,
+        input_size_px: tuple[int, int],
+    ) -> None:
+        self.input_size_px = input_size_px
+        self._artefact = artefact
+        self._classes = classes
+        self._make = make
+        self._idle: list[Interpreter] = [first]
+        self._lock = threading.Lock()
+        self._closed = False
+        entry = tensors.find_input(
+            artefact, [_info(item) for item in first.get_input_details()], input_size_px
+        )
+        self._exits = tensors.find_outputs(artefact, [_info(item) for item in first.get_output_details()])
+        self._pictures = PictureTable(artefact.input, entry)
+
+    def run(self, batch: U8) -> Outputs:
+        """See ``Engine.run``."""
+        with self._borrowed() as interpreter:
+            return tensors.each_view(batch, self.input_size_px, lambda view: self._infer(interpreter, view))
+
+    def close(self) -> None:
+        """See ``Engine.close``."""
+        with self._lock:
+            self._closed = True
+            self._idle.clear()
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[Interpreter]:
+        with self._lock:
+            if self._closed:
+                raise EngineError(f"{self._artefact.blob.file}: the engine was closed")
+            interpreter = self._idle.pop() if self._idle else None
+        if interpreter is None:
+            interpreter = self._make()
+        try:
+            yield interpreter
+        finally:
+            with self._lock:
+                if not self._closed:
+                    self._idle.append(interpreter)
+
+    def _infer(self, interpreter: Interpreter, view: U8) -> Outputs:
+        index = {item["name"]: item["index"] for item in interpreter.get_output_details()}
+        try:
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], self._pictures.tensor(view))
+            interpreter.invoke()
+            arrays: dict[Role, tensors.Tensor] = {
+                role: interpreter.get_tensor(index[info.name]) for role, info in self._exits.items()
+            }
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"{self._artefact.blob.file}: LiteRT: {_first_line(error)}") from None
+        return tensors.by_role(self._artefact, self._classes, self._exits, arrays)
+
+
+def load(
+    artefact: Artefact, path: Path, classes: int, input_size_px: tuple[int, int] | None, threads: int
+) -> LiteRtEngine:
+    """Load a verified .tflite file and hold it against its manifest, with one run. Raises EngineError."""
+    size_px = tensors.input_size(artefact, input_size_px)
+
+    def make() -> Interpreter:
+        return _interpreter(path, artefact, size_px, threads)
+
+    # The runtime announces its delegate once in a process, with the first network.
+    with _without_info_lines():
+        first = make()
+    engine = LiteRtEngine(artefact, classes, make, first, size_px)
+    engine.run(np.zeros((1, size_px[1], size_px[0], 3), np.uint8))
+    return engine
+
+
+def _interpreter(path: Path, artefact: Artefact, size_px: tuple[int, int], threads: int) -> Interpreter:
+    try:
+        interpreter = _construct(path, threads)
+        entry = interpreter.get_input_details()[0]
+        shape = tensors.tensor_shape(artefact.input, size_px)
+        if artefact.input.multiple_of is not None and tuple(entry["shape"]) != shape:
+            interpreter.resize_tensor_input(entry["index"], shape)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        if "edgetpu-custom-op" in str(error):
+            raise EngineError(
+                f"{path}: is compiled for the Coral Edge TPU and cannot run on a CPU; use the file "
+                "from before edgetpu_compiler (its name has no _edgetpu), or an Edge TPU with `engine: coral`"
+            ) from None
+        if "identifier" in str(error) or "not a valid" in str(error).lower():
+            raise EngineError(f"{path}: is not a TFLite file") from None
+        raise EngineError(f"{path}: LiteRT cannot load it: {_first_line(error)}") from None
+    return interpreter
+
+
+def _construct(path: Path, threads: int) -> Interpreter:
+    """The first runtime that constructs: tflite_runtime imports beside numpy 2, and fails only here."""
+    reasons = []
+    for package in RUNTIMES:
+        try:
+            module = importlib.import_module(f"{package}.interpreter")
+        except ImportError as error:
+            if error.name not in (package, f"{package}.interpreter"):
+                reasons.append(f"{package}: {_first_line(error)}")
+            continue
+        try:
+            return module.Interpreter(model_path=str(path), num_threads=threads)
+        except SystemError:
+            reasons.append(f"{package} does not work with numpy {np.__version__}")
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    raise EngineError(f"engine litert: LiteRT is not installed{why}; install it with {INSTALL}")
+
+
+@contextlib.contextmanager
+def _without_info_lines() -> Iterator[None]:
+    """Hold back what C++ writes to standard error, and pass on all but lines that begin with INFO."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2, inheritable=False)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            held.seek(0)
+            for line in held:
+                if not line.startswith(b"INFO:"):
+                    os.write(2, line)
+
+
+def _info(item: dict[str, Any]) -> TensorInfo:
+    scale, zero_point = item["quantization"]
+    # shape_signature has -1 where an extent is free; a resized tensor has its own in shape.
+    return TensorInfo(
+        str(item["name"]),
+        tuple(int(n) for n in item["shape"]),
+        np.dtype(item["dtype"]).name,
+        float(scale),
+        int(zero_point),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,77 @@
+"""Which runtime runs a model: the one asked for, or the best that is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+from edgeseg import registry
+from edgeseg.engines.base import Engine
+from edgeseg.errors import EngineError
+from edgeseg.manifest import Artefact, Format, Model
+from edgeseg.yamlfile import nearest
+
+AUTO = "auto"
+# engine -> the format it reads, the packages either of which it needs, how to install one
+_ENGINES: dict[str, tuple[Format, tuple[str, ...], str]] = {
+    "litert": ("tflite", ("ai_edge_litert", "tflite_runtime"), "pip install 'edgeseg[litert]'"),
+    "onnxruntime": ("onnx", ("onnxruntime",), "pip install onnxruntime"),
+}
+ENGINES: tuple[str, ...] = (AUTO, *_ENGINES)
+
+
+def open_engine(
+    model: Model, engine: str = AUTO, input_size_px: tuple[int, int] | None = None, threads: int = 1
+) -> Engine:
+    """Load ``model``, ready to run: every check is behind it.
+
+    engine: one of ENGINES; ``auto`` takes, in this order, what is installed, whose weights are here,
+        what can take the size, int8 before float, the manifest's order.
+    input_size_px: (width, height), None for the manifest's.
+    threads: for one run; several callers may run at once beside each other.
+    Raises EngineError (no engine fits, it is not installed, the file is not what the manifest says),
+    ModelError (weights missing or damaged).
+    """
+    name, artefact = choose(model, engine, input_size_px)
+    _, packages, install = _ENGINES[name]
+    if not _installed(packages):
+        raise EngineError(f"model {model.name}: engine {name} is not installed; install it with {install}")
+    path = registry.artefact_path(model, artefact)
+    module = importlib.import_module(f"edgeseg.engines.{name}")
+    loaded: Engine = module.load(artefact, path, len(model.classes), input_size_px, threads)
+    return loaded
+
+
+def choose(
+    model: Model, engine: str = AUTO, input_size_px: tuple[int, int] | None = None
+) -> tuple[str, Artefact]:
+    """The engine and artefact that ``open_engine`` would load; reads no weights. Raises EngineError."""
+    if engine not in ENGINES:
+        raise EngineError(f"engine '{engine}' is not known{nearest(engine, ENGINES)}")
+    names = tuple(_ENGINES) if engine == AUTO else (engine,)
+    options = [
+        (name, artefact)
+        for artefact in model.artefacts
+        for name in names
+        if artefact.format == _ENGINES[name][0]
+    ]
+    if not options:
+        has = ", ".join(sorted({artefact.format for artefact in model.artefacts}))
+        reads = " or ".join(_ENGINES[name][0] for name in names)
+        raise EngineError(f"model {model.name}: engine {engine} reads {reads}, the model has {has} only")
+    return min(options, key=lambda option: _demerits(model, option[0], option[1], input_size_px))
+
+
+def _demerits(
+    model: Model, name: str, artefact: Artefact, input_size_px: tuple[int, int] | None
+) -> tuple[bool, bool, bool, bool]:
+    return (
+        not _installed(_ENGINES[name][1]),
+        input_size_px is not None and artefact.input.refusal(input_size_px) is not None,
+        not registry.has_weights(model, artefact),
+        artefact.precision != "int8",
+    )
+
+
+def _installed(packages: tuple[str, ...]) -> bool:
+    return any(importlib.util.find_spec(package) is not None for package in packages)
