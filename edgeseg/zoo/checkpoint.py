@@ -1,0 +1,37 @@
+"""Training state on disk: written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgeseg.errors import ModelError
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` atomically. Raises ModelError, and leaves no partial file, if the disk is full."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        # torch reports a failed write as RuntimeError.
+        partial.unlink(missing_ok=True)
+        raise ModelError(f"{path}: cannot be written ({error}); an earlier one is intact") from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Raises ModelError if ``path`` is not a checkpoint that ``save`` wrote."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict) or "network" not in state:
+        raise ModelError(f"{path}: not a checkpoint of edgeseg.zoo.train (no network weights inside)")
+    return state

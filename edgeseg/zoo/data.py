@@ -1,0 +1,148 @@
+"""Labelled pictures: CamVid's own folders, or any folder with ``images/`` and ``labels/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.errors import ModelError
+from edgeseg.frames import U8
+
+VOID = 255
+"""Label value of pixels that count neither in training nor in scores."""
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture file and its label file: one uint8 channel of the same size, class index or void."""
+
+    picture: Path
+    labels: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which samples train and which validate."""
+
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+
+
+def find_split(data: Path, *, leave_out: str | None = None, every: int = 5) -> Split:
+    """Find the samples of ``data``, sorted by file name.
+
+    CamVid (``train``, ``trainannot``, ``val``, ``valannot``) brings its own split. In a folder with
+    ``images/`` and ``labels/`` every ``every``-th sample validates; ``DIR/train`` and ``DIR/val``, each
+    with these two, keep that split.
+    leave_out: pictures of the training part whose name starts with this validate, and nothing else does.
+    Raises ModelError if there is nothing to train or to validate on, or labels are missing.
+    """
+    if (data / "trainannot").is_dir():
+        train, val = _pairs(data / "train", data / "trainannot"), _pairs(data / "val", data / "valannot")
+    elif (data / "train" / "images").is_dir():
+        train, val = (_pairs(data / part / "images", data / part / "labels") for part in ("train", "val"))
+    elif (data / "images").is_dir():
+        both = _pairs(data / "images", data / "labels")
+        val = both[every - 1 :: every]
+        train = tuple(sample for sample in both if sample not in val)
+    else:
+        raise ModelError(f"{data}: neither images/ and labels/ nor CamVid's train/ and trainannot/")
+    if leave_out is not None:
+        val = tuple(sample for sample in train if sample.picture.name.startswith(leave_out))
+        train = tuple(sample for sample in train if sample not in val)
+    if not train or not val:
+        raise ModelError(
+            f"{data}: {len(train)} pictures to train and {len(val)} to validate on; need at least one of each"
+        )
+    return Split(train, val)
+
+
+def _pairs(pictures: Path, labels: Path) -> tuple[Sample, ...]:
+    if not pictures.is_dir() or not labels.is_dir():
+        raise ModelError(f"{pictures} and {labels}: both folders must exist")
+    found = []
+    for picture in sorted(pictures.iterdir()):
+        if picture.suffix.lower() not in PICTURE_ENDINGS:
+            continue
+        label = labels / f"{picture.stem}.png"
+        if not label.is_file():
+            raise ModelError(f"{label}: missing; {picture} needs a label PNG of the same name")
+        found.append(Sample(picture, label))
+    return tuple(found)
+
+
+def read_picture(path: Path) -> U8:
+    """uint8 (h, w, 3) RGB. Raises ModelError if the file cannot be decoded."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ModelError(f"{path}: cannot be decoded as a picture")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_labels(path: Path, classes: int) -> U8:
+    """uint8 (h, w), class index or VOID. The value ``classes`` means void too, as in CamVid's files.
+
+    Raises ModelError if the file is not one channel of such values.
+    """
+    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if stored is None:
+        raise ModelError(f"{path}: cannot be decoded as a picture")
+    if stored.ndim != 2 or stored.dtype != np.uint8:
+        raise ModelError(
+            f"{path}: shape {stored.shape}, {stored.dtype}; labels are one 8-bit channel of class indices"
+        )
+    labels: U8 = np.where(stored == classes, VOID, stored).astype(np.uint8)
+    wrong = labels[(labels > classes) & (labels != VOID)]
+    if wrong.size:
+        raise ModelError(
+            f"{path}: class {int(wrong.max())}, but the list has {classes} (0-{classes - 1}; {classes} and"
+            f" {VOID} are void)"
+        )
+    return labels
+
+
+def read_sample(sample: Sample, classes: int) -> tuple[U8, U8]:
+    """Picture uint8 (h, w, 3) RGB and labels uint8 (h, w). Raises ModelError if their sizes differ."""
+    picture, labels = read_picture(sample.picture), read_labels(sample.labels, classes)
+    if picture.shape[:2] != labels.shape:
+        raise ModelError(
+            f"{sample.labels}: {labels.shape[1]} x {labels.shape[0]}, but {sample.picture.name} is"
+            f" {picture.shape[1]} x {picture.shape[0]}"
+        )
+    return picture, labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassIndex:
+    """pixels: int64 (samples, classes), how many pixels of each class each sample has."""
+
+    pixels: npt.NDArray[np.int64]
+
+    def frequencies(self) -> npt.NDArray[np.float64]:
+        """Share of each class among all labelled pixels."""
+        total = self.pixels.sum(axis=0)
+        return np.asarray(total / max(int(total.sum()), 1))
+
+    def samples_with(self, label: int) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(self.pixels[:, label])
+
+
+def index_classes(samples: Sequence[Sample], classes: int) -> ClassIndex:
+    """Count pixels by reading every label file once; also proves that all of them are readable."""
+    counts = []
+    for sample in samples:
+        labels = read_labels(sample.labels, classes)
+        counts.append(np.bincount(labels.ravel(), minlength=256)[:classes])
+    return ClassIndex(np.asarray(counts, np.int64))
+
+
+def to_input(picture: U8) -> npt.NDArray[np.float32]:
+    """uint8 (..., 3) to float32 in [-1, 1]: the normalisation that MobileNetV2 was trained with."""
+    return np.asarray(picture.astype(np.float32) / 127.5 - 1.0, np.float32)

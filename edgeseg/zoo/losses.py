@@ -1,0 +1,69 @@
+"""Losses for few classes of very unequal size."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from edgeseg.zoo.data import VOID
+from edgeseg.zoo.networks.output import Logits
+from edgeseg.zoo.recipe import Loss
+
+ENET_CONSTANT = 1.02
+"""Paszke et al. 2016, section 5.2: weights stay between 1 and 50."""
+
+
+def class_weights(frequencies: npt.NDArray[np.float64], power: float) -> torch.Tensor:
+    """ENet's 1 / ln(1.02 + frequency), softened by ``power`` and scaled to mean 1: float (classes)."""
+    weights = (1.0 / np.log(ENET_CONSTANT + frequencies)) ** power
+    return torch.from_numpy((weights / weights.mean()).astype(np.float32))
+
+
+def hard_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, *, hardest: float
+) -> torch.Tensor:
+    """Weighted cross-entropy over the hardest share of the labelled pixels (OHEM).
+
+    logits (n, classes, h, w), labels int64 (n, h, w) with VOID. The threshold is taken from every
+    seventh pixel: a full selection costs more than the loss itself, and 7 divides no common width.
+    """
+    loss = functional.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="none")
+    loss = loss[labels != VOID]
+    if loss.numel() == 0:
+        return logits.sum() * 0.0
+    if hardest < 1.0:
+        some = loss.detach()[::7] if loss.numel() > 4096 else loss.detach()
+        threshold = torch.quantile(some[: 1 << 24], 1.0 - hardest)
+        loss = loss[loss >= threshold]
+    return loss.mean()
+
+
+def soft_dice(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """1 - mean Dice over the classes present in the batch (Milletari et al. 2016, with squares left out)."""
+    classes = logits.shape[1]
+    valid = (labels != VOID).unsqueeze(1)
+    probability = logits.softmax(dim=1) * valid
+    flat = labels.clamp(max=classes)
+    truth = functional.one_hot(flat, classes + 1)[..., :classes].permute(0, 3, 1, 2).to(logits.dtype)
+    overlap = (probability * truth).sum(dim=(0, 2, 3))
+    total = probability.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
+    present = truth.sum(dim=(0, 2, 3)) > 0
+    if not bool(present.any()):
+        return logits.sum() * 0.0
+    return 1.0 - (2.0 * overlap[present] / total[present]).mean()
+
+
+def total_loss(output: Logits, labels: torch.Tensor, weights: torch.Tensor, wanted: Loss) -> torch.Tensor:
+    """Hard cross-entropy and Dice at full size, plus cross-entropy of each auxiliary head on its own grid."""
+    size = labels.shape[-2:]
+    main = functional.interpolate(output.main.float(), size, mode="bilinear", align_corners=False)
+    loss = hard_cross_entropy(main, labels, weights, hardest=wanted.hardest)
+    if wanted.dice:
+        loss = loss + wanted.dice * soft_dice(main, labels)
+    for logits in output.auxiliary:
+        stride = labels.shape[-1] // logits.shape[-1]
+        coarse = labels[:, stride // 2 :: stride, stride // 2 :: stride]
+        loss = loss + wanted.auxiliary * hard_cross_entropy(logits.float(), coarse, weights, hardest=1.0)
+    return loss

@@ -1,0 +1,91 @@
+"""Building blocks that every network of the zoo shares.
+
+Padding. Stride-2 convolutions pad zeros right and below only, which is TensorFlow's SAME for even
+sizes. Inputs are multiples of 32, so every size stays even and the padding is a constant: nothing is
+computed from shapes, and the exporters have nothing to get wrong (the ceiling division of a general
+SAME padding was once traced as truncation, silently).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution, BatchNorm and, if asked, an activation; keeps the size at stride 1, halves it at 2."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        activation: type[nn.Module] | None = nn.ReLU,
+    ) -> None:
+        layers: list[nn.Module] = []
+        padding = dilation * (kernel - 1) // 2
+        if stride == 2 and kernel == 3:
+            layers.append(nn.ZeroPad2d((0, 1, 0, 1)))
+            padding = 0
+        convolution = nn.Conv2d(
+            channels_in, channels_out, kernel, stride, padding, dilation, groups, bias=False
+        )
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        layers += [convolution, nn.BatchNorm2d(channels_out)]
+        if activation is not None:
+            layers.append(activation())
+        super().__init__(*layers)
+
+    @property
+    def convolution(self) -> nn.Conv2d:
+        return next(layer for layer in self if isinstance(layer, nn.Conv2d))
+
+    @property
+    def norm(self) -> nn.BatchNorm2d:
+        return next(layer for layer in self if isinstance(layer, nn.BatchNorm2d))
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise 3 x 3 then pointwise, each with BatchNorm and ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, dilation: int = 1) -> None:
+        super().__init__(
+            ConvNorm(channels_in, channels_in, 3, dilation=dilation, groups=channels_in),
+            ConvNorm(channels_in, channels_out),
+        )
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block (Sandler et al. 2018): expand, depthwise, linear projection, residual."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, *, expansion: int, stride: int, dilation: int
+    ) -> None:
+        super().__init__()
+        hidden = channels_in * expansion
+        self.expand: nn.Module = nn.Identity()
+        if expansion != 1:
+            self.expand = ConvNorm(channels_in, hidden, activation=nn.ReLU6)
+        self.depthwise = ConvNorm(
+            hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden, activation=nn.ReLU6
+        )
+        self.project = ConvNorm(hidden, channels_out, activation=None)
+        self.residual = stride == 1 and channels_in == channels_out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after_expansion(x, self.expand(x))
+
+    def after_expansion(self, x: torch.Tensor, expanded: torch.Tensor) -> torch.Tensor:
+        """The rest of the block, for a decoder that also reads the expanded features."""
+        y: torch.Tensor = self.project(self.depthwise(expanded))
+        return x + y if self.residual else y
+
+
+def enlarge(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Bilinear, half-pixel centres: the convention of cv2.resize and of ONNX Resize ``half_pixel``."""
+    return functional.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
