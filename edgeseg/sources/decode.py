@@ -1,0 +1,260 @@
+"""The only place that decodes: PyAV, one thread, planes without a copy, errors turned into reasons.
+
+PyAV's exceptions and log lines quote the URL with its password. Neither gets out of this file: the log
+is switched off, and a ``SourceError`` is raised ``from None`` with the redacted URL.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Literal
+
+import av
+import av.error
+import av.logging
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from av.video.stream import VideoStream
+
+from edgeseg.clock import SystemClock
+from edgeseg.errors import SourceError, SourceReason
+from edgeseg.frames import U8
+
+av.logging.set_level(None)
+av.logging.set_libav_level(av.logging.PANIC)
+
+# Undecodable packets in a row, without a picture: 20 s of a 25 fps stream, as long as the longest usual
+# distance between keyframes. Fewer are skipped and counted.
+MAX_CORRUPT_IN_A_ROW = 500
+
+# libav opens text as moving ANSI art; nobody means that.
+_NOT_VIDEO = frozenset({"tty"})
+
+# AVCOL_SPC_* and AVCOL_RANGE_* are the code points of ITU-T H.273. Both bt2020 matrices are nearer to
+# bt709 than to bt601.
+_MATRIX: Mapping[int, Literal["bt601", "bt709"]] = {
+    1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt709", 10: "bt709",
+}  # fmt: skip
+_FULL_RANGE = 2
+
+_REASONS: tuple[tuple[tuple[type[Exception], ...], SourceReason, str], ...] = (
+    (
+        (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError),
+        "auth",
+        "user or password refused; check them in the URL",
+    ),
+    ((av.error.HTTPNotFoundError,), "not_found", "the server knows no such path; check the URL's path"),
+    ((FileNotFoundError,), "not_found", "no such file or device"),
+    ((IsADirectoryError, NotADirectoryError), "not_found", "not a file"),
+    ((ConnectionRefusedError,), "refused", "connection refused; check host and port"),
+    ((PermissionError,), "refused", "no permission to read it"),
+    ((ConnectionError, BrokenPipeError), "ended", "the connection broke"),
+    ((TimeoutError, av.error.ExitError), "timeout", "no answer in time"),
+    ((av.error.DecoderNotFoundError,), "codec", "no decoder for this video"),
+    ((av.error.HTTPError,), "refused", "the server refused the request"),
+    ((av.error.InvalidDataError, av.error.DemuxerNotFoundError), "codec", "not a video that can be decoded"),
+    ((av.error.ProtocolNotFoundError, av.error.ArgumentError), "codec", "not a source that can be opened"),
+)
+# A camera without power or cable: the network answers in its stead.
+_NO_ANSWER = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What libav is to open. ``target`` may hold a password, ``shown`` never does.
+
+    open_timeout_s is granted twice (connecting, then probing the streams); a read that hangs is noticed
+    after up to twice read_timeout_s. None waits for ever.
+    """
+
+    target: str
+    shown: str
+    format: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    open_timeout_s: float | None = None
+    read_timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """One picture as it left the decoder: a ``frames.Picture`` without its camera time."""
+
+    planes: tuple[U8, ...]
+    layout: Literal["i420", "rgb"]
+    full_range: bool
+    matrix: Literal["bt601", "bt709"]
+    pts_s: float | None
+    sender_utc_s: float | None
+
+
+class Decoder:
+    """An opened video. ``open``, ``pictures`` and ``close`` belong to one thread: closed from another,
+    libav's reader stays blocked for good."""
+
+    def __init__(self, opening: Opening) -> None:
+        self.opening = opening
+        self.corrupt_packets = 0
+        self._container: InputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._sent: tuple[float, int] | None = None
+
+    def open(self) -> None:
+        """Connect and find the video stream. Raises SourceError."""
+        opening = self.opening
+        clock = SystemClock()
+        started_s = clock.monotonic_s()
+        try:
+            self._container = av.open(
+                opening.target,
+                format=opening.format,
+                options=dict(opening.options),
+                metadata_errors="replace",
+                timeout=(opening.open_timeout_s, opening.read_timeout_s),
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            # libav reports the interrupted probing of a mute server as invalid data.
+            took_s = clock.monotonic_s() - started_s
+            if opening.open_timeout_s is not None and took_s >= 0.9 * opening.open_timeout_s:
+                raise SourceError("timeout", f"{opening.shown}: no answer within {took_s:.1f} s") from None
+            raise self._explained(error, "refused") from None
+        videos = self._container.streams.video
+        if self._container.format.name in _NOT_VIDEO or not videos:
+            self.close()
+            raise SourceError("codec", f"{opening.shown}: holds no video")
+        if videos[0].codec_context is None:
+            self.close()
+            raise SourceError("codec", f"{opening.shown}: no decoder for this video")
+        self._stream = videos[0]
+        self._stream.codec_context.thread_count = 1
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._container is not None:
+            self._container.close()
+        self._container = self._stream = None
+
+    @property
+    def declared_duration_s(self) -> float | None:
+        """How long the video says it is; None for an endless stream."""
+        container, stream = self._opened()
+        said = [container.duration / 1e6 if container.duration else None]
+        if stream.duration and stream.time_base:
+            said.append(float(stream.duration * stream.time_base))
+        # An edit list shortens the one, a longer sound track lengthens the other.
+        return min((duration_s for duration_s in said if duration_s), default=None)
+
+    @property
+    def rate_fps(self) -> float | None:
+        """The declared picture rate; None when the source does not say."""
+        _, stream = self._opened()
+        return float(stream.average_rate) if stream.average_rate else None
+
+    @property
+    def created_at_s(self) -> float | None:
+        """When the recording says it was made, UTC."""
+        container, stream = self._opened()
+        text = container.metadata.get("creation_time") or stream.metadata.get("creation_time")
+        if not text:
+            return None
+        try:
+            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+    def pictures(self) -> Iterator[Decoded]:
+        """Decode to the end. Raises SourceError."""
+        container, stream = self._opened()
+        packets = container.demux(stream)
+        corrupt_in_a_row = 0
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                raise self._explained(error, "ended") from None
+            if packet is None:
+                return
+            self._note_sender_time(packet)
+            try:
+                frames = packet.decode()
+            except (av.error.FFmpegError, OSError, ValueError):
+                self.corrupt_packets += 1
+                corrupt_in_a_row += 1
+                if corrupt_in_a_row > MAX_CORRUPT_IN_A_ROW:
+                    raise SourceError(
+                        "codec", f"{self.opening.shown}: {corrupt_in_a_row} packets in a row do not decode"
+                    ) from None
+                continue
+            for frame in frames:
+                corrupt_in_a_row = 0
+                yield self._decoded(frame)
+
+    def _decoded(self, frame: VideoFrame) -> Decoded:
+        name = frame.format.name
+        full_range = name.startswith("yuvj") or frame.color_range == _FULL_RANGE
+        # Unmarked video: HD is bt709, the rest bt601, as players guess (mpv: vf_format, "auto").
+        guess: Literal["bt601", "bt709"] = "bt709" if frame.width >= 1280 or frame.height > 576 else "bt601"
+        matrix = _MATRIX.get(frame.colorspace, guess)
+        layout: Literal["i420", "rgb"] = "i420"
+        if name in ("yuv420p", "yuvj420p"):
+            planes = tuple(_plane(plane, 1) for plane in frame.planes[:3])
+        elif frame.format.is_rgb or frame.format.has_palette:
+            layout = "rgb"
+            planes = (_plane(frame.reformat(format="rgb24").planes[0], 3),)
+        else:
+            # Range to range: only the sampling and the depth may change.
+            small = frame.reformat(
+                format="yuv420p",
+                src_color_range=2 if full_range else 1,
+                dst_color_range=2 if full_range else 1,
+            )
+            planes = tuple(_plane(plane, 1) for plane in small.planes[:3])
+        pts_s = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
+        return Decoded(planes, layout, full_range, matrix, pts_s, self._sender_utc_s(frame))
+
+    def _note_sender_time(self, packet: Packet[VideoStream]) -> None:
+        """Sender reports reach us as ``prft`` side data: Unix microseconds, little endian, first 8 bytes."""
+        if packet.pts is not None and packet.has_sidedata("prft"):
+            report = bytes(packet.get_sidedata("prft"))
+            self._sent = (int.from_bytes(report[:8], "little") / 1e6, packet.pts)
+
+    def _sender_utc_s(self, frame: VideoFrame) -> float | None:
+        if self._sent is None or frame.pts is None or not frame.time_base:
+            return None
+        utc_s, pts = self._sent
+        return utc_s + float((frame.pts - pts) * frame.time_base)
+
+    def _opened(self) -> tuple[InputContainer, VideoStream]:
+        assert self._container is not None, "the decoder is not open"
+        assert self._stream is not None, "the decoder is not open"
+        return self._container, self._stream
+
+    def _explained(self, error: Exception, otherwise: SourceReason) -> SourceError:
+        """Never the exception's own text: it holds the URL with its password."""
+        shown = self.opening.shown
+        if getattr(error, "errno", None) in _NO_ANSWER:
+            return SourceError(
+                "timeout", f"{shown}: the host does not answer; check address, cable and power"
+            )
+        for kinds, reason, meaning in _REASONS:
+            if isinstance(error, kinds):
+                return SourceError(reason, f"{shown}: {meaning}")
+        words = getattr(error, "strerror", None) or type(error).__name__
+        return UnclearError(otherwise, f"{shown}: cannot be read: {words}")
+
+
+class UnclearError(SourceError):
+    """libav failed without saying why, as it does for an unknown host and a failed TLS handshake."""
+
+
+def _plane(plane: VideoPlane, bytes_per_px: int) -> U8:
+    """A view of the decoder's buffer, which lives as long as the view; rows may be padded."""
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    inside = rows[:, : plane.width * bytes_per_px]
+    return inside if bytes_per_px == 1 else inside.reshape(plane.height, plane.width, bytes_per_px)

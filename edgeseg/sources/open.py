@@ -1,0 +1,60 @@
+"""From a URL to its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Union
+from urllib.parse import unquote
+
+from edgeseg.clock import Clock
+from edgeseg.errors import SourceError
+from edgeseg.secrets import redact_url
+from edgeseg.sources.file import FileSource
+from edgeseg.sources.network import PORTS, NetworkSource
+from edgeseg.sources.pictures import PICTURE_SUFFIXES, PicturesSource
+from edgeseg.sources.v4l2 import V4l2Source
+
+AnySource = Union[FileSource, NetworkSource, PicturesSource, V4l2Source]
+
+
+def open_source(
+    url: str,
+    *,
+    shown: str | None = None,
+    clock: Clock | None = None,
+    epoch_s: float | None = None,
+    picture_rate_fps: float = 1.0,
+    open_timeout_s: float = 5.0,
+    read_timeout_s: float = 3.0,
+) -> AnySource:
+    """The source for ``rtsp://``, ``rtsps://``, ``http(s)://``, ``v4l2:///dev/video0``, a file, a folder.
+
+    Not opened yet: use it as a context manager. shown: the URL as messages may show it; redacted here
+    when None. clock: stamps the pictures of live sources. epoch_s: UTC of a clip's beginning.
+    picture_rate_fps: how many pictures of a folder make one second. Raises SourceError (``not_found``)
+    for another scheme.
+    """
+    shown = shown or redact_url(url)
+    # Not urlsplit: a bracket in a password makes it raise, quoting the password.
+    scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
+    scheme = scheme.lower()
+    if scheme in PORTS:
+        return NetworkSource(
+            f"{scheme}://{rest}",
+            shown=shown,
+            clock=clock,
+            epoch_s=epoch_s,
+            open_timeout_s=open_timeout_s,
+            read_timeout_s=read_timeout_s,
+        )
+    if scheme == "v4l2":
+        return V4l2Source(rest, shown=shown, clock=clock)
+    if scheme not in ("", "file"):
+        known = ", ".join((*PORTS, "v4l2", "file"))
+        raise SourceError(
+            "not_found", f"{shown}: scheme {scheme!r} is not known; expected {known}, or a path"
+        )
+    path = Path(unquote(rest) if scheme else rest)
+    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
+        return PicturesSource(path, shown=shown, rate_fps=picture_rate_fps, epoch_s=epoch_s)
+    return FileSource(path, shown=shown, epoch_s=epoch_s)

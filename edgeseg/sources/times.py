@@ -1,0 +1,45 @@
+"""When a picture was taken: camera time, which only ever increases."""
+
+from __future__ import annotations
+
+from edgeseg.clock import Clock
+from edgeseg.frames import FrameTime
+
+# Two pictures of one burst may leave the decoder within the clock's resolution.
+_LEAST_STEP_S = 1e-6
+
+
+class ArrivalTimes:
+    """A live source: when the picture arrived. What the camera says is reported, never believed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_s: float | None = None
+
+    def stamp(self, pts_s: float | None, sender_utc_s: float | None) -> FrameTime:
+        now_s = self._clock.monotonic_s()
+        if self._last_s is not None:
+            now_s = max(now_s, self._last_s + _LEAST_STEP_S)
+        self._last_s = now_s
+        return FrameTime(now_s, self._clock.utc_s(), pts_s, sender_utc_s)
+
+
+class ClipTimes:
+    """A clip: presentation time from 0. Where that is missing or does not advance, one picture interval
+    after the picture before."""
+
+    def __init__(self, rate_fps: float, epoch_s: float) -> None:
+        self._step_s = 1 / rate_fps
+        self._epoch_s = epoch_s
+        self._zero_s: float | None = None
+        self._last_s: float | None = None
+
+    def stamp(self, pts_s: float | None, sender_utc_s: float | None) -> FrameTime:
+        expected_s = 0.0 if self._last_s is None else self._last_s + self._step_s
+        if pts_s is not None and self._zero_s is None:
+            self._zero_s = pts_s - expected_s
+        time_s = expected_s if pts_s is None or self._zero_s is None else pts_s - self._zero_s
+        if self._last_s is not None and time_s <= self._last_s:
+            time_s = expected_s
+        self._last_s = time_s
+        return FrameTime(time_s, self._epoch_s + time_s, pts_s, sender_utc_s)
