@@ -94,7 +94,8 @@ def _left_of(x_top: F64, x_bottom: F64, columns: int) -> F64:
     low = np.minimum(x_top, x_bottom)[:, None] - column
     high = np.maximum(x_top, x_bottom)[:, None] - column
     low_clip, high_clip = np.clip(low, 0, 1), np.clip(high, 0, 1)
-    integral = (high_clip - low_clip) * (high_clip + low_clip) / 2 + np.maximum(high, 1) - np.maximum(low, 1)
+    beyond = np.maximum(high, 1) - np.maximum(low, 1)
+    integral = (high_clip - low_clip) * (high_clip + low_clip) / 2 + beyond
     run = high - low
     share: F64 = np.where(run > 0, integral / np.where(run > 0, run, 1), low_clip)
     return share

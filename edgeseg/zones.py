@@ -40,18 +40,11 @@ class CellWeights:
     weight: F64
 
 
-def zone_area(zone: ZoneSettings) -> float:
-    """Share of the camera picture that the zone covers, 0-1. A zone of area 0 cannot be measured."""
-    unit = rectangle(0, 0, 1, 1)
-    include, exclude = ([np.array(ring) for ring in rings] for rings in (zone.include, zone.exclude))
-    return float(area_in_cells(include, exclude, unit, (1, 1)).sum())
-
-
 def cell_weights(zone: ZoneSettings, fit: Fit, grid_shape: tuple[int, int]) -> CellWeights:
     """The exact weight of every cell that the zone touches.
 
     grid_shape: rows, columns of the label map of one view.
-    Raises ValueError where the zone has no area; the configuration refuses such zones by ``zone_area``.
+    Raises ValueError where the zone has no area; the configuration refuses such zones.
     """
     area_px2 = np.stack([_view_area_px2(zone, fit, view, grid_shape) for view in fit.views]).ravel()
     index = np.flatnonzero(area_px2)

@@ -43,11 +43,11 @@ from collections.abc import Mapping
 
 from edgeseg.frames import Alert, FrameTime, RuleState, ZoneOccupancy
 from edgeseg.rules import life
-from edgeseg.rules.camera import CameraWatch
+from edgeseg.rules.camera import CameraAlert
 from edgeseg.rules.memory import RuleMemory
 from edgeseg.settings import ZoneSettings
 
-__all__ = ["CameraWatch", "RuleMemory", "ZoneRules"]
+__all__ = ["CameraAlert", "RuleMemory", "ZoneRules"]
 
 
 class ZoneRules:

@@ -13,7 +13,7 @@ BACK_FOR_S = 10.0
 _AWAY = frozenset({"offline", "connecting", "stale"})
 
 
-class CameraWatch:
+class CameraAlert:
     """Raises one alert for each time a camera gives no pictures for ``AWAY_FOR_S``, and ends it when it has
     given some for ``BACK_FOR_S``; at once when it is disabled, since then nobody expects any.
 
