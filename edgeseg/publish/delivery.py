@@ -74,8 +74,7 @@ class Delivery:
         with self._lock:
             for message in messages:
                 self._state[message.topic] = message
-                # Moved to the end, so that what never changes is not starved by what always does.
-                self._owed.pop(message.topic, None)
+                # A topic that is owed already keeps its place, so that none starves another.
                 self._owed[message.topic] = message
 
     def connected(self, first: Message, *, window: int | None, largest_bytes: int | None) -> None:

@@ -1,0 +1,298 @@
+"""A real mosquitto as a subprocess, and a real subscriber that records what it hears."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from tests.conftest import missing
+
+T = TypeVar("T")
+
+# Long enough for a machine that does three other things; a test that passes never waits it out.
+DEADLINE_S = 20.0
+_SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+
+
+def wait_until(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
+    """Poll until the condition gives something true, and return that; fail after the deadline."""
+    pause = threading.Event()
+    for _ in range(int(deadline_s / 0.02)):
+        if found := condition():
+            return found
+        pause.wait(0.02)
+    raise AssertionError(f"not within {deadline_s:g} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """A certificate authority made for one test, and the broker's certificate for 127.0.0.1/localhost."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+    @staticmethod
+    def make(folder: Path) -> Certificates:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.which("openssl") is None:
+            missing("openssl")
+
+        def openssl(*arguments: str) -> None:
+            subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        openssl(
+            *("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2"),
+            *("-subj", "/CN=edgeseg test authority"),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
+        )
+        openssl("req", *new_key, "-keyout", "broker.key", "-out", "broker.csr", "-subj", "/CN=localhost")
+        (folder / "names.cnf").write_text(
+            "subjectAltName=DNS:localhost,IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n"
+        )
+        openssl(
+            *("x509", "-req", "-in", "broker.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+            *("-out", "broker.pem", "-days", "2", "-extfile", "names.cnf"),
+        )
+        return Certificates(folder / "ca.pem", folder / "broker.pem", folder / "broker.key")
+
+
+class Broker:
+    """mosquitto on 127.0.0.1, without persistence: what it knew is gone after a restart.
+
+    users: name -> password, None lets everybody in. acl: text of an ACL file. Both may be changed and
+    brought into force by ``reload``. ``extra``: more lines of configuration.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        users: dict[str, str] | None = None,
+        acl: str | None = None,
+        tls: Certificates | None = None,
+        port: int | None = None,
+        extra: str = "",
+    ) -> None:
+        self.folder = folder / "broker"
+        self.users = users
+        self.acl = acl
+        self.tls = tls
+        self.port = port or free_port()
+        self.extra = extra
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://127.0.0.1:{self.port}"
+
+    @property
+    def log_text(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def start(self) -> None:
+        """Returns when the port takes connections."""
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path=_SBIN)
+        if program is None:
+            missing("mosquitto")
+        self._configure()
+        with (self.folder / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(program), "-v", "-c", str(self.folder / "mosquitto.conf")], stdout=output, stderr=output
+            )
+
+        def up() -> bool:
+            assert self._process is not None
+            assert self._process.poll() is None, f"mosquitto ended: {self.log_text}"
+            return accepts(self.port)
+
+        wait_until(up, "mosquitto listens")
+
+    def stop(self) -> None:
+        """SIGTERM. Clients are told."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """It keeps its sockets and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def reload(self) -> None:
+        """Bring changed ``users`` and ``acl`` into force."""
+        self._configure()
+        self._signal(signal.SIGHUP)
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _configure(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            "user root",
+            "persistence false",
+            "log_dest stdout",
+            "set_tcp_nodelay true",
+            f"allow_anonymous {'true' if self.users is None else 'false'}",
+        ]
+        if self.users is not None:
+            passwords = self.folder / "passwords"
+            passwords.write_text("".join(f"{name}:{word}\n" for name, word in self.users.items()))
+            passwords.chmod(0o600)
+            hasher = shutil.which("mosquitto_passwd") or shutil.which("mosquitto_passwd", path=_SBIN)
+            if self.users:
+                subprocess.run([str(hasher), "-U", str(passwords)], check=True)
+            lines.append(f"password_file {passwords}")
+        if self.acl is not None:
+            (self.folder / "acl").write_text(self.acl)
+            (self.folder / "acl").chmod(0o600)
+            lines.append(f"acl_file {self.folder / 'acl'}")
+        if self.tls is not None:
+            lines += [f"certfile {self.tls.certificate}", f"keyfile {self.tls.key}"]
+        (self.folder / "mosquitto.conf").write_text("\n".join([*lines, self.extra, ""]))
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)
+            self._process.wait(DEADLINE_S)
+            self._process = None
+
+
+@dataclass(frozen=True)
+class Received:
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+
+
+class Subscriber:
+    """Records every message of ``topics``; comes back and subscribes again when the broker does."""
+
+    def __init__(
+        self,
+        port: int,
+        topics: str = "#",
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        ca: Path | None = None,
+        protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+    ) -> None:
+        self._received: list[Received] = []
+        self._changed = threading.Condition()
+        self._subscriptions = 0
+        self._topics = topics
+        self._port = port
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(0.05, 0.2)  # type: ignore[arg-type]
+        if username is not None:
+            self._client.username_pw_set(username, password)
+        if ca is not None:
+            self._client.tls_set_context(ssl.create_default_context(cafile=str(ca)))
+
+    @property
+    def messages(self) -> list[Received]:
+        with self._changed:
+            return list(self._received)
+
+    def on(self, topic_end: str) -> list[Received]:
+        return [message for message in self.messages if message.topic.endswith(topic_end)]
+
+    def forget(self) -> None:
+        with self._changed:
+            self._received.clear()
+
+    def publish(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
+        """Returns when the broker has it."""
+        self._client.publish(topic, payload, 1, retain).wait_for_publish(DEADLINE_S)
+
+    def wait_for(self, condition: Callable[[list[Received]], T], what: str = "the messages") -> T:
+        """Wait until the condition on everything received so far is true, and return its value."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: condition(self._received), DEADLINE_S):
+                shown = "\n".join(f"{one.topic} {one.payload[:100]!r}" for one in self._received[-20:])
+                raise AssertionError(f"not within {DEADLINE_S:g} s: {what}; the last received:\n{shown}")
+            return condition(self._received)
+
+    def wait_for_payload(self, topic_end: str, payload: bytes | str) -> Received:
+        expected = payload.encode() if isinstance(payload, str) else payload
+        found = self.wait_for(
+            lambda all_: [one for one in all_ if one.topic.endswith(topic_end) and one.payload == expected],
+            f"{expected!r} on {topic_end}",
+        )
+        return found[-1]
+
+    def wait_until_subscribed(self, times: int = 1) -> None:
+        """``times`` counts from the start: 2 waits for the first reconnection."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._subscriptions >= times, DEADLINE_S), "no SUBACK"
+
+    def __enter__(self) -> Subscriber:
+        self._client.connect_async("127.0.0.1", self._port)
+        self._client.loop_start()
+        self.wait_until_subscribed()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if not reason.is_failure:
+            client.subscribe(self._topics, 1)
+
+    def _on_subscribe(self, client: paho.Client, _: Any, mid: int, reasons: Any, properties: Any) -> None:
+        with self._changed:
+            self._subscriptions += 1
+            self._changed.notify_all()
+
+    def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
+        with self._changed:
+            self._received.append(
+                Received(message.topic, bytes(message.payload), message.qos, message.retain)
+            )
+            self._changed.notify_all()
