@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 
 from edgeseg import registry
 from edgeseg.engines.base import Engine
@@ -28,7 +29,7 @@ def open_engine(
     engine: one of ENGINES; ``auto`` takes, in this order, what is installed, whose weights are here,
         what can take the size, int8 before float, the manifest's order.
     input_size_px: (width, height), None for the manifest's.
-    threads: for one run; several callers may run at once beside each other.
+    threads: for one run, 0 for as many as this process has cores; several callers may run at once.
     Raises EngineError (no engine fits, it is not installed, the file is not what the manifest says),
     ModelError (weights missing or damaged).
     """
@@ -37,8 +38,9 @@ def open_engine(
     if not _installed(packages):
         raise EngineError(f"model {model.name}: engine {name} is not installed; install it with {install}")
     path = registry.artefact_path(model, artefact)
+    cores = threads or len(os.sched_getaffinity(0))
     module = importlib.import_module(f"edgeseg.engines.{name}")
-    loaded: Engine = module.load(artefact, path, len(model.classes), input_size_px, threads)
+    loaded: Engine = module.load(artefact, path, len(model.classes), input_size_px, cores)
     return loaded
 
 
