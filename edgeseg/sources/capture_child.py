@@ -1,0 +1,167 @@
+"""The inside of a camera process: decode, pick, place into shared memory, tell.
+
+It may hang in a native decoder or be killed by one at any point; nothing here is cleaned up by others
+than the kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+from math import prod
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
+
+import cv2
+import numpy as np
+
+from edgeseg.clock import SystemClock
+from edgeseg.errors import SourceError
+from edgeseg.frames import U8, Fit, FrameTime, Picture
+from edgeseg.sources.capture_messages import (
+    SLOTS,
+    Alive,
+    CaptureOrder,
+    Failed,
+    FromCamera,
+    Layout,
+    Ready,
+    Release,
+    SetRate,
+    Stop,
+    Tally,
+    ToCamera,
+    views_shape,
+)
+from edgeseg.sources.open import AnySource, open_source
+from edgeseg.sources.pacer import Pacer
+from edgeseg.sources.times import ArrivalTimes
+
+_PR_SET_PDEATHSIG = 1
+# How often the daemon hears that pictures are decoded although none is due.
+_ALIVE_EVERY_S = 0.5
+_FPS_WINDOW_S = 2.0
+
+
+def capture(link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None:
+    """Run until told to stop, until the source fails, or until the daemon is gone."""
+    # The fork server dies with the daemon, and this process with the fork server.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Ctrl-C reaches the whole terminal; when to stop is the daemon's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    try:
+        try:
+            _Capture(link, order).run()
+        except SourceError as error:
+            link.send(Failed(error))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+class _Capture:
+    def __init__(self, link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None:
+        self._link = link
+        self._order = order
+        self._clock = SystemClock()
+        self._pacer = Pacer(order.rate_fps)
+        self._stopped = False
+        self._layout = 0
+        self._fit: Fit | None = None
+        self._slots: U8 | None = None
+        self._free: list[int] = []
+        self._no_slot = 0
+        self._decoded = 0
+        self._fps: float | None = None
+        self._window_s = 0.0
+        self._window_decoded = 0
+        self._told_s = 0.0
+
+    def run(self) -> None:
+        order = self._order
+        source = open_source(
+            order.url,
+            shown=order.shown,
+            clock=self._clock,
+            open_timeout_s=order.open_timeout_s,
+            read_timeout_s=order.read_timeout_s,
+        )
+        with source:
+            self._read(source)
+
+    def _read(self, source: AnySource) -> None:
+        started_s = self._window_s = self._clock.monotonic_s()
+        arrivals = ArrivalTimes(self._clock)
+        for picture in source:
+            due = self._pacer.takes(picture.time.camera_time_s)
+            time = picture.time
+            if self._order.realtime and not source.live:
+                self._listen_until(started_s + time.camera_time_s)
+                time = arrivals.stamp(time.pts_s, time.sender_utc_s)
+            self._listen_until(None)
+            if self._stopped:
+                return
+            self._count()
+            tally = Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps)
+            if due:
+                self._hand_over(picture, time, tally)
+            elif self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
+                self._tell(Alive(tally))
+        raise SourceError("ended", f"{self._order.shown}: the clip has ended")
+
+    def _hand_over(self, picture: Picture, time: FrameTime, tally: Tally) -> None:
+        fit = self._order.preprocess.fit_for((picture.width_px, picture.height_px))
+        if fit != self._fit:
+            self._share(fit)
+        if not self._free:
+            self._no_slot += 1
+            self._tell(Alive(tally))
+            return
+        assert self._slots is not None
+        slot = self._free.pop()
+        self._order.preprocess.place(picture, fit, self._slots[slot])
+        self._tell(Ready(self._layout, slot, time, tally))
+
+    def _share(self, fit: Fit) -> None:
+        """New memory for every fit: slots of the old are still being read. It has no name in /dev/shm,
+        so nothing is left behind however this process ends."""
+        shape = (SLOTS, *views_shape(fit))
+        descriptor = os.memfd_create("edgeseg-camera")
+        try:
+            os.ftruncate(descriptor, prod(shape))
+            self._slots = np.frombuffer(mmap.mmap(descriptor, prod(shape)), np.uint8).reshape(shape)
+            self._layout += 1
+            self._fit, self._free = fit, list(range(SLOTS))
+            self._tell(Layout(self._layout, fit))
+            send_handle(self._link, descriptor, os.getppid())
+        finally:
+            os.close(descriptor)
+
+    def _listen_until(self, when_s: float | None) -> None:
+        """Do what the daemon says; None: what it has said already."""
+        while not self._stopped:
+            wait_s = 0.0 if when_s is None else max(0.0, when_s - self._clock.monotonic_s())
+            if not self._link.poll(wait_s):
+                return
+            message = self._link.recv()
+            if isinstance(message, Release):
+                if message.layout == self._layout:
+                    self._free.append(message.slot)
+            elif isinstance(message, SetRate):
+                self._pacer.set_rate(message.rate_fps)
+            elif isinstance(message, Stop):
+                self._stopped = True
+
+    def _count(self) -> None:
+        self._decoded += 1
+        window_s = self._clock.monotonic_s() - self._window_s
+        if window_s >= _FPS_WINDOW_S:
+            self._fps = (self._decoded - self._window_decoded) / window_s
+            self._window_s += window_s
+            self._window_decoded = self._decoded
+
+    def _tell(self, message: FromCamera) -> None:
+        self._told_s = self._clock.monotonic_s()
+        self._link.send(message)

@@ -1,0 +1,111 @@
+"""What a camera process and the daemon say to each other.
+
+Slots of shared memory change hands by message only. There is no lock between the two, because one that
+is held by a process that gets killed is never released.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, Union
+
+from edgeseg.errors import SourceError
+from edgeseg.frames import U8, Fit, FrameTime, Picture
+
+# One being written, one on its way, one waiting to be taken, one under analysis: the writer never waits.
+SLOTS = 4
+
+
+class PlacesPictures(Protocol):
+    """What makes network inputs of pictures (``preprocess.Preprocess``); it must pickle."""
+
+    def fit_for(self, picture_size_px: tuple[int, int]) -> Fit: ...
+
+    def place(self, picture: Picture, fit: Fit, out: U8 | None = None) -> U8: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOrder:
+    """What a camera process is to do; see ``CaptureProcess``."""
+
+    url: str = field(repr=False)
+    shown: str
+    preprocess: PlacesPictures
+    rate_fps: float
+    realtime: bool
+    open_timeout_s: float
+    read_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts since the process started. source_fps: measured, None in the first seconds."""
+
+    decoded: int
+    corrupt_packets: int
+    no_slot: int
+    source_fps: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Frames from now on have this fit and lie in new shared memory, whose descriptor follows.
+
+    The memory holds ``SLOTS`` arrays uint8 (n, input_height_px, input_width_px, 3), one after another.
+    """
+
+    number: int
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A slot is the daemon's, with a frame in it, until it sends ``Release``."""
+
+    layout: int
+    slot: int
+    time: FrameTime
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Pictures are decoded; none was due."""
+
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The last message: why there will be no more frames."""
+
+    error: SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A slot is the camera process's again."""
+
+    layout: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetRate:
+    """Hand over this many frames a second from now on."""
+
+    rate_fps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Say goodbye to the camera and end."""
+
+
+FromCamera = Union[Layout, Ready, Alive, Failed]
+ToCamera = Union[Release, SetRate, Stop]
+
+
+def views_shape(fit: Fit) -> tuple[int, int, int, int]:
+    """(n, input_height_px, input_width_px, 3)."""
+    return (len(fit.views), fit.input_height_px, fit.input_width_px, 3)

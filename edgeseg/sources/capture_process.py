@@ -1,0 +1,309 @@
+"""A camera in a process of its own, because native decoders hang and crash and cannot be interrupted.
+
+    with CaptureProcess("yard", url, shown, preprocess, rate_fps=5) as capture:
+        while not stop.is_set():
+            if capture.receive(0.5):      # one thread: the camera's own
+                wake_a_worker()
+    ...
+    with capture.take() as frame:         # any thread
+        if frame is not None:
+            engine.run(frame.views)       # in shared memory, not copied; valid inside the with
+
+The newest frame wins: one that nobody took is dropped, and counted, when the next arrives. ``receive``
+raises when the camera fails; it never retries.
+"""
+
+from __future__ import annotations
+
+import mmap
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from math import prod
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import recv_handle
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+
+from edgeseg.clock import Clock, SystemClock
+from edgeseg.errors import SourceError
+from edgeseg.frames import U8, Fit, Frame, FrameTime
+from edgeseg.sources.capture_child import capture
+from edgeseg.sources.capture_messages import (
+    SLOTS,
+    Alive,
+    CaptureOrder,
+    Failed,
+    FromCamera,
+    Layout,
+    PlacesPictures,
+    Ready,
+    Release,
+    SetRate,
+    Stop,
+    Tally,
+    ToCamera,
+    views_shape,
+)
+
+# Connecting, probing, and the longest usual distance between two keyframes.
+FIRST_PICTURE_WITHIN_S = 20.0
+# Time to say goodbye to the camera, which may allow few sessions and keep an abandoned one for a minute.
+_GOODBYE_S = 0.5
+_DEATH_WITHIN_S = 5.0
+# What the fork server has in memory before it forks: the decoder, numpy, and all of the child's code.
+_PRELOAD = ["edgeseg.sources.capture_child", "edgeseg.preprocess"]
+
+# multiprocessing polls all of its processes whenever one starts, and two threads that poll one process
+# at once can lose its exit code.
+_processes = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Memory:
+    """Shared memory as one layout uses it. slots: uint8 (SLOTS, n, h, w, 3), read only."""
+
+    number: int
+    fit: Fit
+    slots: U8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """A slot that is ours."""
+
+    memory: _Memory
+    slot: int
+    time: FrameTime
+
+
+class CaptureProcess:
+    """Reads one camera or clip in a process that can be killed.
+
+    url, shown: the source, and how messages may name it. preprocess: pickles; makes the network inputs.
+    rate_fps: frames handed over a second. stall_after_s: how long no picture may be decoded; at least 2,
+    since the process reports twice a second. first_picture_within_s: the same before the first picture.
+    realtime: a clip stands for a camera: paced by its timestamps against the clock, with arrival times.
+    seq: numbers the frames; pass one iterator to the processes that follow each other for one camera.
+
+    ``start``, ``receive`` and ``close`` belong to one thread, the rest may be called from any.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        url: str,
+        shown: str,
+        preprocess: PlacesPictures,
+        rate_fps: float,
+        *,
+        stall_after_s: float = 10.0,
+        first_picture_within_s: float = FIRST_PICTURE_WITHIN_S,
+        realtime: bool = True,
+        open_timeout_s: float = 5.0,
+        read_timeout_s: float = 3.0,
+        seq: Iterator[int] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._camera = camera
+        self._order = CaptureOrder(url, shown, preprocess, rate_fps, realtime, open_timeout_s, read_timeout_s)
+        self._stall_after_s = stall_after_s
+        self._first_picture_within_s = first_picture_within_s
+        self._seq = count() if seq is None else seq
+        self._clock = clock or SystemClock()
+        self._process: ForkServerProcess | None = None
+        self._link: Connection[ToCamera, FromCamera] | None = None
+        self._lock = threading.Lock()
+        self._memory: _Memory | None = None
+        self._newest: _Held | None = None
+        self._tally = Tally(0, 0, 0, None)
+        self._superseded = 0
+        self._heard_s = 0.0
+        self._error: SourceError | None = None
+
+    def __enter__(self) -> CaptureProcess:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the process. The first start in a program takes 0.4 s, for the fork server."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOAD)
+        ours, theirs = context.Pipe(duplex=True)
+        with theirs:
+            process = context.Process(
+                target=capture, args=(theirs, self._order), name=f"camera {self._camera}", daemon=True
+            )
+            with _processes:
+                process.start()
+        self._process, self._link = process, ours
+        self._heard_s = self._clock.monotonic_s()
+
+    @property
+    def pid(self) -> int | None:
+        """The camera process; None when it is not running."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Frames that were due and not analysed, by cause, and packets that did not decode."""
+        tally = self._tally
+        counts = Counter(superseded=self._superseded, no_slot=tally.no_slot, corrupt=tally.corrupt_packets)
+        return +counts
+
+    @property
+    def source_fps(self) -> float | None:
+        """Pictures a second that the source delivers, measured; None in the first seconds."""
+        return self._tally.source_fps
+
+    @property
+    def picture_size_px(self) -> tuple[int, int] | None:
+        """(width, height) of the camera's pictures; None before the first."""
+        memory = self._memory
+        return (memory.fit.picture_width_px, memory.fit.picture_height_px) if memory else None
+
+    def receive(self, timeout_s: float) -> FrameTime | None:
+        """Wait for the camera. Returns a new frame's time as soon as one can be taken, else None.
+
+        Raises SourceError: the source's own; ``timeout`` when no picture was decoded for
+        ``stall_after_s``; ``crashed`` when the process died. Then close it.
+        """
+        if self._error is not None:
+            raise self._error
+        assert self._link is not None, "start the capture process first"
+        until_s = self._clock.monotonic_s() + timeout_s
+        while True:
+            now_s = self._clock.monotonic_s()
+            patience_s = self._stall_after_s if self._tally.decoded else self._first_picture_within_s
+            stalls_s = self._heard_s + patience_s
+            if not self._link.poll(max(0.0, min(until_s, stalls_s) - now_s)):
+                if self._clock.monotonic_s() >= stalls_s:
+                    raise self._fail("timeout", f"no picture for {patience_s:g} s")
+                if self._clock.monotonic_s() >= until_s:
+                    return None
+                continue
+            try:
+                time = self._hear(self._link.recv())
+            except (EOFError, ConnectionResetError):
+                raise self._fail("crashed", f"the camera process {self._cause_of_death()}") from None
+            if time is not None:
+                return time
+
+    @contextmanager
+    def take(self) -> Iterator[Frame | None]:
+        """The newest frame, once; None where there is none. Its views are gone after the ``with``."""
+        with self._lock:
+            held, self._newest = self._newest, None
+        if held is None:
+            yield None
+            return
+        try:
+            views = held.memory.slots[held.slot]
+            yield Frame(self._camera, next(self._seq), views, held.memory.fit, held.time)
+        finally:
+            self._release(held)
+
+    def set_rate(self, rate_fps: float) -> None:
+        """Frames a second from now on."""
+        self._say(SetRate(rate_fps))
+
+    def kill(self) -> None:
+        """End the process at once, whatever it is doing. Idempotent."""
+        self._end(goodbye_s=0.0)
+
+    def close(self) -> None:
+        """Let the process say goodbye to the camera, kill it where it cannot. Idempotent."""
+        self._say(Stop())
+        self._end(_GOODBYE_S)
+
+    def _hear(self, message: FromCamera) -> FrameTime | None:
+        self._heard_s = self._clock.monotonic_s()
+        if isinstance(message, Failed):
+            self._error = message.error
+            raise message.error
+        if isinstance(message, Layout):
+            self._memory = self._map(message)
+            return None
+        self._tally = message.tally
+        if isinstance(message, Alive):
+            return None
+        return self._put(message)
+
+    def _put(self, message: Ready) -> FrameTime:
+        assert self._memory is not None
+        held = _Held(self._memory, message.slot, message.time)
+        with self._lock:
+            superseded, self._newest = self._newest, held
+        if superseded is not None:
+            self._superseded += 1
+            self._release(superseded)
+        return message.time
+
+    def _map(self, layout: Layout) -> _Memory:
+        assert self._link is not None
+        shape = (SLOTS, *views_shape(layout.fit))
+        descriptor = recv_handle(self._link)
+        try:
+            memory = mmap.mmap(descriptor, prod(shape), prot=mmap.PROT_READ)
+        finally:
+            os.close(descriptor)
+        return _Memory(layout.number, layout.fit, np.frombuffer(memory, np.uint8).reshape(shape))
+
+    def _release(self, held: _Held) -> None:
+        self._say(Release(held.memory.number, held.slot))
+
+    def _say(self, message: ToCamera) -> None:
+        with self._lock:
+            if self._link is None:
+                return
+            try:
+                self._link.send(message)
+            except (BrokenPipeError, ConnectionResetError):
+                # Dead; ``receive`` finds out why.
+                return
+
+    def _fail(self, reason: Literal["timeout", "crashed"], what: str) -> SourceError:
+        self._error = SourceError(reason, f"{self._order.shown}: {what}")
+        return self._error
+
+    def _cause_of_death(self) -> str:
+        assert self._process is not None
+        wait([self._process.sentinel], _DEATH_WITHIN_S)
+        with _processes:
+            code = self._process.exitcode
+        if code is None:
+            return "closed its connection"
+        if code < 0:
+            return f"died of signal {-code} ({signal.strsignal(-code)})"
+        return f"ended with exit code {code}"
+
+    def _end(self, goodbye_s: float) -> None:
+        process = self._process
+        if process is None:
+            return
+        if not wait([process.sentinel], goodbye_s):
+            process.kill()
+        gone = wait([process.sentinel], _DEATH_WITHIN_S)
+        with _processes:
+            if gone:
+                process.join()
+                process.close()
+        with self._lock:
+            assert self._link is not None
+            self._link.close()
+            self._link = self._newest = self._memory = None
+        self._process = None
