@@ -21,6 +21,16 @@ class Message:
     retain: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A validated wish that came in. ``value``: bool for enabled, frames a second (float) for rate, None
+    for snapshot."""
+
+    camera: str
+    thing: Literal["enabled", "rate", "snapshot"]
+    value: bool | float | None
+
+
 class Publisher(Protocol):
     """Takes events and never blocks the pipeline on a network. Use as a context manager, or call
     ``start`` and ``close``."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+
+from edgeseg.publish.base import Command
 
 SLOWEST_FPS = 0.1
 FASTEST_FPS = 60.0
@@ -12,15 +12,6 @@ FASTEST_FPS = 60.0
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 # float() would also take 1e1, 1_0, inf, nan and digits of other scripts.
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A validated wish. ``value``: bool for enabled, frames a second for rate, None for snapshot."""
-
-    camera: str
-    thing: Literal["enabled", "rate", "snapshot"]
-    value: bool | float | None
 
 
 def parse(base: str, topic: str, payload: bytes) -> Command:

@@ -14,7 +14,8 @@ import ssl
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -28,8 +29,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgeseg.clock import Clock
 from edgeseg.errors import EdgesegError, PublishError
-from edgeseg.frames import Alert, Event
-from edgeseg.publish.command import Command, RateLimit, parse
+from edgeseg.frames import Alert, Event, NodeStats
+from edgeseg.publish.base import Command
+from edgeseg.publish.command import RateLimit, parse
 from edgeseg.publish.delivery import Delivery, DeliveryCounts, Outgoing
 from edgeseg.publish.outbox import Outbox, OutboxCounts
 from edgeseg.publish.quiet import QuietLog
@@ -55,7 +57,8 @@ class MqttPublisher:
 
     outbox: opened and closed by this publisher.
     clock: must run by itself (``SystemClock``).
-    on_command: called with validated commands for ``cameras`` on paho's thread: must return at once.
+    on_command: called with validated commands on paho's thread: must return at once, and knows which
+        cameras there are.
     keepalive_s: a frozen broker is noticed after one to two of these.
     reconnect_s: the first and the longest pause between attempts, before jitter.
     drain_s: how long ``close`` waits for what is still owed, if there is a connection.
@@ -68,13 +71,11 @@ class MqttPublisher:
         outbox: Outbox,
         clock: Clock,
         *,
-        cameras: Collection[str] = (),
         on_command: Callable[[Command], None] | None = None,
         keepalive_s: int = 15,
         reconnect_s: tuple[float, float] = (1.0, 30.0),
         drain_s: float = 2.0,
     ) -> None:
-        self.cameras = cameras
         self._settings = settings
         self._topics = topics
         self._outbox = outbox
@@ -129,6 +130,10 @@ class MqttPublisher:
         if self._thread is None or self._closing.is_set():
             self._quiet.warning("closed", f"mqtt: not open; {type(event).__name__} of a late sender is lost")
             return
+        if isinstance(event, NodeStats):
+            # Only the publisher knows its outbox.
+            counts = self._outbox.counts
+            event = replace(event, outbox_waiting=counts.waiting, outbox_dropped=counts.dropped)
         with self._topics_lock:
             messages = self._topics.messages(event)
             if isinstance(event, Alert):
@@ -392,10 +397,7 @@ class MqttPublisher:
             self._quiet.warning("commands", "mqtt: too many commands; ignored")
             return
         try:
-            command = parse(self._topics.base, message.topic, bytes(message.payload))
-            if command.camera not in self.cameras:
-                raise ValueError(f"{message.topic}: no camera {command.camera!r}")
-            self._on_command(command)
+            self._on_command(parse(self._topics.base, message.topic, bytes(message.payload)))
         except (ValueError, EdgesegError) as error:
             self._quiet.warning("command", f"mqtt: command refused: {error}")
 

@@ -1,0 +1,240 @@
+"""Alerts on disk: order, bounds, damage, and what survives."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgeseg.clock import ManualClock
+from edgeseg.errors import PublishError
+from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox
+
+DAY_S = 86_400.0
+
+
+def outbox(path: Path | None, clock: ManualClock | None = None, *, capacity: int = 100) -> Outbox:
+    return Outbox(path, clock or ManualClock(utc_s=1000.0), ttl_s=DAY_S, capacity=capacity)
+
+
+def fill(box: Outbox, count: int, *, first: int = 0) -> list[int]:
+    return [box.append("a", seq, "t/alert", f"payload {seq}".encode()) for seq in range(first, first + count)]
+
+
+def waiting(box: Outbox) -> list[int]:
+    found, row = [], 0
+    while one := box.after(row):
+        assert one.payload == f"payload {one.seq}".encode()
+        found.append(one.seq)
+        row = one.row
+    return found
+
+
+def test_rows_come_back_in_order_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "outbox.sqlite"
+    with outbox(path) as box:
+        assert box.durable
+        rows = fill(box, 5)
+        box.delete(rows[1])
+        assert waiting(box) == [0, 2, 3, 4]
+    with outbox(path) as box:
+        assert waiting(box) == [0, 2, 3, 4]
+        fill(box, 1, first=5)
+        assert waiting(box) == [0, 2, 3, 4, 5]
+        assert box.counts.waiting == 5
+
+
+def test_the_settings_that_make_it_survive_a_power_cut(tmp_path: Path) -> None:
+    with outbox(tmp_path / "o.sqlite") as box:
+        # The level is a property of the connection, and there can be only one: ask that.
+        assert box._open_database().execute("PRAGMA synchronous").fetchone() == (2,)
+        assert box._open_database().execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_oldest_are_dropped_and_counted_beyond_the_capacity(tmp_path: Path) -> None:
+    with outbox(tmp_path / "o.sqlite", capacity=3) as box:
+        fill(box, 5)
+        assert waiting(box) == [2, 3, 4]
+        assert (box.counts.overflowed, box.counts.dropped) == (2, 2)
+
+
+def test_old_alerts_expire_and_are_counted(tmp_path: Path) -> None:
+    clock = ManualClock(utc_s=1000.0)
+    with outbox(tmp_path / "o.sqlite", clock) as box:
+        fill(box, 2)
+        clock.advance(DAY_S / 2)
+        fill(box, 1, first=2)
+        clock.advance(DAY_S / 2)
+        assert waiting(box) == [2]
+        assert box.counts.expired == 2
+
+
+def test_age_goes_on_across_a_restart(tmp_path: Path) -> None:
+    with outbox(tmp_path / "o.sqlite", ManualClock(utc_s=1000.0)) as box:
+        fill(box, 1)
+    with outbox(tmp_path / "o.sqlite", ManualClock(utc_s=1000.0 + DAY_S + 1)) as box:
+        assert waiting(box) == []
+        assert box.counts.expired == 1
+
+
+def test_a_clock_that_ntp_sets_after_boot_expires_nothing(tmp_path: Path) -> None:
+    class Jumping(ManualClock):
+        jump_s = 0.0
+
+        def utc_s(self) -> float:
+            return super().utc_s() + self.jump_s
+
+    with outbox(tmp_path / "o.sqlite", ManualClock(utc_s=1.7e9)) as box:
+        fill(box, 1)
+    clock = Jumping(utc_s=0.0)
+    with outbox(tmp_path / "o.sqlite", clock) as box:
+        fill(box, 1, first=1)
+        clock.jump_s = 1.8e9
+        assert waiting(box) == [0, 1]
+
+
+def test_rejected_rows_are_counted_once() -> None:
+    with outbox(None) as box:
+        (row,) = fill(box, 1)
+        box.reject(row)
+        box.reject(row)
+        box.delete(row)
+        assert (box.counts.rejected, box.counts.waiting) == (1, 0)
+
+
+def test_a_newer_schema_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "o.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    database.close()
+    with pytest.raises(PublishError, match=r"o\.sqlite: schema version 2 is newer than 1.*upgrade edgeseg"):
+        outbox(path).open()
+
+
+def not_a_database(path: Path) -> None:
+    path.write_bytes(b"these are not the bytes of a database" * 100)
+
+
+def torn(path: Path) -> None:
+    with outbox(path, capacity=1000) as box:
+        fill(box, 500)
+    content = bytearray(path.read_bytes())
+    assert len(content) > 3 * 4096
+    content[4096 : 2 * 4096] = b"\xa5" * 4096
+    path.write_bytes(content)
+
+
+def folder_is_a_file(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("in the way")
+
+
+def already_in_use(path: Path) -> None:
+    already_in_use.owner = outbox(path)  # type: ignore[attr-defined]
+    already_in_use.owner.open()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("spoil", [not_a_database, torn, folder_is_a_file, already_in_use])
+def test_an_unusable_database_degrades_to_memory_and_says_so(
+    spoil: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state" / "outbox.sqlite"
+    path.parent.mkdir()
+    spoil(path)
+    with outbox(path) as box:
+        assert not box.durable
+        fill(box, 3)
+        assert waiting(box) == [0, 1, 2]
+    assert "wait in memory" in caplog.text
+    assert str(path) in caplog.text
+    if spoil is already_in_use:
+        already_in_use.owner.close()  # type: ignore[attr-defined]
+
+
+_FULL_DISK = """
+import logging, resource, signal, sys
+from pathlib import Path
+from edgeseg.clock import SystemClock
+from edgeseg.publish.outbox import Outbox
+logging.basicConfig(format="%(message)s")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Outbox(Path(sys.argv[1]), SystemClock(), ttl_s=3600.0, capacity=10_000) as box:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    for seq in range(400):
+        row = box.append("a", seq, "t", b"x" * 1000)
+    assert not box.durable, "the limit was not reached"
+    row, found = 0, []
+    while one := box.after(row):
+        found.append(one.seq)
+        row = one.row
+    assert found == list(range(400)), found
+    box.delete(row)
+    assert box.counts.waiting == 399
+"""
+
+
+def test_a_disk_that_fills_up_loses_nothing_in_this_process(tmp_path: Path) -> None:
+    assert hasattr(resource, "RLIMIT_FSIZE")
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(tmp_path / "o.sqlite")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("wait in memory") == 1
+
+
+_APPEND_FOR_EVER = """
+import itertools, sys
+from pathlib import Path
+from edgeseg.clock import SystemClock
+from edgeseg.publish.outbox import Outbox
+box = Outbox(Path(sys.argv[1]), SystemClock(), ttl_s=3600.0, capacity=100_000)
+box.open()
+for seq in itertools.count():
+    box.append("a", seq, "t/alert", f"payload {seq}".encode())
+    print(seq, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 50, 333])
+def test_what_append_returned_for_survives_sigkill(after: int, tmp_path: Path) -> None:
+    path = tmp_path / "o.sqlite"
+    child = subprocess.Popen(
+        [sys.executable, "-c", _APPEND_FOR_EVER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    with child:
+        assert child.stdout is not None
+        said = [int(child.stdout.readline()) for _ in range(after)]
+        child.send_signal(signal.SIGKILL)
+        said += [int(text) for text in child.stdout.read().split("\n")[:-1]]
+    with outbox(path, capacity=100_000) as box:
+        assert box.durable
+        found = waiting(box)
+    # One more may have been stored before it could be said.
+    assert found[: len(said)] == said
+    assert len(found) - len(said) <= 1
+
+
+def test_use_before_open_is_our_own_mistake_in_words() -> None:
+    with pytest.raises(PublishError, match="before open"):
+        fill(outbox(None), 1)
+
+
+def test_close_is_idempotent_and_quiet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    box = outbox(tmp_path / "o.sqlite")
+    box.close()
+    box.open()
+    box.close()
+    box.close()
+    assert not caplog.records
