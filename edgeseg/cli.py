@@ -25,7 +25,7 @@ exit codes: 0 done, 1 a fault of edgeseg's own, 2 something to mend in what it w
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code."""
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -42,18 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; the README's test walks it."""
+    root = argparse.ArgumentParser(
         prog="edgeseg",
         description="Watches cameras: how much of each zone each class covers, and alerts when it changes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"edgeseg {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    root.add_argument("--version", action="version", version=f"edgeseg {__version__}")
+    subparsers = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add_parser(subparsers)
-    return parser
+    return root
 
 
 if __name__ == "__main__":

@@ -40,6 +40,11 @@ class ManualClock:
     def utc_s(self) -> float:
         return self._utc_s
 
+    def set(self, monotonic_s: float, utc_s: float) -> None:
+        """Jump to these readings."""
+        self._monotonic_s = monotonic_s
+        self._utc_s = utc_s
+
     def advance(self, duration_s: float) -> None:
         """Move both readings forward by ``duration_s`` seconds."""
         self._utc_s += duration_s

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.frames import U8, LabelMap, ZoneOccupancy
+from edgeseg.frames import U8, Frame, LabelMap, Rect, ZoneOccupancy
 from edgeseg.settings import Polygon, ZoneSettings
 
 CALM = (64, 220, 130)
@@ -132,6 +132,35 @@ def encode_jpeg(picture: U8, quality: int = 85) -> bytes:
     """RGB uint8 (h, w, 3) as JPEG bytes."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return bytes(data)
+
+
+def picture_of(frame: Frame) -> U8:
+    """The camera picture put together again from what the network saw, at the network's scale.
+
+    Returns uint8 (h, w, 3) RGB in the camera's aspect ratio: enough to look at when the picture itself
+    was left in the camera's process.
+    """
+    fit = frame.fit
+    scale = max(view.place.width / view.crop.width for view in fit.views)
+    canvas = np.zeros(
+        (round(fit.picture_height_px * scale), round(fit.picture_width_px * scale), 3), np.uint8
+    )
+    for view, seen in zip(fit.views, frame.views, strict=True):
+        on_canvas = canvas[_slices(Rect(0, 0, 0, 0), view.owns, scale, scale)]
+        across, down = view.place.width / view.crop.width, view.place.height / view.crop.height
+        owned = seen[int(view.place.top) :, int(view.place.left) :][
+            _slices(view.crop, view.owns, across, down)
+        ]
+        cv2.resize(owned, (on_canvas.shape[1], on_canvas.shape[0]), dst=on_canvas)
+    return canvas
+
+
+def _slices(origin: Rect, area: Rect, across: float, down: float) -> tuple[slice, slice]:
+    """Rows and columns of ``area``, counted from ``origin``'s corner and scaled."""
+    return (
+        slice(round((area.top - origin.top) * down), round((area.bottom - origin.top) * down)),
+        slice(round((area.left - origin.left) * across), round((area.right - origin.left) * across)),
+    )
 
 
 def _zone_colour(drawing: ZoneDrawing) -> tuple[int, int, int]:
