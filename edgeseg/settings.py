@@ -6,7 +6,7 @@ Shares are 0-1, durations seconds of camera time, polygons 0-1 coordinates of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Point = tuple[float, float]
@@ -40,12 +40,12 @@ class Secret:
 class SourceUrl:
     """Where a camera's pictures come from.
 
-    template: as written, with ``${VAR}`` unresolved: what errors and logs may quote after redaction.
+    template: as written, with ``${VAR}`` unresolved; a literal password stands in it, so ``repr`` hides it.
     url: with secrets filled in, None until the environment was resolved (``check`` is static).
     shown: credentials replaced by ``***``: safe to print anywhere.
     """
 
-    template: str
+    template: str = field(repr=False)
     url: Secret | None
     shown: str
 

@@ -1,0 +1,245 @@
+"""From the file as written to settings: names, models, classes, geometry, defaults, all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgeseg.config import addresses, geometry, names
+from edgeseg.config.classes import Vocabulary, check_groups
+from edgeseg.config.rules import build_rule
+from edgeseg.config.schema import CameraFile, MqttFile, PipelineFile, ZoneFile
+from edgeseg.errors import ConfigError, ModelError, Problem
+from edgeseg.manifest import Artefact, Model
+from edgeseg.polygons import area_in_cells, rectangle
+from edgeseg.settings import (
+    CameraSettings,
+    MqttSettings,
+    PipelineSettings,
+    Polygon,
+    RuleSettings,
+    SourceUrl,
+    ZoneSettings,
+)
+from edgeseg.yamlfile import Places, Step, Steps, dotted, shown
+
+DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
+DEFAULT_RATE_FPS = 5.0
+DEFAULT_PRIORITY = 0
+DEFAULT_CONFIDENCE_FLOOR = 0.0
+# About 3 pixels of 640 x 480.
+LEAST_AREA = 1e-5
+
+
+FindModel = Callable[[str], Model]
+"""Model name or absolute path -> the model. Raises ModelError or ConfigError."""
+
+# The model formats each engine runs.
+_FORMATS = {"auto": ("onnx", "tflite"), "onnxruntime": ("onnx",), "litert": ("tflite",)}
+
+
+@dataclass(slots=True)
+class Builder:
+    """Builds settings and collects problems.
+
+    folder: what relative model paths start from.
+    broken: paths of mappings from which wrong keys were left out: what is missing there is no mistake.
+    group_names: all groups of the file, those with mistakes too.
+    """
+
+    places: Places
+    folder: Path
+    find_model: FindModel
+    broken: frozenset[Steps]
+    group_names: frozenset[str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def pipeline(self, file: PipelineFile) -> PipelineSettings:
+        """Only to be used where ``problems`` is empty afterwards."""
+        models = self._models(file)
+        groups = self._groups(file, models)
+        cameras = []
+        for name, camera in file.cameras.items():
+            self._check_name(("cameras", name))
+            model_name = self._model_name(camera.model or file.model)
+            model = models[model_name]
+            vocabulary = Vocabulary(model_name, model.classes if model else None, groups)
+            cameras.append(self._camera(name, camera, file, vocabulary))
+            if model is not None:
+                self._check_engine_and_input(name, camera, file, model)
+        return PipelineSettings(
+            file=self.places.file,
+            digest=self.places.digest,
+            node=file.node or names.default_node(),
+            mqtt=self._mqtt(file.mqtt) if file.mqtt is not None else None,
+            groups=groups,
+            cameras=tuple(cameras),
+        )
+
+    def _wrong(self, steps: Sequence[Step], message: str, *, key: bool = False) -> None:
+        place = self.places.of_key(steps) if key else self.places.of(steps)
+        self.problems.append(Problem(self.places.file, *place, dotted(steps), message))
+
+    def _check_name(self, steps: Steps) -> None:
+        flaw = names.name_flaw(str(steps[-1]))
+        if flaw:
+            self._wrong(steps, flaw, key=True)
+
+    def _model_name(self, written: str | None) -> str:
+        """A model given as a path is relative to the pipeline file; a plain name stays as it is."""
+        name = written or DEFAULT_MODEL
+        is_path = "/" in name or name.endswith((".yaml", ".onnx", ".tflite"))
+        return str((self.folder / name).absolute()) if is_path and not name.startswith("~") else name
+
+    def _models(self, file: PipelineFile) -> dict[str, Model | None]:
+        """Every model that the file names or takes by default; None for one that cannot be had."""
+        wanted: dict[str, Steps] = {self._model_name(file.model): ("model",)} if file.model else {}
+        for name, camera in file.cameras.items():
+            wanted.setdefault(self._model_name(camera.model or file.model), ("cameras", name, "model"))
+        found: dict[str, Model | None] = dict.fromkeys(wanted)
+        for model, at in wanted.items():
+            try:
+                found[model] = self.find_model(model)
+            except ModelError as error:
+                self._wrong(at, str(error))
+            except ConfigError as error:
+                self.problems += error.problems
+            except (OSError, RuntimeError, ValueError) as error:
+                # What pathlib says to a name that no file can have, or to the home of nobody.
+                self._wrong(at, f"{shown(model)} cannot be a model's name or path: {error}")
+        return found
+
+    def _groups(self, file: PipelineFile, models: dict[str, Model | None]) -> dict[str, tuple[str, ...]]:
+        """Group -> classes. A group with a mistake has none, so that its users are not blamed as well."""
+        flawed: set[Step] = set()
+
+        def wrong(steps: Sequence[Step], message: str) -> None:
+            flawed.add(steps[0])
+            self._wrong(("groups", *steps), message, key=len(steps) == 1)
+
+        classes = {name: model.classes if model else None for name, model in models.items()}
+        check_groups(file.groups, classes, wrong)
+        groups: dict[str, tuple[str, ...]] = dict.fromkeys(sorted(self.group_names), ())
+        for name, members in file.groups.items():
+            self._check_name(("groups", name))
+            if name not in flawed:
+                groups[name] = tuple(members)
+        return groups
+
+    def _check_engine_and_input(
+        self, name: str, camera: CameraFile, file: PipelineFile, model: Model
+    ) -> None:
+        engine, size = camera.engine or file.engine, camera.input or file.input
+        able = [artefact for artefact in model.artefacts if artefact.format in _FORMATS[engine]]
+        if not able:
+            has = ", ".join(sorted({artefact.format for artefact in model.artefacts}))
+            at: Steps = ("cameras", name, "engine") if camera.engine else ("engine",)
+            self._wrong(
+                at, f"{engine} runs {' and '.join(_FORMATS[engine])}, the model {model.name} has {has}"
+            )
+        elif size is not None and not any(_takes(artefact, size) for artefact in able):
+            at = ("cameras", name, "input") if camera.input else ("input",)
+            sizes = " or ".join(dict.fromkeys(_sizes(artefact) for artefact in able))
+            self._wrong(at, f"got {size[0]}x{size[1]}, the model {model.name} takes {sizes}")
+
+    def _camera(
+        self, name: str, camera: CameraFile, file: PipelineFile, vocabulary: Vocabulary
+    ) -> CameraSettings:
+        at: Steps = ("cameras", name)
+        return CameraSettings(
+            name=name,
+            source=self._source((*at, "source"), camera.source),
+            model=vocabulary.model,
+            engine=camera.engine or file.engine,
+            input_size_px=camera.input or file.input,
+            rate_fps=DEFAULT_RATE_FPS if camera.rate is None else camera.rate,
+            fit=camera.fit,
+            priority=DEFAULT_PRIORITY if camera.priority is None else camera.priority,
+            zones=tuple(
+                self._zone((*at, "zones"), zone_name, zone, vocabulary)
+                for zone_name, zone in camera.zones.items()
+            ),
+        )
+
+    def _source(self, at: Steps, text: str) -> SourceUrl:
+        try:
+            return addresses.source(text)
+        except ValueError as error:
+            self._wrong(at, str(error))
+            return SourceUrl(template="", url=None, shown="")
+
+    def _zone(self, above: Steps, name: str, zone: ZoneFile, vocabulary: Vocabulary) -> ZoneSettings:
+        at = (*above, name)
+        self._check_name(at)
+        before = len(self.problems)
+        include = self._polygons((*at, "polygon"), zone.polygon)
+        exclude = self._polygons((*at, "exclude"), zone.exclude) if zone.exclude is not None else ()
+        if len(self.problems) == before and not at_least(LEAST_AREA, include, exclude):
+            what = "exclude leaves nothing of it" if exclude else "it is too small to measure"
+            self._wrong((*at, "polygon"), f"encloses less than 0.001 % of the picture; {what}")
+        return ZoneSettings(
+            name=name,
+            title=zone.name or names.title_of(name),
+            include=include,
+            exclude=exclude,
+            confidence_floor=DEFAULT_CONFIDENCE_FLOOR if zone.confidence is None else zone.confidence,
+            rules=tuple(self._rules((*at, "rules"), zone, vocabulary)),
+        )
+
+    def _rules(self, above: Steps, zone: ZoneFile, vocabulary: Vocabulary) -> list[RuleSettings]:
+        built = []
+        for name, rule in zone.rules.items():
+            at: Steps = (*above, name)
+            self._check_name(at)
+
+            def report(steps: Sequence[Step], message: str, at: Steps = at) -> None:
+                self._wrong((*at, *steps), message, key=not steps)
+
+            settings = build_rule(name, rule, vocabulary, whole=at not in self.broken, report=report)
+            if settings is not None:
+                built.append(settings)
+        return built
+
+    def _polygons(self, at: Steps, value: object) -> tuple[Polygon, ...]:
+        polygons, flaws = geometry.read_polygons(value)
+        for flaw in flaws:
+            self._wrong((*at, *flaw.steps), flaw.message)
+        return polygons
+
+    def _mqtt(self, file: MqttFile) -> MqttSettings:
+        broker = addresses.broker(file.url)
+        if file.password_file is not None and file.username is None and ("mqtt",) not in self.broken:
+            self._wrong(("mqtt", "password_file"), "needs username beside it", key=True)
+        if file.ca_file is not None and not broker.tls:
+            self._wrong(("mqtt", "ca_file"), "is for TLS; write mqtts:// in url, or remove it", key=True)
+        return MqttSettings(
+            host=broker.host,
+            port=broker.port,
+            tls=broker.tls,
+            ca_file=file.ca_file,
+            username=file.username,
+            password=None,
+            password_file=file.password_file,
+            prefix=file.prefix,
+        )
+
+
+def at_least(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]) -> bool:
+    """Whether the union of ``include`` less that of ``exclude`` covers this share of the picture, 0-1."""
+    rings = [[np.array(polygon) for polygon in polygons] for polygons in (include, exclude)]
+    covered = area_in_cells(rings[0], rings[1], rectangle(0, 0, 1, 1), (1, 1))
+    return bool(covered.sum() >= area)
+
+
+def _takes(artefact: Artefact, size: tuple[int, int]) -> bool:
+    step = artefact.input.multiple_of
+    return size == artefact.input.size_px if step is None else not (size[0] % step or size[1] % step)
+
+
+def _sizes(artefact: Artefact) -> str:
+    width, height = artefact.input.size_px
+    step = artefact.input.multiple_of
+    return f"{width}x{height}" if step is None else f"multiples of {step} each way"

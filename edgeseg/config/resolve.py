@@ -1,0 +1,150 @@
+"""Fills in what the machine has to give: variables from the environment, passwords from files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from edgeseg.config import addresses
+from edgeseg.errors import ConfigError, Problem
+from edgeseg.settings import CameraSettings, MqttSettings, PipelineSettings, Secret, SourceUrl
+from edgeseg.yamlfile import Places, Steps, dotted, shown
+from edgeseg.yamlfile import load as load_yaml
+
+MAX_SECRET_BYTES = 4096
+
+
+def resolve(
+    settings: PipelineSettings, env: Mapping[str, str], credentials_dir: Path | None
+) -> PipelineSettings:
+    """Settings with every source's ``url`` and the broker's ``password`` filled in, ``ca_file`` absolute.
+
+    A resolved source is a URL, or for a clip or a folder its absolute path.
+    env: the environment. credentials_dir: systemd's ``$CREDENTIALS_DIRECTORY``, None where there is none.
+    Raises ConfigError: variables and files that are missing, all at once, never quoting a value.
+    """
+    filler = _Filler(settings, env, credentials_dir)
+    cameras = tuple(filler.camera(camera) for camera in settings.cameras)
+    mqtt = filler.mqtt(settings.mqtt) if settings.mqtt is not None else None
+    if filler.missing:
+        raise ConfigError(filler.problems())
+    return replace(settings, cameras=cameras, mqtt=mqtt)
+
+
+def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
+    """Every credential that resolved settings hold, for ``edgeseg.secrets.Redaction``: what was filled in
+    for ``${VAR}``, passwords in addresses, the broker's password."""
+    found: set[str] = set()
+    for camera in settings.cameras:
+        found |= _secrets_of_source(camera.source)
+    if settings.mqtt is not None and settings.mqtt.password is not None:
+        found.add(settings.mqtt.password.reveal())
+    return tuple(sorted(found - {""}))
+
+
+@dataclass(slots=True)
+class _Filler:
+    settings: PipelineSettings
+    env: Mapping[str, str]
+    credentials_dir: Path | None
+    missing: list[tuple[Steps, str]] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.settings.file).parent
+
+    def camera(self, camera: CameraSettings) -> CameraSettings:
+        at: Steps = ("cameras", camera.name, "source")
+        template = camera.source.template
+        names = dict.fromkeys(addresses.VARIABLE.findall(template))
+        values = {name: self.env.get(name, "") for name in names}
+        for name, value in values.items():
+            if not value:
+                state = "is empty" if name in self.env else "is not set"
+                self.missing.append(
+                    (at, f"the environment variable {name} {state}; camera {camera.name} needs it")
+                )
+        url = Secret(addresses.filled(template, values, self.folder))
+        return replace(camera, source=replace(camera.source, url=url))
+
+    def mqtt(self, mqtt: MqttSettings) -> MqttSettings:
+        password: Secret | None = None
+        ca_file: str | None = None
+        if mqtt.password_file is not None:
+            path = self._find("password_file", mqtt.password_file)
+            password = self._read("password_file", path) if path is not None else None
+        if mqtt.ca_file is not None:
+            path = self._find("ca_file", mqtt.ca_file)
+            ca_file = str(path) if path is not None else None
+        return replace(mqtt, password=password, ca_file=ca_file)
+
+    def _find(self, key: str, name: str) -> Path | None:
+        """A credential of that name, or else a path relative to the pipeline file."""
+        places = [(self.folder / name).absolute()]
+        if self.credentials_dir is not None and "/" not in name:
+            places.insert(0, self.credentials_dir / name)
+        for place in places:
+            try:
+                if place.exists():
+                    return place
+            except OSError as error:
+                self._missing(key, f"{place} cannot be read: {error.strerror}")
+                return None
+        looked = " and ".join(str(place) for place in places)
+        credentials = "" if self.credentials_dir is not None else " ($CREDENTIALS_DIRECTORY is not set)"
+        self._missing(key, f"no file {shown(name)}, looked for {looked}{credentials}; create it")
+        return None
+
+    def _read(self, key: str, path: Path) -> Secret | None:
+        try:
+            with path.open("rb") as stream:
+                raw = stream.read(MAX_SECRET_BYTES + 1)
+        except OSError as error:
+            self._missing(key, f"{path} cannot be read: {error.strerror}")
+            return None
+        try:
+            text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            self._missing(key, f"{path} is not UTF-8 text")
+            return None
+        if not text:
+            self._missing(key, f"{path} is empty; it must hold the password alone")
+            return None
+        if len(raw) > MAX_SECRET_BYTES or any(ord(char) < 32 for char in text):
+            self._missing(key, f"{path} holds more than one line of text; it must hold the password alone")
+            return None
+        return Secret(text)
+
+    def _missing(self, key: str, message: str) -> None:
+        self.missing.append((("mqtt", key), message))
+
+    def problems(self) -> list[Problem]:
+        """The settings carry no line numbers; the file still has them, unless it was changed meanwhile."""
+        places: Places | None = None
+        try:
+            _, read = load_yaml(Path(self.settings.file))
+            places = read if read.digest == self.settings.digest else None
+        except ConfigError:
+            pass
+        return [
+            Problem(self.settings.file, *(places.of(at) if places else (0, 0)), dotted(at), message)
+            for at, message in self.missing
+        ]
+
+
+def _secrets_of_source(source: SourceUrl) -> set[str]:
+    if source.url is None:
+        return set()
+    url = source.url.reveal()
+    found: set[str] = set()
+    literals = [re.escape(part) for part in addresses.VARIABLE.split(source.template)[::2]]
+    filled = re.search("(.+?)".join(literals) + "$", url, re.DOTALL)
+    if filled is not None:
+        found.update(unquote(value) for value in filled.groups())
+    if "://" in url:
+        # The user name alone is no secret, and often a word such as "admin" or "live".
+        found.add(unquote(urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]))
+    return found

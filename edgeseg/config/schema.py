@@ -1,0 +1,276 @@
+"""The pipeline file as it is written: every key, what it may hold, and its words for editors.
+
+pydantic checks shape and units here. What needs more than one key, the model's classes or geometry is
+checked in ``build``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
+
+from edgeseg.config import addresses, names, units
+from edgeseg.yamlfile import nearest, shown
+
+NOW_ENGINES = ("auto", "onnxruntime", "litert")
+LATER_ENGINES = ("openvino", "coral", "cuda", "tensorrt", "kserve")
+LATER = "not in this version yet"
+
+# Keys of the design that this version does not act on: refused, never silently without effect.
+LATER_PIPELINE_KEYS = ("homeassistant", "web", "budget")
+LATER_CAMERA_KEYS = ("gate",)
+
+
+def _engine(value: object) -> object:
+    if value in LATER_ENGINES:
+        raise ValueError(f"got {shown(value)}, {LATER}; expected {', '.join(NOW_ENGINES)}")
+    if value not in NOW_ENGINES:
+        hint = nearest(value, (*NOW_ENGINES, *LATER_ENGINES)) if isinstance(value, str) else ""
+        close = hint if "did you mean" in hint else ""
+        raise ValueError(f"got {shown(value)}, expected {', '.join(NOW_ENGINES)}{close}")
+    return value
+
+
+def _name(value: str) -> str:
+    flaw = names.name_flaw(value)
+    if flaw:
+        raise ValueError(flaw)
+    return value
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _broker(value: str) -> str:
+    addresses.broker(value)
+    return value
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(names.PREFIX_PATTERN, value):
+        raise ValueError(
+            f"got {shown(value)}, expected topic levels of letters, digits, _ and -, such as edgeseg or site/edgeseg"
+        )
+    return value
+
+
+def _text(schema: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **schema})
+
+
+_POINT = {
+    "type": "array",
+    "items": {"type": "number", "minimum": 0, "maximum": 1},
+    "minItems": 2,
+    "maxItems": 2,
+}
+_ONE_POLYGON = {"type": "array", "items": _POINT, "minItems": 3}
+
+Duration = Annotated[
+    float, BeforeValidator(units.duration_s), _text({"pattern": units.DURATION_PATTERN, "examples": ["10 s"]})
+]
+Share = Annotated[
+    float, BeforeValidator(units.share), _text({"pattern": units.PERCENT_PATTERN, "examples": ["20 %"]})
+]
+Size = Annotated[
+    tuple[int, int],
+    BeforeValidator(units.size_px),
+    _text({"pattern": units.SIZE_PATTERN, "examples": ["512x288"]}),
+]
+Hours = Annotated[
+    tuple[int, int],
+    BeforeValidator(units.hours_min),
+    _text({"pattern": units.HOURS_PATTERN, "examples": ["22:00-06:00"]}),
+]
+Name = Annotated[str, AfterValidator(_name), _text({"pattern": names.NAME_PATTERN})]
+Terms = Annotated[
+    list[str],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+EngineName = Annotated[
+    Literal["auto", "onnxruntime", "litert"],
+    BeforeValidator(_engine),
+    WithJsonSchema({"enum": list(NOW_ENGINES)}),
+]
+# Any: geometry says what is wrong with a point far better than nested list types do.
+Polygons = Annotated[
+    Any, WithJsonSchema({"anyOf": [_ONE_POLYGON, {"type": "array", "items": _ONE_POLYGON, "minItems": 1}]})
+]
+Title = Annotated[str, Field(min_length=1, max_length=100)]
+ModelName = Annotated[str, Field(min_length=1)]
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class ChangedFrom(_Keys):
+    from_: Terms = Field(
+        alias="from", description="Classes or groups that should be there; the rule watches their share."
+    )
+
+
+def _dominant(value: object) -> object:
+    if value != "dominant":
+        raise ValueError(f"got {shown(value)}, expected dominant, or {{from: ...}} with classes or groups")
+    return value
+
+
+# Told apart by hand, so that a mistake in one form is not also one in the other.
+Changed = Annotated[
+    Union[
+        Annotated[Literal["dominant"], BeforeValidator(_dominant), Tag("word")],
+        Annotated[ChangedFrom, Tag("mapping")],
+    ],
+    Discriminator(lambda value: "mapping" if isinstance(value, (dict, ChangedFrom)) else "word"),
+]
+
+
+class RuleFile(_Keys):
+    """Exactly one of occupied, changed and absent says what the rule watches for."""
+
+    occupied: Terms | None = Field(
+        None,
+        description="Begins when these classes or groups together cover at least `enter` of the zone, "
+        "ends at or below `leave`.",
+    )
+    changed: Changed | None = Field(
+        None,
+        description="`dominant`: begins when another class than `reference` covers most of the zone. "
+        "`{from: road}`: begins when the share of road falls below `enter`, ends above `leave`.",
+    )
+    absent: Terms | None = Field(
+        None,
+        description="Begins when these classes or groups together cover less than `enter`, "
+        "ends above `leave`.",
+    )
+    reference: str | None = Field(
+        None,
+        description="For `changed: dominant`: the class or group that is normal. Default: the first one "
+        "that held for `for`.",
+    )
+    enter: Share | None = Field(
+        None,
+        description="Share of the zone at which the rule begins. Default: 10 % for occupied, 1 % for "
+        "absent, 50 % for changed.",
+    )
+    leave: Share | None = Field(
+        None,
+        description="Share of the zone at which the rule ends. Default: half of `enter` for occupied; "
+        "for absent and changed twice `enter`, but at most half-way from `enter` to 100 %.",
+    )
+    for_: Duration | None = Field(
+        None,
+        alias="for",
+        description="How long the condition must hold before the rule begins. Default: 5 s.",
+    )
+    clear: Duration | None = Field(
+        None, description="How long it must be over before the rule ends. Default: the same as `for`."
+    )
+    cooldown: Duration | None = Field(
+        None, description="Pause after an alert before the same rule may begin again. Default: 0 s."
+    )
+    hours: Hours | None = Field(
+        None, description='Daily window in which the rule is active; it may span midnight: "22:00-06:00".'
+    )
+    timezone: str | None = Field(
+        None, description="Time zone of `hours`, such as Europe/Rome. Default: the machine's own."
+    )
+    on_unknown: Literal["hold", "end", "raise"] | None = Field(
+        None,
+        description="What to do while the picture cannot be trusted: `hold` what is (the default), `end` "
+        "the alert, or `raise` one.",
+    )
+
+
+class ZoneFile(_Keys):
+    name: Title | None = Field(None, description="What people see. Default: made from the key.")
+    polygon: Polygons = Field(
+        description="Points [x, y] in their order around the zone, 0-1 of the camera picture; one polygon "
+        "or a list of several."
+    )
+    exclude: Polygons = Field(None, description="What is cut out of the zone; one polygon or several.")
+    confidence: Share | None = Field(
+        None,
+        description="Pixels below this confidence count as uncertain, not as their class. Default: 0 %.",
+    )
+    rules: dict[str, RuleFile] = Field({}, description="Alerts of this zone, by name.")
+
+
+class CameraFile(_Keys):
+    source: str = Field(
+        description="rtsp://, rtsps://, http://, https://, v4l2:///dev/video0, a clip or a folder of "
+        "pictures (relative to this file). ${VAR} takes a secret from the environment."
+    )
+    rate: float | None = Field(
+        None, ge=0.05, le=60, description="Analysed frames a second, 0.05 to 60. Default: 5."
+    )
+    fit: Literal["stretch", "letterbox", "tiles"] | None = Field(
+        None,
+        description="How the picture is placed into the network's input: `stretch` (squash), `letterbox` "
+        "(keep its shape, with borders), `tiles` (several views of a wide picture). Default: the model's.",
+    )
+    priority: int | None = Field(
+        None, ge=0, le=100, description="Who is served first when there is too much to do. Default: 0."
+    )
+    model: ModelName | None = Field(None, description="Another model for this camera alone.")
+    engine: EngineName | None = Field(None, description="Another engine for this camera alone.")
+    input: Size | None = Field(None, description="Another input size for this camera alone.")
+    zones: dict[str, ZoneFile] = Field({}, description="Areas to measure, by name.")
+
+
+class MqttFile(_Keys):
+    url: Annotated[str, AfterValidator(_broker)] = Field(
+        description="mqtt://host or mqtts://host (TLS), with :port where it is not 1883 or 8883."
+    )
+    username: Annotated[str, Field(min_length=1)] | None = Field(None, description="User name at the broker.")
+    password_file: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="File that holds the password alone: looked up in $CREDENTIALS_DIRECTORY, then as a "
+        "path relative to this file.",
+    )
+    ca_file: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Certificates (PEM) to trust with mqtts:// instead of the system's; looked up like "
+        "password_file.",
+    )
+    prefix: Annotated[str, AfterValidator(_prefix), _text({"pattern": names.PREFIX_PATTERN})] = Field(
+        "edgeseg", description="First level or levels of all topics."
+    )
+
+
+class PipelineFile(_Keys):
+    """A pipeline file of edgeseg: cameras, their zones, and the rules that raise alerts."""
+
+    node: Name | None = Field(
+        None, description="Name of this device in topics. Default: the machine's host name."
+    )
+    mqtt: MqttFile | None = Field(
+        None, description="The broker. Left out: events as JSON lines on standard output."
+    )
+    model: ModelName | None = Field(
+        None,
+        description="A folder in models/ (see `edgeseg models list`) or a path. A camera may name its own.",
+    )
+    engine: EngineName = Field("auto", description="What runs the network; `auto` takes what fits the model.")
+    input: Size | None = Field(None, description="Size the network sees. Default: the model's own.")
+    groups: dict[str, Terms] = Field(
+        {}, description="Names for several classes together, usable wherever a class is."
+    )
+    cameras: dict[str, CameraFile] = Field(min_length=1, description="The cameras, by name.")

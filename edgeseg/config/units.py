@@ -1,0 +1,162 @@
+"""Quantities as people write them in a pipeline file: always with their unit, never guessed.
+
+Each function takes whatever stands in the file and raises ValueError in the words of a config problem
+(``got 10, which has no unit; write '10 s' ...``). Decimal arithmetic keeps ``0.1 %`` from becoming
+``0.10000000000000002``.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from edgeseg.yamlfile import Sexagesimal, shown
+
+_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_PART = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ]+)")
+_PERCENT = re.compile(rf"({_NUMBER})\s*%")
+_SIZE = re.compile(r"([0-9]{1,5})\s*[xX×]\s*([0-9]{1,5})")
+_HOURS = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*(?:-|–|to)\s*([0-9]{1,2}):([0-9]{2})")
+
+_UNIT_S = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "min": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86400),
+}
+_NEARLY_UNIT = {
+    "m": "min",
+    "mins": "min",
+    "minute": "min",
+    "minutes": "min",
+    "sec": "s",
+    "secs": "s",
+    "second": "s",
+    "seconds": "s",
+    "hour": "h",
+    "hours": "h",
+    "hr": "h",
+    "hrs": "h",
+    "day": "d",
+    "days": "d",
+    "msec": "ms",
+    "millisecond": "ms",
+    "milliseconds": "ms",
+}
+MAX_DURATION_S = 30 * 86400
+MIN_SIZE_PX, MAX_SIZE_PX = 16, 8192
+
+DURATION_PATTERN = rf"^\s*({_NUMBER}\s*(ms|s|min|h|d)\s*)+$"
+PERCENT_PATTERN = rf"^\s*{_NUMBER}\s*%\s*$"
+SIZE_PATTERN = r"^\s*[0-9]{1,5}\s*[xX×]\s*[0-9]{1,5}\s*$"
+HOURS_PATTERN = r"^\s*[0-9]{1,2}:[0-9]{2}\s*(-|–|to)\s*[0-9]{1,2}:[0-9]{2}\s*$"
+
+
+def duration_s(value: object) -> float:
+    """``10 s``, ``500 ms``, ``5 min``, ``1 h 30 min`` -> seconds, 0 to 30 days."""
+    if _is_number(value):
+        raise ValueError(f"got {value}, which has no unit; write '{value} s', '{value} min' or the like")
+    if isinstance(value, Sexagesimal):
+        raise ValueError(
+            f"got {str(value)!r}, a time of day or a number to base 60; write '10 min' or '90 s'"
+        )
+    if not isinstance(value, str):
+        raise ValueError(f"got {shown(value)}, expected a duration such as '10 s' or '5 min'")
+    text = value.strip()
+    total, at, seen = Decimal(0), 0, Decimal("Infinity")
+    while at < len(text):
+        part = _PART.match(text, at)
+        if part is None:
+            raise ValueError(f"got {shown(value)}, expected a duration such as '10 s' or '1 h 30 min'")
+        number, unit = part.groups()
+        if unit not in _UNIT_S:
+            meant = _NEARLY_UNIT.get(unit.lower()) or (unit.lower() if unit.lower() in _UNIT_S else "")
+            hint = f"write '{number} {meant}'" if meant else "units are ms, s, min, h, d"
+            raise ValueError(f"got {shown(value)}: no unit is called {unit!r}; {hint}")
+        if _UNIT_S[unit] >= seen:
+            raise ValueError(f"got {shown(value)}; name each unit once, the largest first: '1 h 30 min'")
+        seen = _UNIT_S[unit]
+        total += Decimal(number) * seen
+        at = part.end()
+    if not text:
+        raise ValueError("got '', expected a duration such as '10 s' or '5 min'")
+    if total > MAX_DURATION_S:
+        raise ValueError(f"got {shown(value)}, expected at most 30 d")
+    return float(total)
+
+
+def duration_text(seconds: float) -> str:
+    """The shortest way to write a duration that ``duration_s`` reads back as the same number."""
+    rest = Decimal(repr(seconds))
+    parts = []
+    for unit in ("d", "h", "min"):
+        count, rest = divmod(rest, _UNIT_S[unit])
+        if count:
+            parts.append(f"{count:f} {unit}")
+    if rest or not parts:
+        parts.append(f"{rest.normalize():f} s")
+    return " ".join(parts)
+
+
+def share(value: object) -> float:
+    """``20 %`` -> 0.2; 0 to 100 %."""
+    if _is_number(value):
+        raise ValueError(f"got {value}, which has no unit; {_percent_meant(value)}")
+    found = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        comma = isinstance(value, str) and re.fullmatch(r"\s*[0-9]+,[0-9]+\s*%\s*", value)
+        hint = "; decimals take a point, not a comma" if comma else ""
+        raise ValueError(f"got {shown(value)}, expected a percentage such as '20 %'{hint}")
+    percent = Decimal(found[1])
+    if percent > 100:
+        raise ValueError(f"got {shown(value)}, expected 0 % to 100 %")
+    return float(percent / 100)
+
+
+def share_text(value: float) -> str:
+    """0.2 -> ``20 %``: for messages."""
+    return f"{(Decimal(repr(value)) * 100).normalize():f} %"
+
+
+def size_px(value: object) -> tuple[int, int]:
+    """``512x288`` -> (width, height) in pixels."""
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"got {shown(value)}, expected width x height in pixels such as '512x288'")
+    width, height = int(found[1]), int(found[2])
+    if not (MIN_SIZE_PX <= width <= MAX_SIZE_PX and MIN_SIZE_PX <= height <= MAX_SIZE_PX):
+        raise ValueError(f"got {shown(value)}, expected {MIN_SIZE_PX} to {MAX_SIZE_PX} pixels each way")
+    return width, height
+
+
+def hours_min(value: object) -> tuple[int, int]:
+    """``22:00-06:00`` -> minutes after midnight (start, end), end exclusive, at most 1440 (24:00)."""
+    if isinstance(value, Sexagesimal):
+        raise ValueError(
+            f"got {value!s} without quotes and without an end, which YAML 1.1 takes for a number to "
+            f'base 60; write a window in quotes, such as "{str(value)[:5]}-06:00"'
+        )
+    found = _HOURS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f'got {shown(value)}, expected a window such as "22:00-06:00"')
+    start_h, start_m, end_h, end_m = (int(part) for part in found.groups())
+    start, end = start_h * 60 + start_m, end_h * 60 + end_m
+    if start_m > 59 or end_m > 59 or start >= 24 * 60 or end > 24 * 60:
+        raise ValueError(f"got {shown(value)}, expected times of day from 00:00 to 24:00")
+    if start == end:
+        raise ValueError(f"got {shown(value)}, which is empty; leave hours out for the whole day")
+    return start, end
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _percent_meant(value: object) -> str:
+    number = Decimal(repr(value))
+    if 0 < number < 1:
+        return f"write '{(number * 100).normalize():f} %' for the share {value}"
+    if number == 1:
+        return "write '1 %' or '100 %'"
+    return f"write '{value} %'"
