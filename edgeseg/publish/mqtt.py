@@ -61,7 +61,8 @@ class MqttPublisher:
         cameras there are.
     keepalive_s: a frozen broker is noticed after one to two of these.
     reconnect_s: the first and the longest pause between attempts, before jitter.
-    drain_s: how long ``close`` waits for what is still owed, if there is a connection.
+    drain_s: how long ``close`` waits for what is still owed, if there is a connection or the first attempt
+        at one is under way.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class MqttPublisher:
         self._tls: ssl.SSLContext | None = None
         self._client: paho.Client | None = None
         self._protocol = MQTTProtocolVersion.MQTTv5
+        self._attempted = False
         self._answered = False
         self._silent_closes = 0
         self._connected = False
@@ -168,14 +170,15 @@ class MqttPublisher:
     def _run(self) -> None:
         try:
             client = self._client = self._new_client()
+            client.loop_start()
             while not self._closing.is_set():
-                # Does nothing while paho's thread runs, and brings it back should a packet have killed it.
-                client.loop_start()
                 self._turn(client)
                 if self._client is not client:
                     client.disconnect()
                     client.loop_stop()
                     client = self._client
+                # Does nothing while paho's thread runs, and brings it back should a packet have killed it.
+                client.loop_start()
             self._leave(client)
         finally:
             self._outbox.close()
@@ -217,9 +220,9 @@ class MqttPublisher:
     def _wait_until_settled(self, client: paho.Client, limit_s: float) -> None:
         until_s = self._clock.monotonic_s() + limit_s
         self._wake.set()
-        while self._connected and self._clock.monotonic_s() < until_s:
+        while self._clock.monotonic_s() < until_s:
             self._turn(client)
-            if self._delivery.settled:
+            if self._attempted and (not self._connected or self._delivery.settled):
                 return
 
     def _note(self, client: paho.Client, what: Callable[[], None]) -> None:
@@ -228,6 +231,7 @@ class MqttPublisher:
 
     def _read_note(self, client: paho.Client, what: Callable[[], None]) -> None:
         if client is self._client:
+            self._attempted = True
             what()
 
     def _note_connected(self, client: paho.Client, limits: Properties | None) -> None:
