@@ -34,7 +34,7 @@ MAX_VALUES = 50_000
 
 # More digits than a float or an int64 can hold are text, so that the schema refuses them.
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?(?=[0-9]*[.eE])((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 _CREDENTIALS = re.compile(r"://\S*@")
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|credential", re.IGNORECASE)
@@ -260,7 +260,7 @@ def problems_from(
         path = places.existing(loc)
         kind: str = detail["type"]
         if kind == "missing":
-            where, said = (*path, loc[-1]), "is missing"
+            where, said = (*places.existing(loc[:-1]), loc[-1]), "is missing"
         elif kind == "extra_forbidden":
             where, said = path, _unknown_key(str(loc[-1]), schema, path[:-1])
         else:

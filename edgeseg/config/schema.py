@@ -61,7 +61,8 @@ def _broker(value: str) -> str:
 def _prefix(value: str) -> str:
     if not re.fullmatch(names.PREFIX_PATTERN, value):
         raise ValueError(
-            f"got {shown(value)}, expected topic levels of letters, digits, _ and -, such as edgeseg or site/edgeseg"
+            f"got {shown(value)}, expected topic levels of letters, digits, _ and -, such as "
+            "edgeseg or site/edgeseg"
         )
     return value
 
