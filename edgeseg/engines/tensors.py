@@ -149,7 +149,7 @@ def by_role(
             continue
         channels = 1 if role == "mask" else classes
         outputs[role] = _channels_first(artefact, infos[role], channels, array)
-        if array.dtype.kind in "iu" and infos[role].scale:
+        if role != "mask" and array.dtype.kind in "iu" and infos[role].scale:
             outputs["scale"] = np.array([infos[role].scale], np.float32)
     grids = {array.shape[-2:] for role, array in outputs.items() if role != "scale"}
     if len(grids) != 1:
