@@ -58,3 +58,8 @@ def open_source(
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
         return PicturesSource(path, shown=shown, rate_fps=picture_rate_fps, epoch_s=epoch_s)
     return FileSource(path, shown=shown, epoch_s=epoch_s)
+
+
+def is_finite(url: str) -> bool:
+    """Whether a source ends for good: a clip, a picture or a folder, not a camera or a stream."""
+    return "://" not in url or url.lower().startswith("file://")

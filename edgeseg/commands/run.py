@@ -1,0 +1,62 @@
+"""``edgeseg run``: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "run",
+        help="watch the cameras of a pipeline file",
+        description="Watches until SIGTERM or Ctrl-C; SIGHUP reads the file again. Publishes over MQTT, or "
+        "as JSON lines on standard output where the file names no broker.",
+    )
+    parser.add_argument("pipeline", type=Path, help="the pipeline file")
+    parser.add_argument("--verbose", action="store_true", help="log more")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgeseg import config
+    from edgeseg.clock import SystemClock
+    from edgeseg.daemon import Daemon
+    from edgeseg.secrets import Redaction
+    from edgeseg.settings import PipelineSettings
+
+    redaction = Redaction()
+    _log_to_stderr(redaction, logging.DEBUG if args.verbose else logging.INFO)
+
+    def load() -> PipelineSettings:
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        settings = config.resolve(
+            config.load(args.pipeline), os.environ, Path(credentials) if credentials else None
+        )
+        redaction.learn(config.secrets_of(settings))
+        return settings
+
+    Daemon(load, SystemClock(), state_dir()).run()
+    return 0
+
+
+def state_dir() -> Path:
+    """Where what must survive a restart is kept: systemd's StateDirectory, or XDG's."""
+    given = os.environ.get("STATE_DIRECTORY")
+    if given:
+        # Several directories are separated by colons (systemd.exec); ours is the first.
+        return Path(given.split(":")[0])
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "edgeseg"
+
+
+def _log_to_stderr(redaction: logging.Filter, level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(redaction)
+    # journald stamps each line itself.
+    times = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    handler.setFormatter(logging.Formatter(f"{times}%(levelname)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])

@@ -1,0 +1,178 @@
+"""Keeps one camera's capture process going: the only place that reconnects."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import count
+
+from tenacity import Retrying, retry_if_exception_type, stop_when_event_set
+from tenacity.nap import sleep_using_event
+from tenacity.wait import wait_exponential_jitter
+
+from edgeseg.camera import Camera
+from edgeseg.clock import Clock
+from edgeseg.engines.base import Engine
+from edgeseg.errors import SourceError
+from edgeseg.preprocess import Preprocess
+from edgeseg.scheduler import Scheduler
+from edgeseg.settings import CameraSettings
+from edgeseg.sources.capture_process import CaptureProcess
+from edgeseg.sources.open import is_finite
+
+log = logging.getLogger(__name__)
+
+# After a failure about 1, 2, 4 ... 30 s; the jitter keeps cameras that lost the same switch apart.
+_PAUSE = wait_exponential_jitter(initial=1.0, max=30.0, jitter=1.0)
+# A connection that gave pictures this long was good: after it the pauses begin anew.
+_GOOD_AFTER_S = 30.0
+_RECEIVE_TIMEOUT_S = 0.5
+
+
+class LiveCapture:
+    """Feeds a ``Camera`` from a capture process, in a thread of its own, until it is stopped.
+
+    A source that fails is tried again for ever, a first connect like any other. A clip or a folder ends:
+    then ``finished`` is true, and ``failure`` says why.
+    """
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        camera: Camera,
+        preprocess: Preprocess,
+        scheduler: Scheduler,
+        clock: Clock,
+    ) -> None:
+        self.camera = camera
+        self.failure: SourceError | None = None
+        self.reconnects = 0
+        assert settings.source.url is not None, "resolve the settings first"
+        self._url = settings.source.url.reveal()
+        self._settings = settings
+        self._preprocess = preprocess
+        self._scheduler = scheduler
+        self._clock = clock
+        self._rate_fps = settings.rate_fps
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._capture: CaptureProcess | None = None
+        self._dropped: Counter[str] = Counter()
+        self._seq = count()
+
+    def start(self) -> None:
+        """Begin to try the camera. Returns at once."""
+        self._stop.clear()
+        self.camera.connecting()
+        self._thread = threading.Thread(target=self._run, name=f"camera {self.camera.name}", daemon=True)
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Stop soon; ``stop`` waits for it."""
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Stop; the capture process is gone when this returns. Idempotent."""
+        self.ask_to_stop()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._scheduler.forget(self.camera.name)
+
+    def analyse(self, engine: Engine) -> None:
+        """Take the newest frame, if there is one, through the camera's pipeline. Called by workers."""
+        capture = self._capture
+        if capture is None:
+            return
+        with capture.take() as frame:
+            if frame is not None and not self._stop.is_set():
+                self.camera.analyse(frame, engine)
+
+    def set_rate(self, rate_fps: float) -> None:
+        """Frames a second from now on."""
+        with self._lock:
+            self._rate_fps = rate_fps
+            if self._capture is not None:
+                self._capture.set_rate(rate_fps)
+        self.camera.set_rate(rate_fps)
+
+    @property
+    def running(self) -> bool:
+        return self._thread is not None and not self._stop.is_set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the source was finite and has been read, or never will be."""
+        return self.failure is not None
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Frames that were due and not analysed, by cause, since the start."""
+        with self._lock:
+            running = self._capture.dropped if self._capture is not None else {}
+            return self._dropped + Counter(running)
+
+    def _run(self) -> None:
+        # A good connection that was lost begins anew, at once and with short pauses.
+        while not self._stop.is_set() and not self.finished:
+            attempts = Retrying(
+                retry=retry_if_exception_type(SourceError),
+                wait=_PAUSE,
+                stop=stop_when_event_set(self._stop),
+                sleep=sleep_using_event(self._stop),
+                reraise=True,
+            )
+            # Told to stop in the middle of a failure, tenacity raises that failure once more.
+            with suppress(SourceError):
+                attempts(self._connection)
+
+    def _connection(self) -> None:
+        """One connection from opening to its end. Raises SourceError where a pause should follow."""
+        began_s = self._clock.monotonic_s()
+        try:
+            self._read()
+        except SourceError as error:
+            self.camera.offline(error)
+            if is_finite(self._url):
+                self.failure = error
+                log.log(
+                    logging.INFO if error.reason == "ended" else logging.ERROR,
+                    "%s: %s",
+                    self.camera.name,
+                    error,
+                )
+                return
+            self.reconnects += 1
+            log.warning("camera %s: %s; trying again", self.camera.name, error)
+            if self._clock.monotonic_s() - began_s < _GOOD_AFTER_S:
+                raise
+
+    def _read(self) -> None:
+        """Read until told to stop. Raises SourceError."""
+        capture = CaptureProcess(
+            self.camera.name,
+            self._url,
+            self._settings.source.shown,
+            self._preprocess,
+            self._rate_fps,
+            seq=self._seq,
+            clock=self._clock,
+        )
+        with capture:
+            with self._lock:
+                self._capture = capture
+            try:
+                while not self._stop.is_set():
+                    time = capture.receive(_RECEIVE_TIMEOUT_S)
+                    if time is not None:
+                        self._scheduler.offer(
+                            self.camera.name, time.camera_time_s, rank=self._settings.priority
+                        )
+            finally:
+                with self._lock:
+                    self._capture = None
+                    self._dropped.update(capture.dropped)
