@@ -122,7 +122,7 @@ def lives(alerts: list[Alert]) -> Iterator[list[Alert]]:
 
 
 @given(rules(), series())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_the_rules_say_what_the_whole_history_says(rule: RuleSettings, samples: list[Sample]) -> None:
     samples = shared_half(samples) if rule.enter is None else samples
     told = [
@@ -139,6 +139,7 @@ def test_the_rules_say_what_the_whole_history_says(rule: RuleSettings, samples: 
 
 
 @given(rules(), series())
+@settings(deadline=None)
 def test_new_and_end_alternate_and_pair_by_id(rule: RuleSettings, samples: list[Sample]) -> None:
     alerts = Played(rule, samples).alerts
     marks = [alert.event for alert in alerts if alert.event != "update"]
@@ -151,6 +152,7 @@ def test_new_and_end_alternate_and_pair_by_id(rule: RuleSettings, samples: list[
 
 
 @given(rules(), series())
+@settings(deadline=None)
 def test_states_follow_alerts(rule: RuleSettings, samples: list[Sample]) -> None:
     played = Played(rule, samples)
     states = played.states
@@ -168,6 +170,7 @@ def test_states_follow_alerts(rule: RuleSettings, samples: list[Sample]) -> None
     st.lists(st.floats(0.26, 0.49), max_size=60),
     st.booleans(),
 )
+@settings(deadline=None)
 def test_nothing_flaps_inside_the_band(rule: RuleSettings, shares: list[float], is_on: bool) -> None:
     rule = replace(rule, for_s=0.0, clear_s=0.0)
     alarming, calm = (0.9, 0.0) if rule.kind == "occupied" else (0.0, 0.9)
@@ -177,6 +180,7 @@ def test_nothing_flaps_inside_the_band(rule: RuleSettings, shares: list[float], 
 
 
 @given(rules(), series())
+@settings(deadline=None)
 def test_nothing_is_told_outside_the_hours(rule: RuleSettings, samples: list[Sample]) -> None:
     for alert in Played(rule, samples).alerts:
         assert is_open(rule.hours, alert.began_at_s)
@@ -184,6 +188,7 @@ def test_nothing_is_told_outside_the_hours(rule: RuleSettings, samples: list[Sam
 
 
 @given(rules(), series())
+@settings(deadline=None)
 def test_the_cooldown_holds(rule: RuleSettings, samples: list[Sample]) -> None:
     marks = [alert for alert in Played(rule, samples).alerts if alert.event != "update"]
     for end, new in zip(marks[1::2], marks[2::2], strict=False):
@@ -191,6 +196,7 @@ def test_the_cooldown_holds(rule: RuleSettings, samples: list[Sample]) -> None:
 
 
 @given(rules(), series())
+@settings(deadline=None)
 def test_only_raise_begins_on_unknown(rule: RuleSettings, samples: list[Sample]) -> None:
     known_at = {EPOCH + t for t, value in samples if value is not None}
     for alert in Played(rule, samples).alerts:
@@ -199,6 +205,7 @@ def test_only_raise_begins_on_unknown(rule: RuleSettings, samples: list[Sample])
 
 
 @given(rules(), series())
+@settings(deadline=None)
 def test_updates_keep_their_distance(rule: RuleSettings, samples: list[Sample]) -> None:
     for life in lives(Played(rule, samples).alerts):
         for before, after in pairwise(life):
@@ -206,6 +213,7 @@ def test_updates_keep_their_distance(rule: RuleSettings, samples: list[Sample]) 
 
 
 @given(rules(), series(), st.data())
+@settings(deadline=None)
 def test_a_stored_memory_goes_on_where_it_was(
     rule: RuleSettings, samples: list[Sample], data: st.DataObject
 ) -> None:
@@ -250,7 +258,7 @@ dwells = st.one_of(st.integers(0, 6).map(float), st.floats(0.0, 6.0))
 
 
 @given(pulses(), dwells, dwells)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_the_frame_rate_moves_a_transition_by_at_most_one_interval(
     pulse: Pulse, for_s: float, clear_s: float
 ) -> None:
@@ -287,6 +295,7 @@ def test_the_frame_rate_moves_a_transition_by_at_most_one_interval(
 
 
 @given(pulses(), st.integers(0, 6), st.floats(0.01, 0.99))
+@settings(deadline=None)
 def test_an_interruption_shorter_than_clear_never_ends_an_alert(
     pulse: Pulse, clear_s: int, part: float
 ) -> None:

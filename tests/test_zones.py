@@ -111,6 +111,7 @@ def covered(include: list[Polygon], exclude: list[Polygon], shape: tuple[int, in
 
 
 @given(stars())
+@settings(deadline=None)
 def test_each_cell_of_a_polygon_is_what_clipping_gives(polygon: Polygon) -> None:
     shape = (5, 7)
     points = np.array(polygon) * (shape[1], shape[0])
@@ -122,12 +123,14 @@ def test_each_cell_of_a_polygon_is_what_clipping_gives(polygon: Polygon) -> None
 
 
 @given(stars(), st.integers(1, 200), st.integers(1, 200))
+@settings(deadline=None)
 def test_the_area_does_not_depend_on_the_grid(polygon: Polygon, rows: int, columns: int) -> None:
     area = covered([polygon], [], (rows, columns)).sum() / (rows * columns)
     assert area == pytest.approx(shoelace(np.array(polygon)), abs=EXACT)
 
 
 @given(st.lists(boxes(), min_size=1, max_size=4), st.lists(boxes(), max_size=3))
+@settings(deadline=None)
 def test_overlaps_count_once_and_excludes_are_cut_out(
     include: list[tuple[float, float, float, float]], exclude: list[tuple[float, float, float, float]]
 ) -> None:
@@ -140,7 +143,7 @@ def test_overlaps_count_once_and_excludes_are_cut_out(
 
 
 @given(stars(), stars(), stars())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_crossing_polygons_agree_with_counting_points(first: Polygon, second: Polygon, cut: Polygon) -> None:
     """An independent count: 400 x 400 points, each inside by the crossing number. A polygon whose outline
     is L long misjudges at most the points in a band of one spacing: about L / 400 of the area."""
@@ -168,7 +171,7 @@ def test_a_line_that_is_nearly_upright_keeps_its_digits() -> None:
 
 @pytest.mark.parametrize("kind", FITS)
 @given(polygon=stars(), picture=st.tuples(st.integers(64, 2000), st.integers(64, 1200)))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_weights_are_shares_of_the_ground_whatever_the_fit(
     kind: Literal["stretch", "letterbox", "tiles"], polygon: Polygon, picture: tuple[int, int]
 ) -> None:
@@ -318,7 +321,7 @@ def test_a_camera_that_changes_its_size_is_measured_anew() -> None:
     st.integers(0, 2**32 - 1),
     shares,
 )
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_classes_and_uncertain_fill_the_zone(
     polygons: list[Polygon], kind: Literal["stretch", "letterbox", "tiles"], seed: int, floor: float
 ) -> None:
