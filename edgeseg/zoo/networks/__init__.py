@@ -6,12 +6,18 @@ from torch import nn
 
 from edgeseg.errors import ModelError
 from edgeseg.zoo.networks.deeplabv3plus import DeepLabV3Plus
+from edgeseg.zoo.networks.icnet import ICNet
+from edgeseg.zoo.networks.segformer import SegFormer
 
-NETWORKS = ("deeplabv3plus",)
+NETWORKS: dict[str, type[nn.Module]] = {
+    "deeplabv3plus": DeepLabV3Plus,
+    "icnet": ICNet,
+    "segformer": SegFormer,
+}
 
 
 def build(name: str, classes: int) -> nn.Module:
     """A fresh network with random weights. Raises ModelError for an unknown name."""
-    if name == "deeplabv3plus":
-        return DeepLabV3Plus(classes)
-    raise ModelError(f"network: {name!r} is unknown; expected one of {', '.join(NETWORKS)}")
+    if name not in NETWORKS:
+        raise ModelError(f"network: {name!r} is unknown; expected one of {', '.join(NETWORKS)}")
+    return NETWORKS[name](classes)

@@ -5,36 +5,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgeseg.zoo.networks.layers import ConvNorm, SeparableConv, enlarge
+from edgeseg.zoo.networks.layers import AtrousPyramid, ConvNorm, SeparableConv, enlarge
 from edgeseg.zoo.networks.mobilenet_v2 import MobileNetV2
 from edgeseg.zoo.networks.output import Logits
-
-
-class AtrousPyramid(nn.Module):
-    """ASPP with separable convolutions and without image pooling.
-
-    Pooling's 1 x 1 -> h x w resize throws everything after it off an Edge TPU, and at CamVid's size the
-    widest rate already sees most of the picture. Rates are halved against the paper's 6/12/18, which
-    were chosen for 513 x 513: 480 x 384 at stride 16 is a grid of only 30 x 24.
-    """
-
-    def __init__(self, channels_in: int, channels: int, rates: tuple[int, ...]) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(
-            [ConvNorm(channels_in, channels)]
-            + [SeparableConv(channels_in, channels, dilation=rate) for rate in rates]
-        )
-        self.fuse = ConvNorm(channels * (len(rates) + 1), channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        fused: torch.Tensor = self.fuse(torch.cat([branch(x) for branch in self.branches], dim=1))
-        return fused
 
 
 class DeepLabV3Plus(nn.Module):
     """Takes float (n, 3, h, w) in [-1, 1], h and w multiples of 32; returns logits at stride 4.
 
-    The decoder reads the trunk's last stride-4 layer (block 3's expansion), as DeepLab's own
+    Rates are half the paper's 6/12/18, which were chosen for 513 x 513: 480 x 384 at stride 16 is a grid
+    of only 30 x 24. The decoder reads the trunk's last stride-4 layer (block 3's expansion), as DeepLab's own
     MobileNetV2 decoder does. While training an auxiliary head reads the middle of the trunk.
     """
 

@@ -86,6 +86,26 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
+class AtrousPyramid(nn.Module):
+    """ASPP (Chen et al. 2017) with separable convolutions and without image pooling.
+
+    Pooling's 1 x 1 -> h x w resize throws everything after it off an Edge TPU, and at CamVid's size the
+    widest rate already sees most of the picture.
+    """
+
+    def __init__(self, channels_in: int, channels: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            [ConvNorm(channels_in, channels)]
+            + [SeparableConv(channels_in, channels, dilation=rate) for rate in rates]
+        )
+        self.fuse = ConvNorm(channels * (len(rates) + 1), channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        fused: torch.Tensor = self.fuse(torch.cat([branch(x) for branch in self.branches], dim=1))
+        return fused
+
+
 def enlarge(x: torch.Tensor, factor: int) -> torch.Tensor:
     """Bilinear, half-pixel centres: the convention of cv2.resize and of ONNX Resize ``half_pixel``."""
     return functional.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)

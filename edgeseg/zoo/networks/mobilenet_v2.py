@@ -23,6 +23,9 @@ STAGES = (
 SKIP_BLOCK = 3
 """Its expansion is the last layer at stride 4: 144 channels."""
 
+SHALLOW_BLOCKS = 6
+"""How many blocks ``shallow`` runs: up to the last one at stride 8, with 32 channels."""
+
 MIDDLE_BLOCK = 12
 """The last block before the stage that runs at stride 32, or dilated at 16: 96 channels."""
 
@@ -39,7 +42,7 @@ class Features:
 class MobileNetV2(nn.Module):
     """Takes float (n, 3, h, w) in [-1, 1] (x / 127.5 - 1), h and w multiples of 32.
 
-    output_stride: 16 replaces the last stride by dilation 2 (atrous convolution), 32 is the original.
+    output_stride: 32 is the original; 16 and 8 replace the last strides by dilation (atrous convolution).
     """
 
     def __init__(self, output_stride: int = 16) -> None:
@@ -74,3 +77,16 @@ class MobileNetV2(nn.Module):
             if index == MIDDLE_BLOCK:
                 middle = x
         return Features(skip, middle, x)
+
+    def shallow(self, x: torch.Tensor) -> torch.Tensor:
+        """The first blocks alone: (n, 32, h/8, w/8)."""
+        x = self.stem(x)
+        for block in self.blocks[:SHALLOW_BLOCKS]:
+            x = block(x)
+        return x
+
+    def deepen(self, x: torch.Tensor) -> torch.Tensor:
+        """The other blocks, on what ``shallow`` returned: (n, 320, ...)."""
+        for block in self.blocks[SHALLOW_BLOCKS:]:
+            x = block(x)
+        return x
