@@ -1,0 +1,138 @@
+"""What pydantic found, in plain words and with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic_core import PydanticCustomError
+
+from edgeseg.errors import Problem
+from edgeseg.yamlfile.document import Places
+from edgeseg.yamlfile.words import Steps, dotted, nearest, shown
+
+_SECRET_KEY = re.compile(r"password|passwd|secret|token|credential", re.IGNORECASE)
+
+
+def _switch(value: object) -> object:
+    words = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise PydanticCustomError("switch", "got {value}, expected on or off", {"value": shown(value)})
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+"""A boolean field: on, off, yes, no, true, false."""
+
+
+def problems_from(
+    error: ValidationError, places: Places, file: str, schema: type[BaseModel] | None = None
+) -> list[Problem]:
+    """Say in plain words, in the order of the file, what pydantic found.
+
+    schema: the model that was validated; with it an unknown key is answered by the nearest known one.
+    """
+    found: dict[tuple[Steps, str], list[str]] = {}
+    for detail in error.errors(include_url=False):
+        loc = detail["loc"]
+        path = places.existing(loc)
+        kind: str = detail["type"]
+        if kind == "missing":
+            where, said = (*places.existing(loc[:-1]), loc[-1]), "is missing"
+        elif kind == "extra_forbidden":
+            where, said = path, _unknown_key(str(loc[-1]), schema, path[:-1])
+        else:
+            where, said = path, _in_words(detail, path)
+        told = found.setdefault((where, "key" if kind in ("missing", "extra_forbidden") else "value"), [])
+        if said not in told:
+            told.append(said)
+    problems = []
+    for (where, about), told in found.items():
+        place = places.of_key(where) if about == "key" else places.of(where)
+        problems.append(Problem(file, *place, dotted(where), _joined(told)))
+    return sorted(problems, key=lambda problem: (problem.line, problem.column))
+
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text (quote it if it looks like a number)",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping of names to values",
+    "model": "a mapping of keys to values",
+    "finite": "a finite number",
+}
+
+
+def _in_words(detail: Mapping[str, Any], path: Steps) -> str:
+    kind: str = detail["type"]
+    context: Mapping[str, Any] = detail.get("ctx") or {}
+    if kind == "value_error":
+        return str(context["error"])
+    # pydantic's own types are all without an input of ours in the message; other authors' say it all.
+    said = str(detail["msg"])
+    secret = any(_SECRET_KEY.search(str(step)) for step in path)
+    got = "a value that is not shown" if secret else shown(detail["input"])
+    if kind == "literal_error":
+        choices = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        text = detail["input"] if isinstance(detail["input"], str) else ""
+        hint = nearest(text, choices) if text and not secret else ""
+        hint = hint if "did you mean" in hint else ""
+        return f"got {got}, expected {context['expected']}{hint}"
+    if kind == "int_from_float":
+        return f"got {got}, expected a whole number"
+    stem, _, ending = kind.partition("_")
+    if ending in ("type", "parsing", "attributes_type", "number", "parsing_size") and stem in _EXPECTED:
+        return f"got {got}, expected {_EXPECTED[stem]}"
+    if kind in ("too_short", "too_long"):
+        want = context.get("min_length", context.get("max_length"))
+        bound = "at least" if kind == "too_short" else "at most"
+        return f"{context.get('actual_length', '?')} entries, need {bound} {want}"
+    if said.startswith(("Input should be ", "String should ")):
+        rest = said.removeprefix("Input should be ").removeprefix("String should ")
+        return f"got {got}, expected {rest.replace('match pattern', 'text that matches')}"
+    return said
+
+
+def _unknown_key(key: str, schema: type[BaseModel] | None, parent: Steps) -> str:
+    known: set[str] = set()
+    if schema is not None:
+        for model in _models_at(schema, parent):
+            known |= {field.alias or name for name, field in model.model_fields.items()}
+    return f"unknown key{nearest(key, known)}"
+
+
+def _models_at(schema: object, path: Steps) -> set[type[BaseModel]]:
+    """The pydantic models that may stand at ``path`` under ``schema``, whatever union they are in."""
+    if get_origin(schema) is Annotated:
+        return _models_at(get_args(schema)[0], path)
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        if not path:
+            return {schema}
+        fields = {field.alias or name: field.annotation for name, field in schema.model_fields.items()}
+        return _models_at(fields[str(path[0])], path[1:]) if path[0] in fields else set()
+    origin, arguments = get_origin(schema), get_args(schema)
+    if origin is Literal or not arguments:
+        return set()
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _models_at(arguments[1], path[1:]) if path else set()
+    if isinstance(origin, type) and issubclass(origin, (list, tuple)):
+        found: set[type[BaseModel]] = set()
+        if path:
+            found.update(*(_models_at(item, path[1:]) for item in arguments))
+        return found
+    return set().union(*(_models_at(argument, path) for argument in arguments))
+
+
+def _joined(told: list[str]) -> str:
+    """Several branches of a union complain about one value: say the value once, then all it could be."""
+    head, separator, _ = told[0].partition(", expected ")
+    if separator and all(said.startswith(head + separator) for said in told):
+        return head + separator + " or ".join(said.removeprefix(head + separator) for said in told)
+    return "; ".join(told)
