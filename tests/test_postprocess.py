@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -37,6 +37,7 @@ LOGITS = hnp.arrays(
 )
 
 
+@settings(deadline=None)
 @given(LOGITS, st.booleans())
 def test_logits(model: Model, logits: np.ndarray, channels_last: bool) -> None:
     given_as = logits
@@ -50,6 +51,7 @@ def test_logits(model: Model, logits: np.ndarray, channels_last: bool) -> None:
     assert np.abs(answer.confidence - exact).max() <= 0.51
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(np.int8, st.tuples(st.integers(1, 2), st.just(4), st.integers(1, 7), st.integers(1, 7))),
     st.sampled_from([0.05, 0.125, 1.0]),

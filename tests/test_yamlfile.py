@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -108,6 +108,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
             yamlfile.load(path)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_parses_or_is_a_config_error(text: str) -> None:
     with contextlib.suppress(ConfigError):
