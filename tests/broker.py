@@ -166,7 +166,8 @@ class Broker:
             f"listener {self.port} 127.0.0.1",
             "user root",
             "persistence false",
-            "log_dest stdout",
+            # Not stdout: into a file that is buffered by the block, and tests read the log.
+            "log_dest stderr",
             "set_tcp_nodelay true",
             f"allow_anonymous {'true' if self.users is None else 'false'}",
         ]

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -45,11 +45,10 @@ FAREWELL_S = 1.0
 # A command is a few bytes; without a bound one of 256 MB would be taken into memory.
 LARGEST_COMMAND_BYTES = 4096
 UNSUPPORTED_PROTOCOL = 0x84
-KEEPALIVE_TIMEOUT = 0x8D
 SESSION_TAKEN_OVER = 0x8E
-# Some brokers close the connection on an MQTT 5 CONNECT instead of refusing it, and so does a port
-# forwarder whose broker is still starting: only a repetition means the former.
-SILENT_CLOSES = 3
+# Some old brokers misread an MQTT 5 CONNECT and hang or hang up instead of refusing it (amqtt does, when it
+# comes with a will). So does a port forwarder whose broker is still starting: only a repetition tells.
+SILENT_ATTEMPTS = 3
 
 
 class MqttPublisher:
@@ -100,7 +99,7 @@ class MqttPublisher:
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._attempted = False
         self._answered = False
-        self._silent_closes = 0
+        self._silent_attempts = 0
         self._connected = False
 
     @property
@@ -237,10 +236,11 @@ class MqttPublisher:
     def _note_connected(self, client: paho.Client, limits: Properties | None) -> None:
         self._connected = True
         self._answered = True
-        self._silent_closes = 0
         self._troubles.forget("connect")
         version = "5" if self._protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
         log.info("mqtt: connected to %s (MQTT %s)", self._broker, version)
+        if self._protocol == MQTTProtocolVersion.MQTTv5:
+            self._silent_attempts = 0
         self._delivery.connected(
             self._topics.status("online"),
             window=getattr(limits, "ReceiveMaximum", None),
@@ -256,6 +256,7 @@ class MqttPublisher:
     def _note_refused(self, code: int, words: str) -> None:
         self._answered = True
         if code == UNSUPPORTED_PROTOCOL and self._protocol == MQTTProtocolVersion.MQTTv5:
+            self._silent_attempts = 0
             self._fall_back("it refuses MQTT 5")
             return
         self._troubles.warning(
@@ -275,9 +276,12 @@ class MqttPublisher:
             )
         elif was_connected:
             log.warning("mqtt: lost %s: %s; reconnecting", self._broker, words)
-        elif not answered and code != KEEPALIVE_TIMEOUT:
-            self._troubles.warning("connect", f"mqtt: {self._broker} closes the connection at once; retrying")
-            self._count_silent_close()
+            self._offer_newest_again()
+        elif not answered:
+            self._troubles.warning(
+                "connect", f"mqtt: {self._broker} does not answer the connection request: {words}; retrying"
+            )
+            self._count_silent_attempt()
 
     def _note_unreachable(self, words: str) -> None:
         self._troubles.warning("connect", f"mqtt: cannot reach {self._broker}: {words}; retrying for ever")
@@ -291,20 +295,28 @@ class MqttPublisher:
                 f"mqtt: {self._broker} refuses {refused.message.topic}: {words}; {kept}. Check its ACL",
             )
 
-    def _count_silent_close(self) -> None:
-        self._silent_closes += 1
+    def _count_silent_attempt(self) -> None:
+        self._silent_attempts += 1
         if self._protocol != MQTTProtocolVersion.MQTTv5:
-            self._protocol = MQTTProtocolVersion.MQTTv5
-            self._client = self._new_client()
-        elif self._silent_closes >= SILENT_CLOSES:
-            self._silent_closes = 0
-            self._fall_back("it closes the connection on MQTT 5")
+            self._silent_attempts = 0
+            self._use(MQTTProtocolVersion.MQTTv5)
+        elif self._silent_attempts >= SILENT_ATTEMPTS:
+            self._fall_back("it does not answer MQTT 5")
+
+    def _offer_newest_again(self) -> None:
+        # A guess may have been wrong: the broker was frozen or starting. One silent attempt returns to it.
+        if self._silent_attempts and self._protocol != MQTTProtocolVersion.MQTTv5:
+            self._silent_attempts = SILENT_ATTEMPTS - 1
+            self._use(MQTTProtocolVersion.MQTTv5)
 
     def _fall_back(self, why: str) -> None:
         log.warning(
             "mqtt: %s: %s; trying MQTT 3.1.1, which cannot tell when a message is refused", self._broker, why
         )
-        self._protocol = MQTTProtocolVersion.MQTTv311
+        self._use(MQTTProtocolVersion.MQTTv311)
+
+    def _use(self, protocol: MQTTProtocolVersion) -> None:
+        self._protocol = protocol
         self._client = self._new_client()
 
     # paho's thread.
@@ -319,7 +331,7 @@ class MqttPublisher:
         )
         # An exception in a callback is logged; it must not end the network thread.
         client.suppress_exceptions = True
-        client.enable_logger(log.getChild("paho"))
+        client.on_log = self._on_log
         # Delivery has its own window, kept across connections; paho's would only queue behind it.
         client.max_inflight_messages_set(0)
         if self._tls is not None:
@@ -353,6 +365,13 @@ class MqttPublisher:
             random.uniform(0.5, 1.5) * first_s,  # type: ignore[arg-type]
             random.uniform(0.5, 1.0) * longest_s + 0.5 * first_s,  # type: ignore[arg-type]
         )
+
+    def _on_log(self, client: paho.Client, _: Any, level: int, text: str) -> None:
+        # Of what paho calls errors only this one is not told better elsewhere.
+        if level == LogLevel.MQTT_LOG_ERR and text.startswith("Caught exception"):
+            self._quiet.warning("callback", f"mqtt: {text}")
+        else:
+            log.debug("paho: %s", text)
 
     def _on_connect(
         self, client: paho.Client, _: Any, flags: object, reason: ReasonCode, properties: Properties | None
