@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from edgeseg.secrets import redact_url
 from edgeseg.settings import SourceUrl
@@ -63,7 +63,8 @@ def filled(template: str, values: dict[str, str], base: Path) -> str:
     the absolute path, ``base`` being the folder that relative ones start from."""
     scheme = _SCHEME.match(template)
     if scheme is None or scheme[1].lower() == "file":
-        path = VARIABLE.sub(lambda m: values[m[1]], template[scheme.end() :] if scheme else template)
+        path = unquote(template[scheme.end() :]) if scheme else template
+        path = VARIABLE.sub(lambda m: values[m[1]], path)
         return str((base / path).absolute())
     return VARIABLE.sub(lambda m: quote(values[m[1]], safe=""), template)
 

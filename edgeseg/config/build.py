@@ -13,7 +13,7 @@ from edgeseg.config.classes import Vocabulary, check_groups
 from edgeseg.config.rules import build_rule
 from edgeseg.config.schema import CameraFile, MqttFile, PipelineFile, ZoneFile
 from edgeseg.errors import ConfigError, ModelError, Problem
-from edgeseg.manifest import Artefact, Model
+from edgeseg.manifest import Model
 from edgeseg.polygons import area_in_cells, rectangle
 from edgeseg.settings import (
     CameraSettings,
@@ -140,10 +140,11 @@ class Builder:
             self._wrong(
                 at, f"{engine} runs {' and '.join(_FORMATS[engine])}, the model {model.name} has {has}"
             )
-        elif size is not None and not any(_takes(artefact, size) for artefact in able):
+        elif size is not None:
             at = ("cameras", name, "input") if camera.input else ("input",)
-            sizes = " or ".join(dict.fromkeys(_sizes(artefact) for artefact in able))
-            self._wrong(at, f"got {size[0]}x{size[1]}, the model {model.name} takes {sizes}")
+            refusals = [artefact.input.refusal(size) for artefact in able]
+            if None not in refusals:
+                self._wrong(at, f"got {refusals[0]} (model {model.name})")
 
     def _camera(
         self, name: str, camera: CameraFile, file: PipelineFile, vocabulary: Vocabulary
@@ -232,14 +233,3 @@ def at_least(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]
     rings = [[np.array(polygon) for polygon in polygons] for polygons in (include, exclude)]
     covered = area_in_cells(rings[0], rings[1], rectangle(0, 0, 1, 1), (1, 1))
     return bool(covered.sum() >= area)
-
-
-def _takes(artefact: Artefact, size: tuple[int, int]) -> bool:
-    step = artefact.input.multiple_of
-    return size == artefact.input.size_px if step is None else not (size[0] % step or size[1] % step)
-
-
-def _sizes(artefact: Artefact) -> str:
-    width, height = artefact.input.size_px
-    step = artefact.input.multiple_of
-    return f"{width}x{height}" if step is None else f"multiples of {step} each way"

@@ -190,9 +190,7 @@ class RuleFile(_Keys):
     hours: Hours | None = Field(
         None, description='Daily window in which the rule is active; it may span midnight: "22:00-06:00".'
     )
-    timezone: str | None = Field(
-        None, description="Time zone of `hours`, such as Europe/Rome. Default: the machine's own."
-    )
+    timezone: str | None = Field(None, description="Time zone of `hours`, such as Europe/Rome. Default: UTC.")
     on_unknown: Literal["hold", "end", "raise"] | None = Field(
         None,
         description="What to do while the picture cannot be trusted: `hold` what is (the default), `end` "

@@ -1,0 +1,36 @@
+"""What is allowed in a pipeline file but is probably not what its author wants."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from edgeseg.config.addresses import VARIABLE
+from edgeseg.manifest import Model
+from edgeseg.settings import CameraSettings, PipelineSettings
+
+_LITERAL_PASSWORD = re.compile(r"://[^/?#@]*:[^/?#@]+@")
+
+
+def notes(settings: PipelineSettings, find_model: Callable[[str], Model]) -> tuple[str, ...]:
+    """One line each. find_model: name or path -> a model that is known to exist."""
+    found = [note for camera in settings.cameras for note in _of_camera(camera, find_model(camera.model))]
+    mqtt = settings.mqtt
+    if mqtt is not None and mqtt.password_file is not None and not mqtt.tls:
+        found.append("mqtt.url: the password crosses the network unencrypted; mqtts:// encrypts it")
+    return tuple(found)
+
+
+def _of_camera(camera: CameraSettings, model: Model) -> Iterator[str]:
+    at = f"cameras.{camera.name}"
+    if _LITERAL_PASSWORD.search(VARIABLE.sub("", camera.source.template)):
+        yield f"{at}.source: a password stands in the file; ${{VAR}} would take it from the environment"
+    if not camera.zones:
+        yield f"{at}: has no zones, so nothing of it is measured"
+    tells_confidence = any(artefact.output.form != "labels" for artefact in model.artefacts)
+    for zone in camera.zones:
+        if zone.confidence_floor > 0 and not tells_confidence:
+            yield (
+                f"{at}.zones.{zone.name}.confidence: the model {model.name} tells no confidence, so "
+                "nothing will count as uncertain"
+            )
