@@ -30,6 +30,8 @@ _PAUSE = wait_exponential_jitter(initial=1.0, max=30.0, jitter=1.0)
 # A connection that gave pictures this long was good: after it the pauses begin anew.
 _GOOD_AFTER_S = 30.0
 _RECEIVE_TIMEOUT_S = 0.5
+# What a point of priority is worth in the line of cameras: an advantage that never starves the others.
+HEAD_START_S = 0.2
 
 
 class LiveCapture:
@@ -169,9 +171,8 @@ class LiveCapture:
                 while not self._stop.is_set():
                     time = capture.receive(_RECEIVE_TIMEOUT_S)
                     if time is not None:
-                        self._scheduler.offer(
-                            self.camera.name, time.camera_time_s, rank=self._settings.priority
-                        )
+                        head_start_s = self._settings.priority * HEAD_START_S
+                        self._scheduler.offer(self.camera.name, time.camera_time_s - head_start_s)
             finally:
                 with self._lock:
                     self._capture = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -152,6 +152,11 @@ def load(path: Path) -> Model:
     if wrong:
         raise ConfigError(wrong)
     return _model(parsed, path.parent, places.digest)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a manifest, for editors."""
+    return _Manifest.model_json_schema()
 
 
 def _text(pattern: str, words: str) -> AfterValidator:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.frames import U8, Frame, LabelMap, Rect, ZoneOccupancy
+from edgeseg.frames import U8, Frame, LabelMap, Picture, Rect, ZoneOccupancy
+from edgeseg.preprocess import make_fit, place
 from edgeseg.settings import Polygon, ZoneSettings
 
 CALM = (64, 220, 130)
@@ -161,6 +162,13 @@ def _slices(origin: Rect, area: Rect, across: float, down: float) -> tuple[slice
         slice(round((area.top - origin.top) * down), round((area.bottom - origin.top) * down)),
         slice(round((area.left - origin.left) * across), round((area.right - origin.left) * across)),
     )
+
+
+def to_rgb(picture: Picture) -> U8:
+    """The whole camera picture at its own size, uint8 (h, w, 3) RGB."""
+    size_px = picture.width_px, picture.height_px
+    (whole,) = place(picture, make_fit("stretch", size_px, size_px))
+    return np.asarray(whole, np.uint8)
 
 
 def _zone_colour(drawing: ZoneDrawing) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from edgeseg import manifest
+from edgeseg import manifest, shipped
 from edgeseg.errors import ModelError
 from edgeseg.manifest import Artefact, Blob, Model
 from edgeseg.yamlfile import nearest
@@ -63,10 +63,7 @@ def search_path() -> tuple[Path, ...]:
     """Where model folders are looked for, in order: EDGESEG_MODELS (folders separated by ``:``),
     ``models`` in the current folder, the ones shipped with edgeseg. Only those that exist."""
     folders = [Path(part) for part in os.environ.get("EDGESEG_MODELS", "").split(os.pathsep) if part]
-    folders += [Path("models"), _PACKAGE / "share" / "models"]
-    # A source checkout has no share folder; its models stand beside the package.
-    if (_PACKAGE.parent / "pyproject.toml").is_file():
-        folders.append(_PACKAGE.parent / "models")
+    folders += [Path("models"), shipped.folder("models")]
     unique = {folder.resolve(): folder for folder in reversed(folders) if folder.is_dir()}
     return tuple(reversed(list(unique.values())))
 
@@ -198,8 +195,8 @@ def _cache(model: Model) -> Path:
 
 def _home(model: Model) -> Path:
     """Where ``pull`` puts files: beside the manifest, unless a cache was named or that is not ours."""
-    shipped = (_PACKAGE / "share").resolve() in model.folder.resolve().parents
-    if "EDGESEG_CACHE" in os.environ or shipped or not os.access(model.folder, os.W_OK):
+    installed = (_PACKAGE / "share").resolve() in model.folder.resolve().parents
+    if "EDGESEG_CACHE" in os.environ or installed or not os.access(model.folder, os.W_OK):
         return _cache(model)
     return model.folder
 

@@ -10,19 +10,19 @@ class Scheduler:
 
     A camera waits from its first frame that nobody has analysed; a newer frame replaces that frame but
     keeps the place in the line, so a fast camera cannot starve a slow one. Bounded by construction: one
-    entry for each camera. A lower ``rank`` goes first among cameras that began to wait together.
+    entry for each camera.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: dict[str, tuple[float, int]] = {}
+        self._waiting: dict[str, float] = {}
         self._busy: set[str] = set()
         self._closed = False
 
-    def offer(self, camera: str, waiting_since_s: float, rank: int = 0) -> None:
-        """A frame of ``camera`` is there. ``waiting_since_s``: its camera time."""
+    def offer(self, camera: str, waiting_since_s: float) -> None:
+        """A frame of ``camera`` is there. ``waiting_since_s``: its camera time, less any head start."""
         with self._changed:
-            self._waiting.setdefault(camera, (waiting_since_s, rank))
+            self._waiting.setdefault(camera, waiting_since_s)
             self._changed.notify()
 
     def take(self, timeout_s: float) -> str | None:

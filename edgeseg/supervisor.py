@@ -23,6 +23,7 @@ from edgeseg.preprocess import Preprocess
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.scheduler import Scheduler
 from edgeseg.settings import CameraSettings, PipelineSettings
+from edgeseg.sources.capture_process import warm_up
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Supervisor:
         """
         self._started_at_s = self._clock.monotonic_s()
         self._stats_due_s = self._started_at_s + _STATS_EVERY_S
+        warm_up()
         for camera in self._settings.cameras:
             self._add(camera)
         for post in self._posts.values():

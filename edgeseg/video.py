@@ -1,4 +1,4 @@
-"""Writes overlay videos: H.264 in MP4, which every browser plays."""
+"""Writes what people look at: overlay videos (H.264 in MP4, which every browser plays), label PNGs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
@@ -70,3 +71,21 @@ class VideoWriter:
             self._partial.replace(self._path)
         else:
             self._partial.unlink(missing_ok=True)
+
+
+def encode_labels(labels: U8, palette: U8) -> bytes:
+    """A palette PNG whose pixel values are the class indices, as data sets keep labels.
+
+    labels: uint8 (h, w). palette: uint8 (classes, 3) RGB.
+    """
+    argb = np.zeros((256, 4), np.uint8)
+    argb[:, 0] = 255
+    argb[: len(palette), 1:] = palette
+    encoder = av.VideoCodecContext.create("png", "w")
+    encoder.height, encoder.width = labels.shape
+    encoder.pix_fmt = "pal8"
+    encoder.time_base = Fraction(1, 1)
+    # PyAV takes the pair for this one format; its type hints leave that out.
+    picture = av.VideoFrame.from_ndarray((labels, argb), format="pal8")  # type: ignore[arg-type]
+    packets = encoder.encode(picture)
+    return b"".join(bytes(packet) for packet in (*packets, *encoder.encode(None)))

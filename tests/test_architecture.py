@@ -16,14 +16,15 @@ PACKAGE = Path(edgeseg.__file__).parent
 # The rooms from the ground up: a module may import from floors below its own, never from its own floor
 # (inside a room, its files may know each other).
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "frames"),
-    ("settings", "yamlfile", "secrets"),
-    ("manifest",),
+    ("errors", "clock", "frames", "shipped"),
+    ("settings", "yamlfile", "secrets", "polygons"),
+    ("manifest", "fetch"),
     ("registry",),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
     ("pipeline", "overlay", "video", "scheduler", "sdnotify"),
-    ("clip", "camera"),
+    ("camera",),
+    ("clip", "live"),
     ("supervisor",),
     ("daemon",),
     ("commands", "zoo"),
@@ -37,8 +38,8 @@ HOMES = {
     "ai_edge_litert": {"engines/litert.py"},
     "tflite_runtime": {"engines/litert.py"},
     "paho": {"publish/mqtt.py"},
-    "aiohttp": {"registry.py"},
-    "tenacity": {"camera.py"},
+    "aiohttp": {"fetch.py"},
+    "tenacity": {"live.py"},
     "sqlite3": {"publish/outbox.py"},
 }
 NEVER_IN_THE_DAEMON = ("torch", "onnx", "nncf", "transformers", "matplotlib", "tensorflow")

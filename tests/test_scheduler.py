@@ -22,13 +22,6 @@ def test_a_newer_frame_keeps_the_place_in_the_line() -> None:
     assert scheduler.take(1) == "slow"
 
 
-def test_rank_decides_between_equals() -> None:
-    scheduler = Scheduler()
-    scheduler.offer("a", 1.0, rank=2)
-    scheduler.offer("b", 1.0, rank=1)
-    assert scheduler.take(1) == "b"
-
-
 def test_a_camera_is_with_one_worker_at_a_time() -> None:
     scheduler = Scheduler()
     scheduler.offer("gate", 1.0)

@@ -226,7 +226,11 @@ class CameraFile(_Keys):
         "(keep its shape, with borders), `tiles` (several views of a wide picture). Default: the model's.",
     )
     priority: int | None = Field(
-        None, ge=0, le=100, description="Who is served first when there is too much to do. Default: 0."
+        None,
+        ge=0,
+        le=100,
+        description="Who is served first when there is too much to do: a point is a head start of 0.2 s. "
+        "Default: 0.",
     )
     model: ModelName | None = Field(None, description="Another model for this camera alone.")
     engine: EngineName | None = Field(None, description="Another engine for this camera alone.")

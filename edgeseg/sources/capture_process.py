@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from math import prod
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import recv_handle
@@ -86,6 +87,15 @@ class _Held:
     time: FrameTime
 
 
+def warm_up() -> None:
+    """Start the fork server, which all camera processes come from, and let it load its libraries.
+
+    Call it before a runtime is loaded: the fork server keeps the standard error of this moment.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOAD)
+    forkserver.ensure_running()
+
+
 class CaptureProcess:
     """Reads one camera or clip in a process that can be killed.
 
@@ -141,8 +151,8 @@ class CaptureProcess:
 
     def start(self) -> None:
         """Start the process. The first start in a program takes 0.4 s, for the fork server."""
+        warm_up()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
         ours, theirs = context.Pipe(duplex=True)
         with theirs:
             process = context.Process(

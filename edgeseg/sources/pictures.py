@@ -43,13 +43,9 @@ class PicturesSource:
         return len(self._files) * self._interval_s
 
     def __enter__(self) -> PicturesSource:
-        if self._path.is_dir():
-            inside = (path for path in self._path.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-            self._files = sorted(inside, key=_by_number)
-        elif self._path.exists():
-            self._files = [self._path]
-        else:
+        if not self._path.exists():
             raise SourceError("not_found", f"{self.shown}: no such file or folder")
+        self._files = pictures_in(self._path)
         if not self._files:
             raise SourceError(
                 "not_found",
@@ -77,6 +73,12 @@ class PicturesSource:
                 raise SourceError("codec", f"{path}: not a picture that can be decoded")
             rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
             yield Picture((rgb,), "rgb", True, "bt601", FrameTime(time_s, self._epoch_s + time_s, time_s))
+
+
+def pictures_in(path: Path) -> list[Path]:
+    """The pictures of a folder in their order, or the one picture that ``path`` is; none for a clip."""
+    inside = path.iterdir() if path.is_dir() else [path]
+    return sorted((file for file in inside if file.suffix.lower() in PICTURE_SUFFIXES), key=_by_number)
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
