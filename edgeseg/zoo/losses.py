@@ -67,3 +67,15 @@ def total_loss(output: Logits, labels: torch.Tensor, weights: torch.Tensor, want
         coarse = labels[:, stride // 2 :: stride, stride // 2 :: stride]
         loss = loss + wanted.auxiliary * hard_cross_entropy(logits.float(), coarse, weights, hardest=1.0)
     return loss
+
+
+def distillation(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence from the teacher's distribution, a mean over pixels, void ones too.
+
+    Both are logits (n, classes, h, w) on one grid (Hinton et al. 2015, temperature 1: there is no class
+    hierarchy to soften in a dozen classes).
+    """
+    learned = functional.log_softmax(student.float(), dim=1)
+    taught = functional.log_softmax(teacher.float(), dim=1)
+    divergence = functional.kl_div(learned, taught, reduction="none", log_target=True)
+    return divergence.sum(dim=1).mean()

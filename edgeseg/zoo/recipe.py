@@ -16,17 +16,24 @@ from edgeseg.zoo.augment import Augmentation
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Weights of the parts. hardest: share of pixels that count (1 turns hard mining off)."""
+    """Weights of the parts. hardest: share of pixels that count (1 turns hard mining off).
+
+    distill: weight of a teacher's answers; 0 needs no teacher.
+    """
 
     weight_power: float = 0.7
     hardest: float = 0.5
     dice: float = 0.5
     auxiliary: float = 0.25
+    distill: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """AdamW with poly decay; the trunk learns slower than the fresh head. ema: decay per step."""
+    """AdamW with poly decay; the trunk learns slower than the fresh head. ema: decay per step.
+
+    clip: largest norm of all gradients together.
+    """
 
     trunk_rate: float = 4e-4
     head_rate: float = 1.5e-3
@@ -34,6 +41,7 @@ class Optimizer:
     warmup_steps: int = 60
     power: float = 0.9
     ema: float = 0.99
+    clip: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,8 @@ def load_recipe(path: Path) -> Recipe:
     try:
         raw = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError([Problem(str(path), 0, 0, "", f"not a readable YAML file: {error}")]) from error
+        said = " ".join(str(error).split())
+        raise ConfigError([Problem(str(path), 0, 0, "", f"not a readable YAML file: {said}")]) from error
     if not isinstance(raw, dict):
         raise ConfigError([Problem(str(path), 0, 0, "", "expected keys such as network, classes, steps")])
     problems: list[Problem] = []

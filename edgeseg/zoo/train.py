@@ -1,7 +1,8 @@
 """Train a network of the zoo: ``python -m edgeseg.zoo.train RECIPE --data DIR --out DIR``.
 
-Run again with the same arguments to resume. ``out`` receives ``last.pt`` (everything needed to resume),
-``best.pt`` (the averaged weights of the best validation) and ``curves.csv``.
+Run again with the same arguments to resume; an interrupt finishes the step and saves. ``out`` receives
+``last.pt`` (everything needed to resume), ``best.pt`` (the averaged weights of the best validation) and
+``curves.csv``.
 
 On a CPU under glibc, ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000`` in the environment saves a
 quarter of every step: the buffers of activations are then not returned to the kernel and faulted in again.
@@ -11,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,26 +25,34 @@ from torch import nn
 
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import EdgesegError, ModelError
-from edgeseg.zoo import checkpoint
 from edgeseg.zoo.augment import Crops
 from edgeseg.zoo.data import Split, find_split, index_classes, to_input
-from edgeseg.zoo.ema import Average
-from edgeseg.zoo.losses import class_weights, total_loss
+from edgeseg.zoo.losses import class_weights, distillation, total_loss
 from edgeseg.zoo.metrics import Scores
 from edgeseg.zoo.networks import build
 from edgeseg.zoo.networks.folded import load_folded
 from edgeseg.zoo.networks.mobilenet_v2 import MobileNetV2
 from edgeseg.zoo.recipe import Recipe, load_recipe
-from edgeseg.zoo.schedule import Budget, adamw, set_rates
+from edgeseg.zoo.schedule import Budget, set_rates
+from edgeseg.zoo.state import State, load_network
 from edgeseg.zoo.validate import validate
 
 SAVE_EVERY_STEPS = 100
+REPORT_EVERY_STEPS = 25
 MEASURED_PICTURES = 32
 CURVES = ("step", "trained_s", "loss", "val_miou", "val_accuracy")
 
 
+def to_stderr(line: str) -> None:
+    """The default report."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class Training:
-    """One run. Nothing is read or written before ``run``."""
+    """One run. Nothing is read or written before ``run``.
+
+    weights: folder of the recipe's ``initial``. teacher: its answers are distilled if the recipe says so.
+    """
 
     def __init__(
         self,
@@ -51,10 +60,12 @@ class Training:
         split: Split,
         out: Path,
         budget: Budget,
-        weights: Path | None = None,
         *,
+        weights: Path | None = None,
+        teacher: nn.Module | None = None,
         device: str = "cpu",
         bf16: bool = True,
+        report: Callable[[str], None] = to_stderr,
         clock: Clock | None = None,
     ) -> None:
         self._recipe = recipe
@@ -62,99 +73,87 @@ class Training:
         self._out = out
         self._budget = budget
         self._weights = weights
+        self._teacher = teacher
         self._device = torch.device(device)
         self._bf16 = bf16
+        self._report = report
         self._clock = clock or SystemClock()
 
-    def run(self) -> float:
-        """Train to the end of the budget and return the best validation mIoU, 0-1.
+    def run(self, stop: threading.Event) -> float:
+        """Train to the end of the budget, or until ``stop``, and return the best validation mIoU, 0-1.
 
         Raises ModelError for unreadable data or a checkpoint that does not fit.
         """
-        recipe = self._recipe
-        torch.manual_seed(recipe.seed)
+        recipe, classes = self._recipe, len(self._recipe.classes)
         torch.set_flush_denormal(True)
-        classes = len(recipe.classes)
         index = index_classes(self._split.train, classes)
         index_classes(self._split.val, classes)
         crops = Crops(self._split.train, index, classes, recipe.augmentation)
         weights = class_weights(index.frequencies(), recipe.loss.weight_power).to(self._device)
-        network = build(recipe.network, classes)
         self._out.mkdir(parents=True, exist_ok=True)
-        last = self._out / "last.pt"
-        if not last.exists() and recipe.initial is not None:
-            load_folded(_trunk(network), self._initial(), self._measured_pictures(crops))
-        network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = adamw(network, recipe.optimizer)
-        average = Average(network, recipe.optimizer.ema)
-        step, trained_s, best = 0, 0.0, -1.0
-        if last.exists():
-            step, trained_s, best = _resume(checkpoint.load(last), last, recipe, network, optimizer, average)
-            print(f"resumed at step {step}, best mIoU {best:.4f}", file=sys.stderr, flush=True)
+        state = self._begin(crops)
         recent: list[float] = []
-        started_s = self._clock.monotonic_s() - trained_s
-        while (progress := self._budget.progress(step, trained_s)) < 1.0:
-            set_rates(optimizer, recipe.optimizer, step, progress)
-            recent.append(self._step(network, optimizer, crops, weights, step))
-            step += 1
-            average.follow(network, step)
-            trained_s = self._clock.monotonic_s() - started_s
-            ended = self._budget.progress(step, trained_s) >= 1.0
-            if step % recipe.validate_every == 0 or ended:
-                scores = self._validate(average.network)
-                trained_s = self._clock.monotonic_s() - started_s
-                self._record(step, trained_s, progress, float(np.mean(recent)), scores)
+        started_s = self._clock.monotonic_s() - state.trained_s
+        while not stop.is_set() and (progress := self._budget.progress(state.step, state.trained_s)) < 1.0:
+            set_rates(state.optimizer, recipe.optimizer, state.step, progress)
+            recent.append(self._step(state, crops, weights))
+            state.step += 1
+            state.average.follow(state.network, state.step)
+            state.trained_s = self._clock.monotonic_s() - started_s
+            ended = self._budget.progress(state.step, state.trained_s) >= 1.0
+            if state.step % REPORT_EVERY_STEPS == 0:
+                self._report(f"step {state.step} ({progress:.1%}) loss {np.mean(recent[-25:]):.4f}")
+            if state.step % recipe.validate_every == 0 or ended:
+                self._judge(state, float(np.mean(recent)))
+                state.trained_s = self._clock.monotonic_s() - started_s
                 recent.clear()
-                if scores.mean_iou > best:
-                    best = scores.mean_iou
-                    checkpoint.save(self._out / "best.pt", self._artefact(average.network, step, scores))
-            elif step % 25 == 0:
-                mean = np.mean(recent[-25:])
-                print(f"step {step} ({progress:.1%}) loss {mean:.4f}", file=sys.stderr, flush=True)
-            if step % SAVE_EVERY_STEPS == 0 or ended:
-                state = self._artefact(network, step, None)
-                state |= {
-                    "average": average.network.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "trained_s": trained_s,
-                    "best": best,
-                }
-                checkpoint.save(last, state)
-        return best
+            if state.step % SAVE_EVERY_STEPS == 0 or ended or stop.is_set():
+                state.save(self._out / "last.pt")
+        return state.best
 
-    def _initial(self) -> Path:
-        if self._weights is None:
-            raise ModelError(f"recipe: initial is {self._recipe.initial}; name its folder with --weights DIR")
-        return self._weights / str(self._recipe.initial)
+    def _begin(self, crops: Crops) -> State:
+        torch.manual_seed(self._recipe.seed)
+        network = build(self._recipe.network, len(self._recipe.classes))
+        last = self._out / "last.pt"
+        if not last.exists() and self._recipe.initial is not None:
+            if self._weights is None:
+                raise ModelError(
+                    f"recipe: initial is {self._recipe.initial}; name its folder with --weights DIR"
+                )
+            load_folded(_trunk(network), self._weights / self._recipe.initial, self._measured(crops))
+        network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        state = State.around(self._recipe, network)
+        if last.exists():
+            state.load(last)
+            self._report(f"resumed at step {state.step}, best mIoU {state.best:.4f}")
+        return state
 
-    def _measured_pictures(self, crops: Crops) -> torch.Tensor:
+    def _measured(self, crops: Crops) -> torch.Tensor:
+        """Pictures for the statistics of BatchNorm."""
         random = np.random.default_rng((self._recipe.seed, 0))
         drawn = random.integers(len(self._split.train), size=MEASURED_PICTURES)
         return _tensor(np.stack([crops.draw(int(sample), random)[0] for sample in drawn]))
 
-    def _step(
-        self,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        crops: Crops,
-        weights: torch.Tensor,
-        step: int,
-    ) -> float:
+    def _step(self, state: State, crops: Crops, weights: torch.Tensor) -> float:
         recipe = self._recipe
         # Seeded by the step, so that a resumed run draws what an uninterrupted one would have drawn.
-        torch.manual_seed(recipe.seed * 1_000_003 + step)
-        random = np.random.default_rng((recipe.seed, 1, step))
-        drawn = [crops.draw(sample, random) for sample in self._batch(step)]
+        torch.manual_seed(recipe.seed * 1_000_003 + state.step)
+        random = np.random.default_rng((recipe.seed, 1, state.step))
+        drawn = [crops.draw(sample, random) for sample in self._batch(state.step)]
         x = _tensor(np.stack([picture for picture, _ in drawn])).to(self._device)
         labels = torch.from_numpy(np.stack([labels for _, labels in drawn]).astype(np.int64)).to(self._device)
-        network.train()
+        state.network.train()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            output = network(x)
+            output = state.network(x)
         loss = total_loss(output, labels, weights, recipe.loss)
-        optimizer.zero_grad(set_to_none=True)
+        if self._teacher is not None and recipe.loss.distill:
+            with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+                taught = self._teacher(x).main
+            loss = loss + recipe.loss.distill * distillation(output.main, taught)
+        state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
+        nn.utils.clip_grad_norm_(state.network.parameters(), recipe.optimizer.clip)
+        state.optimizer.step()
         return float(loss.detach())
 
     def _batch(self, step: int) -> list[int]:
@@ -166,38 +165,32 @@ class Training:
             chosen.append(int(np.random.default_rng((self._recipe.seed, 2, epoch)).permutation(count)[place]))
         return chosen
 
-    def _validate(self, network: nn.Module) -> Scores:
+    def _judge(self, state: State, loss: float) -> None:
+        """Validate the average; keep it if it is the best so far."""
         recipe = self._recipe
-        return validate(
-            network, self._split.val, len(recipe.classes), scale=recipe.validate_scale, bf16=self._bf16
+        scores = validate(
+            state.average.network,
+            self._split.val,
+            len(recipe.classes),
+            scale=recipe.validate_scale,
+            bf16=self._bf16,
         )
+        self._record(state, loss, scores)
+        if scores.mean_iou > state.best:
+            state.best = scores.mean_iou
+            state.save_average(self._out / "best.pt", scores)
 
-    def _record(self, step: int, trained_s: float, progress: float, loss: float, scores: Scores) -> None:
+    def _record(self, state: State, loss: float, scores: Scores) -> None:
         path = self._out / "curves.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as file:
             writer = csv.writer(file)
             if fresh:
                 writer.writerow([*CURVES, *self._recipe.classes])
-            scored = [scores.mean_iou, scores.pixel_accuracy, *scores.iou]
-            writer.writerow([step, f"{trained_s:.0f}", f"{loss:.4f}", *(f"{value:.4f}" for value in scored)])
-        print(
-            f"step {step} ({progress:.1%}, {trained_s / 60:.1f} min) loss {loss:.4f}"
-            f" validation mIoU {scores.mean_iou:.4f}",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def _artefact(self, network: nn.Module, step: int, scores: Scores | None) -> dict[str, Any]:
-        return {
-            "network": network.state_dict(),
-            "name": self._recipe.network,
-            "classes": list(self._recipe.classes),
-            "recipe": asdict(self._recipe),
-            "step": step,
-            "val_miou": None if scores is None else scores.mean_iou,
-            "val_iou": None if scores is None else [float(value) for value in scores.iou],
-        }
+            scored = [loss, scores.mean_iou, scores.pixel_accuracy, *scores.iou]
+            writer.writerow([state.step, f"{state.trained_s:.0f}", *(f"{value:.4f}" for value in scored)])
+        minutes = state.trained_s / 60
+        self._report(f"step {state.step} ({minutes:.1f} min) validation mIoU {scores.mean_iou:.4f}")
 
 
 def _trunk(network: nn.Module) -> MobileNetV2:
@@ -211,31 +204,14 @@ def _tensor(pictures: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(to_input(pictures)).permute(0, 3, 1, 2)
 
 
-def _resume(
-    state: dict[str, Any],
-    path: Path,
-    recipe: Recipe,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: Average,
-) -> tuple[int, float, float]:
-    if state["name"] != recipe.network or state["classes"] != list(recipe.classes):
-        raise ModelError(
-            f"{path}: a checkpoint of {state['name']} with {len(state['classes'])} classes, but the recipe is"
-            f" {recipe.network} with {len(recipe.classes)}; choose another --out"
-        )
-    network.load_state_dict(state["network"])
-    average.network.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["step"], state["trained_s"], state["best"]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 2 for a user's mistake, said in one line."""
     parser = argparse.ArgumentParser(prog="python -m edgeseg.zoo.train", description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="CamVid, or a folder of images/ and labels/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="folder of the recipe's initial weights")
+    parser.add_argument("--teacher", type=Path, help="a best.pt whose answers are distilled")
     parser.add_argument("--minutes", type=float, help="end after this much training instead of the steps")
     parser.add_argument("--leave-out", metavar="PREFIX", help="validate on these training pictures alone")
     parser.add_argument("--threads", type=int, default=0)
@@ -245,24 +221,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     try:
         recipe = load_recipe(options.recipe)
-        split = find_split(options.data, leave_out=options.leave_out)
         training = Training(
             recipe,
-            split,
+            find_split(options.data, leave_out=options.leave_out),
             options.out,
             Budget(recipe.steps, options.minutes),
-            options.weights,
+            weights=options.weights,
+            teacher=_teacher(options.teacher, recipe, options.device),
             device=options.device,
             bf16=not options.fp32,
         )
-        best = training.run()
+        best = training.run(stop)
     except EdgesegError as error:
         print(error, file=sys.stderr)
         return 2
     print(f"best validation mIoU {best:.4f} ({options.out / 'best.pt'})")
     return 0
+
+
+def _teacher(path: Path | None, recipe: Recipe, device: str) -> nn.Module | None:
+    if path is None:
+        if recipe.loss.distill:
+            raise ModelError("recipe: loss.distill needs a teacher; name its best.pt with --teacher")
+        return None
+    network, classes = load_network(path)
+    if classes != recipe.classes:
+        raise ModelError(f"{path}: the teacher's classes are {', '.join(classes)}, not the recipe's")
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
 
 if __name__ == "__main__":
