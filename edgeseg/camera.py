@@ -196,9 +196,8 @@ class Camera:
 
     def _snapshot(self, frame: Frame, analysis: Analysis) -> bytes:
         picture = overlay.picture_of(frame)
-        labels = overlay.labels_on_picture(analysis.label_map, (picture.shape[1], picture.shape[0]))
-        tinted = overlay.tint(picture, labels, self._model.palette)
-        return overlay.encode_jpeg(overlay.draw_zones(tinted, self.drawings()))
+        shown = overlay.render(picture, analysis.label_map, self._model.palette, self.drawings())
+        return overlay.encode_jpeg(shown)
 
     def _now(self) -> FrameTime:
         return FrameTime(self._clock.monotonic_s(), self._clock.utc_s())

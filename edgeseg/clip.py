@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import TextIO
 
+from edgeseg import registry
 from edgeseg.camera import Camera
 from edgeseg.clock import ManualClock
 from edgeseg.engines.base import Engine
+from edgeseg.engines.select import open_engine
 from edgeseg.errors import SourceError
 from edgeseg.frames import Frame, Picture
-from edgeseg.pipeline import Analysis
+from edgeseg.pipeline import Analysis, CameraPipeline
 from edgeseg.preprocess import Preprocess
+from edgeseg.publish.jsonl import JsonLinesPublisher
+from edgeseg.publish.topics import Topics
+from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 
 # The daemon's own tick.
 _TICK_S = 1.0
+_PREFIX_WITHOUT_BROKER = "edgeseg"
+# Names the process start in payloads; a replay must give the same bytes again.
+_BOOT = "replay"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,23 +60,54 @@ def frames(
             seq += 1
 
 
-def replay(
-    clip: Iterator[ClipFrame], camera: Camera, engine: Engine, clock: ManualClock
-) -> Iterator[tuple[ClipFrame, Analysis]]:
-    """What the daemon would have published had the clip been a live camera; ``camera`` publishes it.
+class Replay:
+    """One camera of a pipeline file that watches a clip: what the daemon would have published.
 
-    ``clock`` is the camera's; it follows the clip's own time and ticks in its gaps as the daemon does.
-    Raises SourceError, EngineError.
+    Use it as a context manager, which loads the engine: raises ModelError, EngineError. ``stream``
+    receives the messages as JSON lines. ``threads``: of one inference.
     """
-    for clip_frame in clip:
-        time = clip_frame.frame.time
-        if camera.analysed == 0:
-            clock.set(time.camera_time_s, time.captured_at_s)
-            camera.connecting()
-        while time.camera_time_s - clock.monotonic_s() > _TICK_S:
-            clock.advance(_TICK_S)
-            camera.tick()
-        clock.set(time.camera_time_s, time.captured_at_s)
-        yield clip_frame, camera.analyse(clip_frame.frame, engine)
-        camera.tick()
-    camera.offline(SourceError("ended", "the clip ended"))
+
+    def __init__(
+        self, settings: PipelineSettings, chosen: CameraSettings, stream: TextIO, threads: int = 1
+    ) -> None:
+        self.model = registry.find(chosen.model)
+        self.clock = ManualClock()
+        prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
+        topics = Topics(prefix, settings.node, boot=_BOOT, clock=self.clock)
+        self.publisher = JsonLinesPublisher(topics, stream)
+        pipeline = CameraPipeline(settings.node, chosen, self.model, settings.groups)
+        self.camera = Camera(settings.node, chosen, pipeline, self.model, self.publisher, self.clock)
+        self._chosen = chosen
+        self._threads = threads
+        self._engine: Engine | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Replay:
+        self._engine = open_engine(self.model, self._chosen.engine, self._chosen.input_size_px, self._threads)
+        self._opened.callback(self._engine.close)
+        self._opened.enter_context(self.publisher)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def run(self, clip: Path, epoch_s: float | None = None) -> Iterator[tuple[ClipFrame, Analysis]]:
+        """Watch the clip to its end; the camera's clock follows it and ticks in its gaps as the daemon's
+        does. Raises SourceError, EngineError."""
+        assert self._engine is not None, "use Replay as a context manager"
+        chosen = self._chosen
+        preprocess = Preprocess(chosen.fit or self.model.fit, self._engine.input_size_px)
+        for clip_frame in frames(clip, chosen.name, preprocess, chosen.rate_fps, epoch_s):
+            time = clip_frame.frame.time
+            if clip_frame.frame.seq == 0:
+                self.clock.set(time.camera_time_s, time.captured_at_s)
+                self.camera.connecting()
+            while time.camera_time_s - self.clock.monotonic_s() > _TICK_S:
+                self.clock.advance(_TICK_S)
+                self.camera.tick()
+            self.clock.set(time.camera_time_s, time.captured_at_s)
+            yield clip_frame, self.camera.analyse(clip_frame.frame, self._engine)
+            self.camera.tick()
+        self.camera.offline(SourceError("ended", f"{clip}: the clip has ended"))

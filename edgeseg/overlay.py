@@ -69,6 +69,15 @@ def _cells(input_px: npt.NDArray[np.float64], input_size_px: int, grid_size: int
     return np.clip(cells, 0, grid_size - 1)
 
 
+def render(picture: U8, label_map: LabelMap, palette: U8, drawings: Sequence[ZoneDrawing] = ()) -> U8:
+    """A new picture with class colours over it, and zones where there are any.
+
+    picture: uint8 (h, w, 3) RGB. palette: uint8 (classes, 3) RGB.
+    """
+    labels = labels_on_picture(label_map, (picture.shape[1], picture.shape[0]))
+    return draw_zones(tint(picture, labels, palette), drawings)
+
+
 def tint(picture: U8, labels: U8, palette: U8, opacity: float = 0.55) -> U8:
     """Blend class colours over a picture; classes whose colour is black (background) stay clear.
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeseg.commands.terminal import download_bars, print_table
 from edgeseg.errors import ModelError
 
 if TYPE_CHECKING:
     from edgeseg.manifest import Model
-    from edgeseg.registry import BlobState, Progress
+    from edgeseg.registry import BlobState
 
 JSON_SCHEMA = {
     "title": "edgeseg models --json",
@@ -119,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     name: str | None = getattr(args, "name", None)
     models = registry.list_models() if name is None else (registry.find(name),)
     if args.action == "pull":
-        with _download_bars(args.json) as progress:
+        with download_bars(args.json) as progress:
             for model in models:
                 registry.pull(model, progress)
     states = {model.name: registry.inspect(model) for model in models}
@@ -200,7 +199,7 @@ def _print_list(models: Sequence[Model], states: dict[str, tuple[BlobState, ...]
         )
         for model in models
     ]
-    _print_table(("model", "artefacts", "input", "classes", "licence", "weights"), rows)
+    print_table(("model", "artefacts", "input", "classes", "licence", "weights"), rows)
     if any(row[-1] == "missing" for row in rows):
         print("fetch missing weights with `edgeseg models pull NAME`")
 
@@ -221,61 +220,3 @@ def _print_model(model: Model, states: Sequence[BlobState]) -> None:
     card = model.folder / CARD
     if card.is_file():
         print(f"\n{card.read_text(encoding='utf-8').strip()}")
-
-
-def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        pass
-    else:
-        if sys.stdout.isatty():
-            table = Table(*header, box=None, pad_edge=False, header_style="bold")
-            for row in rows:
-                table.add_row(*row)
-            Console().print(table)
-            return
-    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
-    for line in (header, *rows):
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-@contextlib.contextmanager
-def _download_bars(quiet: bool) -> Iterator[Progress | None]:
-    """A bar for each file with rate and time left; nothing where nobody looks."""
-    try:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TaskID,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-    except ImportError:
-        yield None
-        return
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from edgeseg.manifest import Blob
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-
-        def advance(blob: Blob, done_bytes: int) -> None:
-            if blob.sha256 not in tasks:
-                tasks[blob.sha256] = bars.add_task(blob.file, total=blob.bytes)
-            bars.update(tasks[blob.sha256], completed=done_bytes)
-
-        yield advance

@@ -40,45 +40,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeseg import clip, config, registry
-    from edgeseg.camera import Camera
-    from edgeseg.clock import ManualClock
-    from edgeseg.commands.progress import progress
-    from edgeseg.engines.select import choose, open_engine
-    from edgeseg.pipeline import CameraPipeline
-    from edgeseg.preprocess import Preprocess
-    from edgeseg.publish.jsonl import JsonLinesPublisher
-    from edgeseg.publish.topics import Topics
+    from edgeseg import config
+    from edgeseg.clip import Replay
+    from edgeseg.commands.terminal import progress
 
     settings = config.load(args.pipeline)
     chosen = camera_of(settings, args.camera)
     if not args.clip.exists():
         raise EdgesegError(f"{args.clip}: no such file or folder; name the clip to replay")
-    model = registry.find(chosen.model)
-    _, artefact = choose(model, chosen.engine, chosen.input_size_px)
-    preprocess = Preprocess(chosen.fit or model.fit, chosen.input_size_px or artefact.input.size_px)
-    clock = ManualClock()
-    prefix = settings.mqtt.prefix if settings.mqtt else "edgeseg"
-    topics = Topics(prefix, settings.node, boot="replay", clock=clock)
-    with contextlib.ExitStack() as stack:
-        engine = open_engine(model, chosen.engine, preprocess.input_size_px)
-        stack.callback(engine.close)
-        # The clip is opened before the transcript: a clip that is none leaves no empty file behind.
-        clip_frames = clip.frames(args.clip, chosen.name, preprocess, chosen.rate_fps, args.start)
-        stream = stack.enter_context(_transcript(args.output))
-        publisher = stack.enter_context(JsonLinesPublisher(topics, stream))
-        camera = Camera(
-            settings.node,
-            chosen,
-            CameraPipeline(settings.node, chosen, model, settings.groups),
-            model,
-            publisher,
-            clock,
-        )
-        advance = stack.enter_context(progress(f"replaying {args.clip.name}", "frame"))
-        for clip_frame, _ in clip.replay(clip_frames, camera, engine, clock):
+    with (
+        _transcript(args.output) as stream,
+        Replay(settings, chosen, stream) as replay,
+        progress(f"replaying {args.clip.name}", "frame") as advance,
+    ):
+        for clip_frame, _ in replay.run(args.clip, args.start):
             advance(clip_frame.done_share)
-            if publisher.gone:
+            if replay.publisher.gone:
                 break
     return 0
 

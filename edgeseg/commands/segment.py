@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from edgeseg.commands.terminal import print_table
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _segment(args: argparse.Namespace, model: Model, tally: _Tally, output: _Output) -> None:
     from edgeseg import clip, overlay, postprocess
-    from edgeseg.commands.progress import progress
+    from edgeseg.commands.terminal import progress
     from edgeseg.engines.select import choose, open_engine
     from edgeseg.preprocess import Preprocess
     from edgeseg.sources.pictures import pictures_in
@@ -182,12 +183,9 @@ class _Tally:
 
 
 def _print_table(model: Model, tally: _Tally, output: _Output) -> None:
-    plural = "" if tally.pictures == 1 else "s"
-    print(f"{tally.pictures} picture{plural} through {model.name}")
-    width = max(len(name) for name in tally.total)
-    print(f"{'class':{width}}   mean   most")
-    for name, share in tally.summary().items():
-        if share["most"] >= SHOWN_FROM:
-            print(f"{name:{width}} {100 * share['mean']:5.1f}% {100 * share['most']:5.1f}%")
+    shares = ((name, share["mean"], share["most"]) for name, share in tally.summary().items())
+    rows = [(name, f"{mean:6.1%}", f"{most:6.1%}") for name, mean, most in shares if most >= SHOWN_FROM]
+    pictures = f"{tally.pictures} picture" + ("" if tally.pictures == 1 else "s")
+    print_table((f"{pictures} through {model.name}", "  mean", "  most"), rows)
     first, last = output.files[0], output.files[-1]
     print(f"wrote {first} ... {last}" if first != last else f"wrote {first}")

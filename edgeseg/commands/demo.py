@@ -1,0 +1,156 @@
+"""``edgeseg demo``: the main job on a real clip with a real network, in front of your eyes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeseg.clock import iso_utc
+from edgeseg.commands.terminal import download_bars
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from edgeseg.camera import Camera
+    from edgeseg.frames import Alert
+    from edgeseg.settings import CameraSettings, PipelineSettings
+
+_BAR_CELLS = 30
+_ALERTS_SHOWN = 6
+_NEXT_STEPS = """\
+next steps
+  edgeseg segment PICTURE                     what does the network see in a picture of yours?
+  edgeseg replay CLIP {pipeline} --camera {camera}
+                                              the same as JSON lines, as a broker would get them
+  cp {entrance} my-camera.yaml; edgeseg check my-camera.yaml; edgeseg run my-camera.yaml"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "demo",
+        help="see it work on a real clip",
+        description="Watches a clip (EDGESEG_DEMO_CLIP, or one that it fetches once), shows the occupancy of "
+        "its zones live, and leaves an overlay video and the events in a folder.",
+    )
+    parser.add_argument("--clip", default=os.environ.get("EDGESEG_DEMO_CLIP"), help="a clip of your own")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how much of the clip (%(default)g)")
+    parser.add_argument("--output", type=Path, default=Path("out/demo"), help="folder (%(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgeseg import config, registry, shipped
+    from edgeseg.commands.demo_clip import cache_folder, find_clip
+    from edgeseg.commands.replay import camera_of
+
+    pipelines = shipped.folder("pipelines")
+    settings = config.load(pipelines / "demo.yaml")
+    found = find_clip(args.clip, cache_folder(), _say)
+    chosen = camera_of(settings, found.camera)
+    model = registry.find(chosen.model)
+    with download_bars(quiet=False) as bars:
+        registry.pull(model, bars)
+    _say(f"watching {found.credit}")
+    _say(f"with {model.name}: {model.title}")
+    args.output.mkdir(parents=True, exist_ok=True)
+    _watch(settings, chosen, found.path, args.seconds, args.output)
+    _say(
+        _NEXT_STEPS.format(
+            pipeline=pipelines / "demo.yaml", camera=chosen.name, entrance=pipelines / "entrance.yaml"
+        )
+    )
+    return 0
+
+
+def _watch(
+    settings: PipelineSettings, chosen: CameraSettings, path: Path, seconds: float, output: Path
+) -> None:
+    from edgeseg import overlay
+    from edgeseg.clip import Replay
+    from edgeseg.frames import Alert
+    from edgeseg.video import VideoWriter
+
+    alerts: deque[Alert] = deque(maxlen=_ALERTS_SHOWN)
+    with (
+        (output / "events.jsonl").open("w", encoding="utf-8") as stream,
+        Replay(settings, chosen, stream, threads=os.cpu_count() or 1) as replay,
+        VideoWriter(output / "overlay.mp4", chosen.rate_fps) as video,
+        _live_table(chosen, replay.camera, alerts) as show,
+    ):
+        for clip_frame, analysis in replay.run(path):
+            time_s = clip_frame.frame.time.camera_time_s
+            if time_s > seconds:
+                break
+            alerts.extend(event for event in analysis.events if isinstance(event, Alert))
+            picture = overlay.to_rgb(clip_frame.picture)
+            drawings = replay.camera.drawings()
+            video.append(overlay.render(picture, analysis.label_map, replay.model.palette, drawings), time_s)
+            show(time_s)
+    _say(f"wrote {output / 'overlay.mp4'} and {output / 'events.jsonl'}")
+
+
+@contextmanager
+def _live_table(
+    chosen: CameraSettings, camera: Camera, alerts: Sequence[Alert]
+) -> Iterator[Callable[[float], None]]:
+    """Yields ``show(time_s)``. Without rich or a terminal it prints the alerts as they come."""
+    told: set[tuple[str, int]] = set()
+
+    def tell(time_s: float) -> None:
+        for alert in alerts:
+            if (alert.id, alert.seq) not in told:
+                told.add((alert.id, alert.seq))
+                _say(f"{time_s:6.1f} s  {_alert_text(alert)}")
+
+    try:
+        from rich.live import Live
+    except ImportError:
+        yield tell
+        return
+    if not sys.stdout.isatty():
+        yield tell
+        return
+    with Live(refresh_per_second=10) as live:
+        yield lambda time_s: live.update(_table(chosen, camera, alerts, time_s))
+
+
+def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[Alert], time_s: float) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgeseg.overlay import leading_classes
+
+    zones = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("zone", "covered", "", "by", "alert"):
+        zones.add_column(title)
+    for drawing in camera.drawings():
+        coverage = drawing.occupancy.coverage if drawing.occupancy else None
+        covered = sum(share for name, share in (coverage or {}).items() if name != "background")
+        filled = round(covered * _BAR_CELLS)
+        colour = "red" if drawing.alarmed else "green"
+        zones.add_row(
+            drawing.zone.title,
+            "unknown" if coverage is None else f"{covered:6.1%}",
+            Text("█" * filled, colour) + Text("░" * (_BAR_CELLS - filled), "dim"),
+            leading_classes(coverage or {}, most=2),
+            Text("ON", "bold red") if drawing.alarmed else Text("off", "dim"),
+        )
+    lines = [Text(_alert_text(alert), "red" if alert.event == "new" else "") for alert in alerts]
+    return Group(Text(f"camera {chosen.name}  {time_s:5.1f} s", "bold"), zones, Text(), *lines)
+
+
+def _alert_text(alert: Alert) -> str:
+    value = alert.evidence.value if alert.evidence else None
+    share = "" if value is None else f", {value:.0%}"
+    return f"{iso_utc(alert.at_s)}  {alert.event:6}  {alert.zone}/{alert.rule} {alert.kind}{share}"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
