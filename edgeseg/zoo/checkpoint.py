@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def load(path: Path) -> dict[str, Any]:
     """Raises ModelError if ``path`` is not a checkpoint that ``save`` wrote."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from error
     if not isinstance(state, dict) or "network" not in state:
         raise ModelError(f"{path}: not a checkpoint of edgeseg.zoo.train (no network weights inside)")

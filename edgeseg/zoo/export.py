@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 import torch
+from google.protobuf.message import DecodeError
 from torch import nn
 
 from edgeseg.errors import ModelError
@@ -57,6 +58,14 @@ def to_onnx(network: nn.Module) -> ir.Model:
     clean(model)
     model.producer_name, model.producer_version = "edgeseg.zoo", None
     return model
+
+
+def load_model(path: Path) -> ir.Model:
+    """Raises ModelError if ``path`` is not an ONNX file."""
+    try:
+        return ir.load(path)
+    except (OSError, ValueError, RuntimeError, DecodeError) as error:
+        raise ModelError(f"{path}: not a readable ONNX file ({error})") from error
 
 
 def save_model(model: ir.Model, path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseg.errors import ModelError
-from edgeseg.zoo.export import save_model
+from edgeseg.zoo.export import load_model, save_model
 from edgeseg.zoo.onnx_session import Session
 from edgeseg.zoo.surgery import clean
 
@@ -38,10 +38,7 @@ class _Projection:
 
 def merge_file(source: Path, target: Path) -> None:
     """Read, merge, check, write. Raises ModelError, and writes nothing, if any of it fails."""
-    try:
-        original = ir.load(source)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{source}: not a readable ONNX file ({error})") from error
+    original = load_model(source)
     merged = merge(original)
     check(original, merged)
     save_model(merged, target)

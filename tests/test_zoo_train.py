@@ -1,0 +1,163 @@
+"""Training: a resumed run equals an uninterrupted one, and mistakes cost one line, not an hour."""
+
+from __future__ import annotations
+
+import csv
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeseg.errors import ModelError
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra zoo)")
+pytest.importorskip("transformers", reason="transformers is not installed (extra zoo)")
+
+from edgeseg.zoo import checkpoint, train  # noqa: E402
+from edgeseg.zoo.augment import Augmentation  # noqa: E402
+from edgeseg.zoo.data import find_split, read_picture  # noqa: E402
+from edgeseg.zoo.ema import Average  # noqa: E402
+from edgeseg.zoo.recipe import Recipe  # noqa: E402
+from edgeseg.zoo.schedule import Budget  # noqa: E402
+from edgeseg.zoo.state import load_network  # noqa: E402
+from edgeseg.zoo.train import Training  # noqa: E402
+from edgeseg.zoo.validate import predict  # noqa: E402
+
+RECIPE = Recipe(
+    network="icnet",
+    classes=("ground", "square"),
+    steps=4,
+    batch=2,
+    validate_every=2,
+    augmentation=Augmentation(crop_px=(96, 64), rare=(1,)),
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten pictures of a bright square on a dark ground."""
+    folder = tmp_path / "data"
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for index in range(10):
+        labels = np.zeros((64, 96), np.uint8)
+        labels[16:48, 4 * index : 4 * index + 40] = 1
+        cv2.imwrite(str(folder / "images" / f"{index}.png"), np.repeat(50 + 150 * labels[..., None], 3, 2))
+        cv2.imwrite(str(folder / "labels" / f"{index}.png"), labels)
+    return folder
+
+
+def run(data: Path, out: Path, recipe: Recipe = RECIPE, stop_at: str | None = None) -> float:
+    """Train; ``stop_at`` interrupts after the report that begins so."""
+    stop = threading.Event()
+
+    def report(line: str) -> None:
+        if stop_at is not None and line.startswith(stop_at):
+            stop.set()
+
+    return Training(recipe, find_split(data), out, Budget(recipe.steps), bf16=False, report=report).run(stop)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(data: Path, tmp_path: Path) -> None:
+    best = run(data, tmp_path / "whole")
+    run(data, tmp_path / "parts", stop_at="step 2 ")
+    assert checkpoint.load(tmp_path / "parts" / "last.pt")["step"] == 2
+    assert run(data, tmp_path / "parts") == pytest.approx(best, abs=1e-6)
+    whole, parts = (load_network(tmp_path / name / "last.pt")[0].state_dict() for name in ("whole", "parts"))
+    for name, tensor in whole.items():
+        assert torch.allclose(tensor, parts[name], atol=1e-6), name
+    with (tmp_path / "parts" / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["2", "4"]
+    assert all(0.0 <= float(row["val_miou"]) <= 1.0 for row in rows)
+
+
+def test_the_best_checkpoint_predicts(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out")
+    network, classes = load_network(tmp_path / "out" / "best.pt")
+    assert classes == ("ground", "square")
+    picture = read_picture(data / "images" / "0.png")
+    for scale in (1.0, 1.5):
+        labels = predict(network, picture, scale)
+        assert labels.shape == (64, 96)
+        assert labels.dtype == np.uint8
+
+
+def test_a_checkpoint_of_another_recipe(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out")
+    other = Recipe(network="deeplabv3plus", classes=("ground", "square"), steps=4)
+    with pytest.raises(
+        ModelError, match=r"last\.pt: a checkpoint of icnet, 2 classes, but the recipe is deepl"
+    ):
+        run(data, tmp_path / "out", other)
+
+
+def test_no_weights_folder_for_an_initial_file(data: Path, tmp_path: Path) -> None:
+    recipe = Recipe(network="icnet", classes=("a", "b"), steps=1, initial="x.npz")
+    with pytest.raises(ModelError, match=r"initial is x\.npz; name its folder with --weights"):
+        run(data, tmp_path / "out", recipe)
+
+
+def test_the_command_says_one_line_for_a_missing_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("network: icnet\nclasses: [a, b]\nsteps: 1\n")
+    code = train.main([str(recipe), "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert code == 2
+    assert len(said.splitlines()) == 1
+    assert "neither images/ and labels/" in said
+
+
+def test_a_budget_in_minutes_ends_by_the_clock_and_one_in_steps_by_steps() -> None:
+    assert Budget(100, minutes=2.0).progress(step=1000, trained_s=60.0) == 0.5
+    assert Budget(100, minutes=2.0).progress(step=0, trained_s=500.0) == 1.0
+    assert Budget(100).progress(step=25, trained_s=1e9) == 0.25
+
+
+def test_the_average_follows_slowly_but_not_at_the_start() -> None:
+    network = torch.nn.Linear(1, 1)
+    average = Average(network, decay=0.9)
+    torch.nn.init.zeros_(average.network.weight)
+    torch.nn.init.ones_(network.weight)
+    average.follow(network, step=1)
+    assert float(average.network.weight) == pytest.approx(1 - 2 / 11)
+    torch.nn.init.zeros_(average.network.weight)
+    average.follow(network, step=10_000)
+    assert float(average.network.weight) == pytest.approx(0.1)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What a full disk looks like to a writer."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_a_disk_that_fills_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"network": {}, "step": 1})
+    with files_of_at_most(50_000), pytest.raises(ModelError, match=r"last\.pt: cannot be written .*intact"):
+        checkpoint.save(path, {"network": {"weight": torch.zeros(100_000)}, "step": 2})
+    assert checkpoint.load(path)["step"] == 1
+    assert [item.name for item in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match=r"best\.pt: not a readable checkpoint"):
+        checkpoint.load(path)
+    torch.save({"something": 1}, path)
+    with pytest.raises(ModelError, match="no network weights inside"):
+        checkpoint.load(path)
