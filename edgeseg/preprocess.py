@@ -27,6 +27,9 @@ MAX_TILES = 8
 # two on either side of the seam, where it would otherwise see no context.
 TILE_OVERLAP = 1 / 8
 
+# Below this an overlap of whole pixels that starts at an even one may be none.
+LEAST_TILE_PX = 24
+
 # About zero after the normalisation of most networks, as TensorFlow's DeepLab pads.
 PADDING = 127
 
@@ -78,7 +81,8 @@ def make_fit(kind: FitKind, picture_size_px: tuple[int, int], input_size_px: tup
     - ``letterbox``: the whole picture, aspect ratio kept (to the nearest pixel), centred, padded.
     - ``tiles``: overlapping views at the camera's own scale, at most ``MAX_TILES``; where those do not
       cover the picture it is scaled down until they do. A picture smaller than the input along one
-      axis is enlarged until it fills that axis, since padding costs as much as picture.
+      axis is enlarged until it fills that axis, since padding costs as much as picture. Pictures of
+      less than ``LEAST_TILE_PX`` are letterboxed.
 
     Raises ValueError for a size below 1 px.
     """
@@ -119,6 +123,10 @@ def _tiling(picture_size_px: tuple[int, int], input_size_px: tuple[int, int]) ->
     for across in range(1, MAX_TILES + 1):
         for down in range(1, MAX_TILES // across + 1):
             scale = min(scale_of(width, input_width, across), scale_of(height, input_height, down), limit)
+            if across > 1 and input_width < LEAST_TILE_PX * scale:
+                continue
+            if down > 1 and input_height < LEAST_TILE_PX * scale:
+                continue
             if (scale, -across * down) > (best[0], -best[1] * best[2]):
                 best = (scale, across, down)
     return best

@@ -10,7 +10,7 @@ from typing import Literal
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeseg.frames import U8, Fit, FrameTime, Picture, Rect, View
@@ -66,6 +66,9 @@ def inside(inner: Rect, outer: Rect) -> bool:
 
 
 @settings(deadline=None)
+@example("tiles", (1, 3), (16, 16))
+@example("tiles", (1, 1), (32, 16))
+@example("tiles", (2048, 1024), (513, 513))
 @given(kinds, picture_sizes, input_sizes)
 def test_every_point_is_owned_by_exactly_one_view(
     kind: FitKind, picture_size_px: tuple[int, int], input_size_px: tuple[int, int]
@@ -136,6 +139,12 @@ def test_how_common_pictures_are_tiled_at_513(
     fit = make_fit("tiles", picture_size_px, (513, 513))
     assert len(fit.views) == tiles
     assert (fit.views[0].crop.width == 513) is native
+
+
+def test_seams_lie_in_the_middle_of_the_overlap() -> None:
+    fit = make_fit("tiles", (768, 432), (513, 513))
+    assert [view.crop for view in fit.views] == [Rect(0, 0, 432, 432), Rect(336, 0, 768, 432)]
+    assert [view.owns for view in fit.views] == [Rect(0, 0, 384, 432), Rect(384, 0, 768, 432)]
 
 
 def edges_of(row: U8, low: float, high: float, before: int) -> tuple[float, float]:

@@ -59,7 +59,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], SourceReason, str], ...] = (
     ((av.error.DecoderNotFoundError,), "codec", "no decoder for this video"),
     ((av.error.HTTPError,), "refused", "the server refused the request"),
     ((av.error.InvalidDataError, av.error.DemuxerNotFoundError), "codec", "not a video that can be decoded"),
-    ((av.error.ProtocolNotFoundError, av.error.ArgumentError), "codec", "not a source that can be opened"),
+    ((av.error.ProtocolNotFoundError,), "codec", "not a source that can be opened"),
 )
 # A camera without power or cable: the network answers in its stead.
 _NO_ANSWER = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT})
@@ -242,6 +242,9 @@ class Decoder:
             return SourceError(
                 "timeout", f"{shown}: the host does not answer; check address, cable and power"
             )
+        # PyAV 17 renamed the class of this one.
+        if getattr(error, "errno", None) == errno.EINVAL:
+            return SourceError("codec", f"{shown}: not a source that can be opened")
         for kinds, reason, meaning in _REASONS:
             if isinstance(error, kinds):
                 return SourceError(reason, f"{shown}: {meaning}")
