@@ -7,6 +7,7 @@ picture to 512 x 512 that costs a third of converting first. Every colour path i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -182,18 +183,39 @@ def _draw(picture: Picture, crop: Rect, into: U8) -> None:
     if picture.layout == "rgb":
         cv2.resize(first, (width_px, height_px), dst=into, interpolation=cv2.INTER_LINEAR)
         return
-    planes = [cv2.resize(first, (width_px, height_px), interpolation=cv2.INTER_LINEAR)]
-    for plane in picture.planes[1:]:
+    planes = [_resize(first, (width_px, height_px), 0)]
+    for number, plane in enumerate(picture.planes[1:], start=1):
         colour = plane[top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2]
         # Where the crop is odd the colour planes reach one pixel further: enlarge that too, then cut it.
         reach_px = (
             round(width_px * 2 * colour.shape[1] / (right - left)),
             round(height_px * 2 * colour.shape[0] / (bottom - top)),
         )
-        planes.append(cv2.resize(colour, reach_px, interpolation=cv2.INTER_LINEAR)[:height_px, :width_px])
+        planes.append(_resize(colour, reach_px, number)[:height_px, :width_px])
     # In place: a second picture-sized buffer would cost more than the arithmetic.
     cv2.merge(planes, dst=into)
     cv2.transform(into, yuv_to_rgb(picture.matrix, picture.full_range), dst=into)
+
+
+class _Scratch(threading.local):
+    """Where resized planes lie until they are merged. Fresh memory for each would cost up to three times
+    the work itself, in page faults."""
+
+    def __init__(self) -> None:
+        self.buffers = [np.empty(0, np.uint8) for _ in range(3)]
+
+
+_scratch = _Scratch()
+
+
+def _resize(plane: U8, size_px: tuple[int, int], number: int) -> U8:
+    """The plane at another (width, height), in this thread's scratch buffer of that number."""
+    width_px, height_px = size_px
+    if _scratch.buffers[number].size < width_px * height_px:
+        _scratch.buffers[number] = np.empty(width_px * height_px, np.uint8)
+    into = _scratch.buffers[number][: width_px * height_px].reshape(height_px, width_px)
+    cv2.resize(plane, size_px, dst=into, interpolation=cv2.INTER_LINEAR)
+    return into
 
 
 @lru_cache(maxsize=4)
