@@ -25,15 +25,15 @@ class QuietLog:
     def warning(self, kind: str, text: str) -> None:
         with self._lock:
             now_s = self._clock.monotonic_s()
-            if now_s - self._said_s.get(kind, -self._every_s) < self._every_s and kind in self._said_s:
+            if kind in self._said_s and now_s - self._said_s[kind] < self._every_s:
                 self._swallowed[kind] = self._swallowed.get(kind, 0) + 1
                 return
             self._said_s[kind] = now_s
             more = self._swallowed.pop(kind, 0)
         self._log.warning("%s%s", text, f" (and {more} more like it)" if more else "")
 
-    def forget(self, kind: str) -> None:
-        """The next warning of this kind is said at once: the matter was settled in between."""
+    def forget(self) -> None:
+        """The next warning of any kind is said at once: the matter was settled in between."""
         with self._lock:
-            self._said_s.pop(kind, None)
-            self._swallowed.pop(kind, None)
+            self._said_s.clear()
+            self._swallowed.clear()
