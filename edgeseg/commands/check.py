@@ -146,11 +146,12 @@ def _missing_sources(settings: PipelineSettings) -> list[Problem]:
     problems = []
     for camera in settings.cameras:
         url = camera.source.url.reveal() if camera.source.url else ""
-        path = Path(url.removeprefix("v4l2://"))
-        if ("://" not in url or url.startswith("v4l2://")) and not path.exists():
-            kind = "device" if url.startswith("v4l2://") else "file or folder"
+        path = url.lower().removeprefix("v4l2://")
+        if "://" not in path and not os.access(url[-len(path) :], os.R_OK):
+            kind = "file or folder" if path == url.lower() else "device"
             where = f"cameras.{camera.name}.source"
-            problems.append(Problem(settings.file, 0, 0, where, f"{camera.source.shown}: no such {kind}"))
+            message = f"{camera.source.shown}: no such {kind}, or no permission to read it"
+            problems.append(Problem(settings.file, 0, 0, where, message))
     return problems
 
 

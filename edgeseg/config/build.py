@@ -178,7 +178,7 @@ class Builder:
         before = len(self.problems)
         include = self._polygons((*at, "polygon"), zone.polygon)
         exclude = self._polygons((*at, "exclude"), zone.exclude) if zone.exclude is not None else ()
-        if len(self.problems) == before and not at_least(LEAST_AREA, include, exclude):
+        if len(self.problems) == before and not covers(LEAST_AREA, include, exclude):
             what = "exclude leaves nothing of it" if exclude else "it is too small to measure"
             self._wrong((*at, "polygon"), f"encloses less than 0.001 % of the picture; {what}")
         return ZoneSettings(
@@ -228,7 +228,7 @@ class Builder:
         )
 
 
-def at_least(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]) -> bool:
+def covers(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]) -> bool:
     """Whether the union of ``include`` less that of ``exclude`` covers this share of the picture, 0-1."""
     rings = [[np.array(polygon) for polygon in polygons] for polygons in (include, exclude)]
     covered = area_in_cells(rings[0], rings[1], rectangle(0, 0, 1, 1), (1, 1))

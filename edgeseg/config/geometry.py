@@ -14,7 +14,7 @@ from edgeseg.settings import Point, Polygon
 from edgeseg.yamlfile import Steps, shown
 
 # The crossing test compares every edge with every other one.
-MAX_POINTS = 500
+MAX_POINTS = 200
 
 
 @dataclass(frozen=True, slots=True)

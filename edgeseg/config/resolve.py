@@ -129,10 +129,11 @@ class _Filler:
             places = read if read.digest == self.settings.digest else None
         except ConfigError:
             pass
-        return [
+        found = [
             Problem(self.settings.file, *(places.of(at) if places else (0, 0)), dotted(at), message)
             for at, message in self.missing
         ]
+        return sorted(found, key=lambda problem: (problem.line, problem.column))
 
 
 def _secrets_of_source(source: SourceUrl) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Union
 Step = Union[str, int]
 Steps = tuple[Step, ...]
 
+_WORDS = re.compile(r"[\w -]{1,64}")
 _CREDENTIALS = re.compile(r"://\S*@")
 
 
@@ -40,8 +41,11 @@ def shown(value: object) -> str:
 
 
 def dotted(steps: Iterable[Step]) -> str:
-    """``cameras.yard.zones.gate.polygon[0]``."""
+    """``cameras.yard.zones.gate.polygon[0]``; a key that is no plain word is quoted."""
     text = ""
     for step in steps:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step if _WORDS.fullmatch(step) else shown(step)}"
     return text.removeprefix(".")
