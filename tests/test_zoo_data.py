@@ -82,7 +82,8 @@ def test_coloured_labels(tmp_path: Path) -> None:
 
 
 def test_a_picture_without_labels(tmp_path: Path) -> None:
-    write_pair(tmp_path, "a", np.zeros((8, 8), np.uint8)).labels.unlink()
+    write_pair(tmp_path, "a", np.zeros((8, 8), np.uint8))
+    (tmp_path / "labels" / "a.png").unlink()
     with pytest.raises(ModelError, match=r"a\.png: missing; .*needs a label PNG"):
         find_split(tmp_path)
 
@@ -90,6 +91,17 @@ def test_a_picture_without_labels(tmp_path: Path) -> None:
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="neither images/ and labels/ nor CamVid"):
         find_split(tmp_path)
+
+
+def test_pictures_without_labels_train_and_are_all_void(tmp_path: Path) -> None:
+    for index in range(5):
+        write_pair(tmp_path, f"{index}", np.zeros((8, 8), np.uint8))
+    split = find_split(tmp_path, unlabelled=[tmp_path / "images"])
+    assert (len(split.train), len(split.val)) == (9, 1)
+    picture, labels = read_sample(split.train[-1], 2)
+    assert picture.shape == (8, 8, 3)
+    assert (labels == VOID).all()
+    assert index_classes(split.train, 2).pixels.sum(axis=1).tolist() == [64] * 4 + [0] * 5
 
 
 def test_too_few_pictures_to_validate(tmp_path: Path) -> None:

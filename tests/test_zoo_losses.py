@@ -10,7 +10,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra zoo)"
 from torch.nn import functional  # noqa: E402
 
 from edgeseg.zoo.data import VOID  # noqa: E402
-from edgeseg.zoo.losses import class_weights, distillation, hard_cross_entropy, soft_dice  # noqa: E402
+from edgeseg.zoo.losses import (  # noqa: E402
+    class_weights,
+    distillation,
+    hard_cross_entropy,
+    imitation,
+    soft_dice,
+)
 
 
 def sharp(labels: torch.Tensor, classes: int, lead: float = 30.0) -> torch.Tensor:
@@ -74,3 +80,15 @@ def test_distilling_an_equal_student_costs_nothing() -> None:
     logits = torch.randn(1, 3, 4, 4)
     assert float(distillation(logits + 5.0, logits)) == pytest.approx(0.0, abs=1e-5)
     assert float(distillation(-logits, logits)) > 0.1
+
+
+def test_imitation_forgets_the_loudness_of_a_channel() -> None:
+    torch.manual_seed(2)
+    quiet = torch.randn(2, 3, 4, 4)
+    loud = quiet * torch.tensor([1.0, 10.0, 100.0])[:, None, None] + 7.0
+    guess = torch.randn(2, 3, 2, 2)
+    assert float(imitation((guess,), (loud,))) == pytest.approx(
+        float(imitation((guess,), (quiet,))), rel=1e-3
+    )
+    variance, mean = torch.var_mean(quiet, dim=(0, 2, 3), keepdim=True, correction=0)
+    assert float(imitation(((quiet - mean) / variance.sqrt(),), (loud,))) == pytest.approx(0.0, abs=1e-5)

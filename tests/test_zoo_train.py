@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import resource
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import cv2
@@ -19,12 +20,14 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra zoo)"
 pytest.importorskip("transformers", reason="transformers is not installed (extra zoo)")
 
 from edgeseg.zoo import checkpoint, train  # noqa: E402
-from edgeseg.zoo.augment import Augmentation  # noqa: E402
-from edgeseg.zoo.data import find_split, read_picture  # noqa: E402
+from edgeseg.zoo.augment import Augmentation, Crops  # noqa: E402
+from edgeseg.zoo.batches import Batches  # noqa: E402
+from edgeseg.zoo.data import find_split, index_classes, read_picture  # noqa: E402
 from edgeseg.zoo.ema import Average  # noqa: E402
-from edgeseg.zoo.recipe import Recipe  # noqa: E402
+from edgeseg.zoo.networks import build  # noqa: E402
+from edgeseg.zoo.recipe import Loss, Recipe  # noqa: E402
 from edgeseg.zoo.schedule import Budget  # noqa: E402
-from edgeseg.zoo.state import load_network  # noqa: E402
+from edgeseg.zoo.state import load_network, start_from  # noqa: E402
 from edgeseg.zoo.train import Training  # noqa: E402
 from edgeseg.zoo.validate import predict  # noqa: E402
 
@@ -131,6 +134,62 @@ def test_the_average_follows_slowly_but_not_at_the_start() -> None:
     torch.nn.init.zeros_(average.network.weight)
     average.follow(network, step=10_000)
     assert float(average.network.weight) == pytest.approx(0.1)
+
+
+def test_threads_draw_what_no_threads_draw(data: Path) -> None:
+    samples = find_split(data).train
+    crops = Crops(samples, index_classes(samples, 2), 2, RECIPE.augmentation)
+    batches = Batches(crops, len(samples), size=3, seed=7)
+    with closing(batches.following(5, workers=0)) as alone, closing(batches.following(5, workers=3)) as ahead:
+        for step in range(5, 12):
+            one, other = next(alone), next(ahead)
+            assert torch.equal(one.pictures, other.pictures), step
+            assert torch.equal(one.labels, other.labels), step
+            assert one.pictures.shape == (3, 3, 64, 96)
+
+
+def test_a_student_learns_from_a_teacher_on_pictures_without_labels(data: Path, tmp_path: Path) -> None:
+    extra = tmp_path / "unlabelled"
+    extra.mkdir()
+    cv2.imwrite(str(extra / "a.png"), np.full((64, 96, 3), 120, np.uint8))
+    recipe = dataclasses.replace(RECIPE, network="segformer", steps=2, loss=Loss(distill=1.0, imitate=1.0))
+    split = find_split(data, unlabelled=[extra])
+    assert split.train[-1].labels is None
+    teacher = build("deeplabv3plus", 2).eval()
+    student = Training(
+        recipe, split, tmp_path / "out", Budget(2), teacher=teacher, bf16=False, report=lambda line: None
+    )
+    student.run(threading.Event())
+    torch.manual_seed(recipe.seed)
+    before = build("segformer", 2)
+    after, _ = load_network(tmp_path / "out" / "last.pt")
+    for index in range(3):
+        assert not torch.equal(before.hints[index].weight, after.hints[index].weight)
+
+
+def test_fine_tuning_on_other_classes_keeps_all_but_the_classifiers(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out")
+    network = build("icnet", 5)
+    fresh = start_from(network, tmp_path / "out" / "best.pt")
+    assert {name.rsplit(".", 1)[0] for name in fresh} == {
+        "classify",
+        *(f"fuse.{index}.auxiliary" for index in range(3)),
+    }
+    trained = load_network(tmp_path / "out" / "best.pt")[0]
+    assert torch.equal(network.trunk.stem[1].weight, trained.trunk.stem[1].weight)
+    with pytest.raises(ModelError, match="another architecture than DeepLabV3Plus"):
+        start_from(build("deeplabv3plus", 5), tmp_path / "out" / "best.pt")
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    plot = pytest.importorskip("edgeseg.zoo.plot", reason="matplotlib is not installed (extra zoo)")
+    curves = tmp_path / "curves.csv"
+    curves.write_text("step,trained_s,loss,val_miou\n100,9,1.5,0.4\n200,18,1.2,0.5\n")
+    plot.plot_curves(curves, tmp_path / "curves.svg")
+    assert "validation mIoU" in (tmp_path / "curves.svg").read_text()
+    curves.write_text("time,speed\n1,2\n")
+    with pytest.raises(ModelError, match=r"curves\.csv: not the curves of a training run"):
+        plot.plot_curves(curves, tmp_path / "other.svg")
 
 
 @contextmanager

@@ -21,10 +21,13 @@ PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture file and its label file: one uint8 channel of the same size, class index or void."""
+    """A picture file and its label file: one uint8 channel of the same size, class index or void.
+
+    labels None: nothing is known, all is void; only a teacher's answers can be learned from it.
+    """
 
     picture: Path
-    labels: Path
+    labels: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,16 @@ class Split:
     val: tuple[Sample, ...]
 
 
-def find_split(data: Path, *, leave_out: str | None = None, every: int = 5) -> Split:
+def find_split(
+    data: Path, *, leave_out: str | None = None, every: int = 5, unlabelled: Sequence[Path] = ()
+) -> Split:
     """Find the samples of ``data``, sorted by file name.
 
     CamVid (``train``, ``trainannot``, ``val``, ``valannot``) brings its own split. In a folder with
     ``images/`` and ``labels/`` every ``every``-th sample validates; ``DIR/train`` and ``DIR/val``, each
     with these two, keep that split.
     leave_out: pictures of the training part whose name starts with this validate, and nothing else does.
+    unlabelled: folders of pictures that train too, without labels.
     Raises ModelError if there is nothing to train or to validate on, or labels are missing.
     """
     if (data / "trainannot").is_dir():
@@ -61,21 +67,26 @@ def find_split(data: Path, *, leave_out: str | None = None, every: int = 5) -> S
         raise ModelError(
             f"{data}: {len(train)} pictures to train and {len(val)} to validate on; need at least one of each"
         )
-    return Split(train, val)
+    extra = [Sample(path, None) for folder in unlabelled for path in _pictures(folder)]
+    return Split((*train, *extra), val)
 
 
 def _pairs(pictures: Path, labels: Path) -> tuple[Sample, ...]:
-    if not pictures.is_dir() or not labels.is_dir():
-        raise ModelError(f"{pictures} and {labels}: both folders must exist")
+    if not labels.is_dir():
+        raise ModelError(f"{labels}: not a folder; the labels of {pictures} belong there")
     found = []
-    for picture in sorted(pictures.iterdir()):
-        if picture.suffix.lower() not in PICTURE_ENDINGS:
-            continue
+    for picture in _pictures(pictures):
         label = labels / f"{picture.stem}.png"
         if not label.is_file():
             raise ModelError(f"{label}: missing; {picture} needs a label PNG of the same name")
         found.append(Sample(picture, label))
     return tuple(found)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: not a folder of pictures")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS)
 
 
 def read_picture(path: Path) -> U8:
@@ -110,7 +121,10 @@ def read_labels(path: Path, classes: int) -> U8:
 
 def read_sample(sample: Sample, classes: int) -> tuple[U8, U8]:
     """Picture uint8 (h, w, 3) RGB and labels uint8 (h, w). Raises ModelError if their sizes differ."""
-    picture, labels = read_picture(sample.picture), read_labels(sample.labels, classes)
+    picture = read_picture(sample.picture)
+    if sample.labels is None:
+        return picture, np.full(picture.shape[:2], VOID, np.uint8)
+    labels = read_labels(sample.labels, classes)
     if picture.shape[:2] != labels.shape:
         raise ModelError(
             f"{sample.labels}: {labels.shape[1]} x {labels.shape[0]}, but {sample.picture.name} is"
@@ -138,6 +152,9 @@ def index_classes(samples: Sequence[Sample], classes: int) -> ClassIndex:
     """Count pixels by reading every label file once; also proves that all of them are readable."""
     counts = []
     for sample in samples:
+        if sample.labels is None:
+            counts.append(np.zeros(classes, np.int64))
+            continue
         labels = read_labels(sample.labels, classes)
         counts.append(np.bincount(labels.ravel(), minlength=256)[:classes])
     return ClassIndex(np.asarray(counts, np.int64))

@@ -79,3 +79,19 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     taught = functional.log_softmax(teacher.float(), dim=1)
     divergence = functional.kl_div(learned, taught, reduction="none", log_target=True)
     return divergence.sum(dim=1).mean()
+
+
+def imitation(guessed: tuple[torch.Tensor, ...], hints: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Mean squared error against a teacher's features, each channel brought to mean 0 and variance 1.
+
+    Without that the few loud channels of a ReLU6 network would be all that is learned. Guesses on a
+    coarser grid are enlarged.
+    """
+    parts = []
+    for guess, hint in zip(guessed, hints, strict=True):
+        variance, mean = torch.var_mean(hint.float(), dim=(0, 2, 3), keepdim=True, correction=0)
+        wanted = (hint.float() - mean) / (variance + 1e-5).sqrt()
+        size = wanted.shape[-2:]
+        enlarged = functional.interpolate(guess.float(), size, mode="bilinear", align_corners=False)
+        parts.append(functional.mse_loss(enlarged, wanted))
+    return torch.stack(parts).mean()

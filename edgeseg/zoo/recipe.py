@@ -18,7 +18,7 @@ from edgeseg.zoo.augment import Augmentation
 class Loss:
     """Weights of the parts. hardest: share of pixels that count (1 turns hard mining off).
 
-    distill: weight of a teacher's answers; 0 needs no teacher.
+    distill: weight of a teacher's answers, imitate: of its features; 0 and 0 need no teacher.
     """
 
     weight_power: float = 0.7
@@ -26,6 +26,7 @@ class Loss:
     dice: float = 0.5
     auxiliary: float = 0.25
     distill: float = 0.0
+    imitate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

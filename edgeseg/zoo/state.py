@@ -89,3 +89,20 @@ def load_network(path: Path) -> tuple[nn.Module, tuple[str, ...]]:
     except RuntimeError as error:
         raise ModelError(f"{path}: its weights do not fit this version's {stored['name']}") from error
     return network.eval(), tuple(stored["classes"])
+
+
+def start_from(network: nn.Module, path: Path) -> list[str]:
+    """Fill ``network`` with the weights of a checkpoint, for fine-tuning on other classes.
+
+    Layers whose size depends on the number of classes keep their fresh weights; their names are returned.
+    Raises ModelError if the checkpoint is of another architecture.
+    """
+    stored = checkpoint.load(path)["network"]
+    own = network.state_dict()
+    if own.keys() != stored.keys():
+        raise ModelError(f"{path}: a checkpoint of another architecture than {type(network).__name__}")
+    fresh = [name for name, value in own.items() if value.shape != stored[name].shape]
+    network.load_state_dict(
+        {name: value for name, value in stored.items() if name not in fresh}, strict=False
+    )
+    return fresh

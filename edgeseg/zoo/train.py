@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -26,15 +27,16 @@ from torch import nn
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.zoo.augment import Crops
-from edgeseg.zoo.data import Split, find_split, index_classes, to_input
-from edgeseg.zoo.losses import class_weights, distillation, total_loss
+from edgeseg.zoo.batches import Batch, Batches
+from edgeseg.zoo.data import Split, find_split, index_classes
+from edgeseg.zoo.losses import class_weights, distillation, imitation, total_loss
 from edgeseg.zoo.metrics import Scores
 from edgeseg.zoo.networks import build
 from edgeseg.zoo.networks.folded import load_folded
 from edgeseg.zoo.networks.mobilenet_v2 import MobileNetV2
 from edgeseg.zoo.recipe import Recipe, load_recipe
 from edgeseg.zoo.schedule import Budget, set_rates
-from edgeseg.zoo.state import State, load_network
+from edgeseg.zoo.state import State, load_network, start_from
 from edgeseg.zoo.validate import validate
 
 SAVE_EVERY_STEPS = 100
@@ -51,7 +53,8 @@ def to_stderr(line: str) -> None:
 class Training:
     """One run. Nothing is read or written before ``run``.
 
-    weights: folder of the recipe's ``initial``. teacher: its answers are distilled if the recipe says so.
+    weights: folder of the recipe's ``initial``. start: a checkpoint to fine-tune from instead.
+    teacher: its answers are distilled if the recipe says so. workers: threads that draw crops ahead.
     """
 
     def __init__(
@@ -62,9 +65,11 @@ class Training:
         budget: Budget,
         *,
         weights: Path | None = None,
+        start: Path | None = None,
         teacher: nn.Module | None = None,
         device: str = "cpu",
         bf16: bool = True,
+        workers: int = 0,
         report: Callable[[str], None] = to_stderr,
         clock: Clock | None = None,
     ) -> None:
@@ -73,9 +78,11 @@ class Training:
         self._out = out
         self._budget = budget
         self._weights = weights
+        self._start = start
         self._teacher = teacher
         self._device = torch.device(device)
         self._bf16 = bf16
+        self._workers = workers
         self._report = report
         self._clock = clock or SystemClock()
 
@@ -89,38 +96,47 @@ class Training:
         index = index_classes(self._split.train, classes)
         index_classes(self._split.val, classes)
         crops = Crops(self._split.train, index, classes, recipe.augmentation)
+        batches = Batches(crops, len(self._split.train), recipe.batch, recipe.seed)
         weights = class_weights(index.frequencies(), recipe.loss.weight_power).to(self._device)
         self._out.mkdir(parents=True, exist_ok=True)
-        state = self._begin(crops)
+        state = self._begin(batches)
         recent: list[float] = []
         started_s = self._clock.monotonic_s() - state.trained_s
-        while not stop.is_set() and (progress := self._budget.progress(state.step, state.trained_s)) < 1.0:
-            set_rates(state.optimizer, recipe.optimizer, state.step, progress)
-            recent.append(self._step(state, crops, weights))
-            state.step += 1
-            state.average.follow(state.network, state.step)
-            state.trained_s = self._clock.monotonic_s() - started_s
-            ended = self._budget.progress(state.step, state.trained_s) >= 1.0
-            if state.step % REPORT_EVERY_STEPS == 0:
-                self._report(f"step {state.step} ({progress:.1%}) loss {np.mean(recent[-25:]):.4f}")
-            if state.step % recipe.validate_every == 0 or ended:
-                self._judge(state, float(np.mean(recent)))
+        with closing(batches.following(state.step, self._workers)) as following:
+            while not stop.is_set() and (progress := self._progress(state)) < 1.0:
+                set_rates(state.optimizer, recipe.optimizer, state.step, progress)
+                recent.append(self._step(state, next(following), weights))
+                state.step += 1
+                state.average.follow(state.network, state.step)
                 state.trained_s = self._clock.monotonic_s() - started_s
-                recent.clear()
-            if state.step % SAVE_EVERY_STEPS == 0 or ended or stop.is_set():
-                state.save(self._out / "last.pt")
+                ended = self._progress(state) >= 1.0
+                if state.step % REPORT_EVERY_STEPS == 0:
+                    self._report(f"step {state.step} ({progress:.1%}) loss {np.mean(recent[-25:]):.4f}")
+                if state.step % recipe.validate_every == 0 or ended:
+                    self._judge(state, float(np.mean(recent)))
+                    state.trained_s = self._clock.monotonic_s() - started_s
+                    recent.clear()
+                if state.step % SAVE_EVERY_STEPS == 0 or ended or stop.is_set():
+                    state.save(self._out / "last.pt")
         return state.best
 
-    def _begin(self, crops: Crops) -> State:
+    def _progress(self, state: State) -> float:
+        return self._budget.progress(state.step, state.trained_s)
+
+    def _begin(self, batches: Batches) -> State:
         torch.manual_seed(self._recipe.seed)
         network = build(self._recipe.network, len(self._recipe.classes))
         last = self._out / "last.pt"
-        if not last.exists() and self._recipe.initial is not None:
+        if not last.exists() and self._start is not None:
+            fresh = start_from(network, self._start)
+            self._report(f"from {self._start}, fresh: {', '.join(fresh) or 'nothing'}")
+        elif not last.exists() and self._recipe.initial is not None:
             if self._weights is None:
                 raise ModelError(
                     f"recipe: initial is {self._recipe.initial}; name its folder with --weights DIR"
                 )
-            load_folded(_trunk(network), self._weights / self._recipe.initial, self._measured(crops))
+            measured = batches.measured(MEASURED_PICTURES)
+            load_folded(_trunk(network), self._weights / self._recipe.initial, measured)
         network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         state = State.around(self._recipe, network)
         if last.exists():
@@ -128,42 +144,26 @@ class Training:
             self._report(f"resumed at step {state.step}, best mIoU {state.best:.4f}")
         return state
 
-    def _measured(self, crops: Crops) -> torch.Tensor:
-        """Pictures for the statistics of BatchNorm."""
-        random = np.random.default_rng((self._recipe.seed, 0))
-        drawn = random.integers(len(self._split.train), size=MEASURED_PICTURES)
-        return _tensor(np.stack([crops.draw(int(sample), random)[0] for sample in drawn]))
-
-    def _step(self, state: State, crops: Crops, weights: torch.Tensor) -> float:
+    def _step(self, state: State, batch: Batch, weights: torch.Tensor) -> float:
         recipe = self._recipe
-        # Seeded by the step, so that a resumed run draws what an uninterrupted one would have drawn.
+        # Dropout is seeded by the step, as the crops are.
         torch.manual_seed(recipe.seed * 1_000_003 + state.step)
-        random = np.random.default_rng((recipe.seed, 1, state.step))
-        drawn = [crops.draw(sample, random) for sample in self._batch(state.step)]
-        x = _tensor(np.stack([picture for picture, _ in drawn])).to(self._device)
-        labels = torch.from_numpy(np.stack([labels for _, labels in drawn]).astype(np.int64)).to(self._device)
+        x, labels = batch.pictures.to(self._device), batch.labels.to(self._device)
         state.network.train()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             output = state.network(x)
         loss = total_loss(output, labels, weights, recipe.loss)
-        if self._teacher is not None and recipe.loss.distill:
+        if self._teacher is not None:
             with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-                taught = self._teacher(x).main
-            loss = loss + recipe.loss.distill * distillation(output.main, taught)
+                taught = self._teacher(x)
+            loss = loss + recipe.loss.distill * distillation(output.main, taught.main)
+            if recipe.loss.imitate:
+                loss = loss + recipe.loss.imitate * imitation(output.hints, taught.hints)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(state.network.parameters(), recipe.optimizer.clip)
         state.optimizer.step()
         return float(loss.detach())
-
-    def _batch(self, step: int) -> list[int]:
-        """Sample numbers of one step: every epoch is a fresh permutation, and batches run across epochs."""
-        count, batch = len(self._split.train), self._recipe.batch
-        chosen = []
-        for position in range(step * batch, (step + 1) * batch):
-            epoch, place = divmod(position, count)
-            chosen.append(int(np.random.default_rng((self._recipe.seed, 2, epoch)).permutation(count)[place]))
-        return chosen
 
     def _judge(self, state: State, loss: float) -> None:
         """Validate the average; keep it if it is the best so far."""
@@ -200,10 +200,6 @@ def _trunk(network: nn.Module) -> MobileNetV2:
     return trunk
 
 
-def _tensor(pictures: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(to_input(pictures)).permute(0, 3, 1, 2)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 2 for a user's mistake, said in one line."""
     parser = argparse.ArgumentParser(prog="python -m edgeseg.zoo.train", description=__doc__)
@@ -211,10 +207,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="CamVid, or a folder of images/ and labels/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="folder of the recipe's initial weights")
+    parser.add_argument("--start", type=Path, help="a best.pt to fine-tune from, of any classes")
     parser.add_argument("--teacher", type=Path, help="a best.pt whose answers are distilled")
     parser.add_argument("--minutes", type=float, help="end after this much training instead of the steps")
     parser.add_argument("--leave-out", metavar="PREFIX", help="validate on these training pictures alone")
+    parser.add_argument(
+        "--unlabelled", type=Path, action="append", default=[], help="pictures for the teacher alone"
+    )
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0, help="threads that draw crops ahead, for a GPU")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--fp32", action="store_true", help="no bf16, for processors without it")
     options = parser.parse_args(arguments)
@@ -228,13 +229,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recipe = load_recipe(options.recipe)
         training = Training(
             recipe,
-            find_split(options.data, leave_out=options.leave_out),
+            find_split(options.data, leave_out=options.leave_out, unlabelled=options.unlabelled),
             options.out,
             Budget(recipe.steps, options.minutes),
             weights=options.weights,
+            start=options.start,
             teacher=_teacher(options.teacher, recipe, options.device),
             device=options.device,
             bf16=not options.fp32,
+            workers=options.workers,
         )
         best = training.run(stop)
     except EdgesegError as error:
@@ -246,8 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _teacher(path: Path | None, recipe: Recipe, device: str) -> nn.Module | None:
     if path is None:
-        if recipe.loss.distill:
-            raise ModelError("recipe: loss.distill needs a teacher; name its best.pt with --teacher")
+        if recipe.loss.distill or recipe.loss.imitate:
+            raise ModelError("recipe: it has a loss against a teacher; name a best.pt with --teacher")
         return None
     network, classes = load_network(path)
     if classes != recipe.classes:

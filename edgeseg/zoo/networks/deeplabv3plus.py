@@ -43,4 +43,5 @@ class DeepLabV3Plus(nn.Module):
         context = enlarge(self.pyramid(features.deep), 4)
         y = self.decoder(torch.cat([context, self.skip(features.skip)], dim=1))
         logits = self.classify(self.dropout(y))
-        return Logits(logits, (self.auxiliary(features.middle),) if self.training else ())
+        hints = (features.skip, features.middle, features.deep)
+        return Logits(logits, (self.auxiliary(features.middle),) if self.training else (), hints)

@@ -10,8 +10,11 @@ import torch
 class Logits(NamedTuple):
     """main: (n, classes, h/4, w/4), unscaled. auxiliary: coarser ones, only while training.
 
-    A named tuple and not a dataclass: torch's exporter flattens it without being told how.
+    hints: features that a student may imitate (Romero et al. 2015): (n, 144, h/4, w/4), (n, 96, h/16,
+    w/16) and (n, 320, h/16, w/16), a MobileNetV2 trunk's; a student's own guess at them, while training,
+    may be coarser. A named tuple and not a dataclass: torch's exporter flattens it without being told how.
     """
 
     main: torch.Tensor
-    auxiliary: tuple[torch.Tensor, ...]
+    auxiliary: tuple[torch.Tensor, ...] = ()
+    hints: tuple[torch.Tensor, ...] = ()

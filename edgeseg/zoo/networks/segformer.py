@@ -10,6 +10,10 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 from edgeseg.errors import ModelError
 from edgeseg.zoo.networks.output import Logits
 
+HINT_STAGES = (0, 2, 3)
+HINT_CHANNELS = (144, 96, 320)
+"""Strides 4, 16 and 32 of the encoder for the trunk's skip, middle and deep features."""
+
 
 class MergedHead(nn.Module):
     """SegFormer's decode head, mathematically the same, at 40 % of its arithmetic.
@@ -71,7 +75,11 @@ class MergedHead(nn.Module):
 
 
 class SegFormer(nn.Module):
-    """Takes float (n, 3, h, w), h and w multiples of 32; returns logits at stride 4."""
+    """Takes float (n, 3, h, w), h and w multiples of 32; returns logits at stride 4.
+
+    While training, three projections guess at the features of a MobileNetV2 trunk: without pretrained
+    weights the encoder does not learn from a few hundred pictures, and no pretrained one is to be had.
+    """
 
     def __init__(self, classes: int, network: SegformerForSemanticSegmentation | None = None) -> None:
         super().__init__()
@@ -82,10 +90,18 @@ class SegFormer(nn.Module):
             network = SegformerForSemanticSegmentation(config)
         self.trunk = network.segformer
         self.head: nn.Module = network.decode_head
+        widths = network.config.hidden_sizes
+        self.hints = nn.ModuleList(
+            nn.Conv2d(widths[stage], channels, 1)
+            for stage, channels in zip(HINT_STAGES, HINT_CHANNELS, strict=True)
+        )
 
     def forward(self, x: torch.Tensor) -> Logits:
         features = self.trunk(x, output_hidden_states=True, return_dict=True).hidden_states
-        return Logits(self.head(features), ())
+        if not self.training:
+            return Logits(self.head(features))
+        hints = tuple(hint(features[stage]) for hint, stage in zip(self.hints, HINT_STAGES, strict=True))
+        return Logits(self.head(features), hints=hints)
 
     def merged(self) -> SegFormer:
         """The same network with the merged head; the trunk is shared. Evaluation only."""
