@@ -46,13 +46,16 @@ class Daemon:
         self._wake = threading.Event()
         self._stopping = False
         self._reload_asked = False
+        self._thread_failure: BaseException | None = None
 
     def run(self) -> None:
         """Watch until SIGTERM, SIGINT, or until every finite source has ended. Main thread only.
 
         Raises ConfigError, ModelError, EngineError at the start; PublishError where events cannot be
-        written at all; SourceError when all sources were finite and one could not be read.
+        written at all; SourceError when all sources were finite and one could not be read. Whatever a
+        thread of the daemon raises ends it too: better a restart than half a daemon.
         """
+        threading.excepthook = self._thread_failed
         with _handlers({signal.SIGTERM: self._stop, signal.SIGINT: self._stop, signal.SIGHUP: self._hup}):
             settings: PipelineSettings | None = self._load()
             while settings is not None and not self._stopping:
@@ -91,6 +94,8 @@ class Daemon:
                 if (changed.node, changed.mqtt) != (settings.node, settings.mqtt):
                     return changed
                 settings = changed
+            if self._thread_failure is not None:
+                raise self._thread_failure
             supervisor.tick()
             if supervisor.progressing:
                 notify("WATCHDOG=1", f"STATUS={supervisor.summary()}")
@@ -119,6 +124,10 @@ class Daemon:
             # The second signal: its sender will not wait for a broker. Camera processes die with us.
             os._exit(1)
         self._stopping = True
+        self._wake.set()
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        self._thread_failure = failure.exc_value
         self._wake.set()
 
     def _hup(self, number: int, frame: FrameType | None) -> None:

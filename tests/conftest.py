@@ -9,6 +9,8 @@ import av
 import numpy as np
 import pytest
 
+from edgeseg import registry
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -54,3 +56,15 @@ def write_clip(path: Path, *, width: int = 64, height: int = 48, fps: int = 10, 
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 3 s clip, 64 x 48 at 10 fps, made here."""
     return write_clip(tmp_path_factory.mktemp("clips") / "square.mp4")
+
+
+@pytest.fixture(scope="session")
+def pulled_models(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache (EDGESEG_CACHE) that holds the weights of the models that edgeseg ships manifests of."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGESEG_CACHE", str(cache))
+        patch.setenv("EDGESEG_MODEL_MIRROR", str(data_dir / "models"))
+        for model in registry.list_models():
+            registry.pull(model)
+    return cache

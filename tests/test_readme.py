@@ -19,8 +19,9 @@ LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 def code_pieces(page: Path) -> list[str]:
     text = page.read_text()
-    blocks = [line for language, body in FENCE.findall(text) if language == "sh" for line in body.splitlines()]
-    return [piece.split("#")[0].strip() for piece in blocks + CODE.findall(FENCE.sub("", text))]
+    blocks = [body.splitlines() for language, body in FENCE.findall(text) if language == "sh"]
+    lines = [line for block in blocks for line in block]
+    return [piece.split("#")[0].strip() for piece in lines + CODE.findall(FENCE.sub("", text))]
 
 
 def subcommands() -> dict[str, object]:

@@ -87,12 +87,16 @@ def _watch(
             time_s = clip_frame.frame.time.camera_time_s
             if time_s > seconds:
                 break
-            alerts.extend(event for event in analysis.events if isinstance(event, Alert))
             picture = overlay.to_rgb(clip_frame.picture)
             drawings = replay.camera.drawings()
-            video.append(overlay.render(picture, analysis.label_map, replay.model.palette, drawings), time_s)
+            shown = overlay.render(picture, analysis.label_map, replay.model.palette, drawings)
+            video.append(shown, time_s)
+            raised = [event for event in analysis.events if isinstance(event, Alert)]
+            if raised and not alerts:
+                (output / "overlay.jpg").write_bytes(overlay.encode_jpeg(shown))
+            alerts.extend(raised)
             show(time_s)
-    _say(f"wrote {output / 'overlay.mp4'} and {output / 'events.jsonl'}")
+    _say(f"wrote overlay.mp4, overlay.jpg (the first alert) and events.jsonl to {output}")
 
 
 @contextmanager
