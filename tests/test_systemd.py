@@ -61,7 +61,7 @@ def test_the_unit_does_what_the_daemon_expects() -> None:
         "Type=notify",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "DynamicUser=yes",
-        # Instances have users of their own: a folder they shared would change hands at every start.
+        # Two instances that shared an outbox would send each other's alerts.
         "StateDirectory=edgeseg/%i",
         "RestartPreventExitStatus=2",
         "KillMode=mixed",

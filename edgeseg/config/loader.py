@@ -168,11 +168,11 @@ def _get(value: Any, steps: Steps) -> Any:
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a pipeline file, for editors; the descriptions are their help texts."""
     schema = PipelineFile.model_json_schema(by_alias=True)
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "edgeseg pipeline"
-    tidy = _tidy(schema)
-    assert isinstance(tidy, dict)
-    return tidy
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "edgeseg pipeline",
+        **_tidy(schema),
+    }
 
 
 def _tidy(node: Any) -> Any:
@@ -184,6 +184,9 @@ def _tidy(node: Any) -> Any:
     node = {key: _tidy(value) for key, value in node.items()}
     if node.get("default", ...) is None:
         del node["default"]
+    # No key of a pipeline file is called title: what is text here is pydantic's own.
+    if isinstance(node.get("title"), str):
+        del node["title"]
     branches = [branch for branch in node.get("anyOf", ()) if branch != {"type": "null"}]
     if len(branches) == 1:
         del node["anyOf"]
