@@ -106,7 +106,7 @@ def test_merging_goes_on_to_a_deploy_graph_with_imagenet_normalisation(
 def test_a_merge_that_went_wrong_is_not_written(segformer: tuple[SegFormer, ir.Model]) -> None:
     _, graph = segformer
     wrong = segformer_head.merge(graph)
-    bias = wrong.graph.initializers["head_stage0_bias"]
+    bias = wrong.graph.initializers["merged_head_stage0_bias"]
     bias.const_value = ir.tensor(bias.const_value.numpy() + 0.01, name=bias.name)
     with pytest.raises(ModelError, match="not the same network, not written"):
         segformer_head.check(graph, wrong)

@@ -66,9 +66,9 @@ def merge(original: ir.Model) -> ir.Model:
     for stage, (item, part) in enumerate(zip(reversed(projections), reversed(parts), strict=True)):
         # The bias once, with the stage that is not enlarged.
         merged_bias = part @ item.bias + (bias if stage == 0 else 0.0)
-        y = _conv(graph, nodes, f"head_stage{stage}", item.source, part @ item.weight, merged_bias)
+        y = _conv(graph, nodes, f"merged_head_stage{stage}", item.source, part @ item.weight, merged_bias)
         if stage > 0:
-            y = _enlarge(graph, nodes, f"head_stage{stage}", y, 2**stage)
+            y = _enlarge(graph, nodes, f"merged_head_stage{stage}", y, 2**stage)
             assert total is not None
             nodes.append(ir.node("Add", [total, y]))
             y = nodes[-1].outputs[0]

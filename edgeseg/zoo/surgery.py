@@ -103,19 +103,19 @@ def _pictures_in(graph: ir.Graph, normalisation: Normalisation) -> None:
     y = then("Transpose", [pictures], perm=[0, 3, 1, 2])
     y = then("Cast", [y], to=int(ir.DataType.FLOAT))
     if normalisation.bgr:
-        order = _constant(graph, "channel_order", np.array([2, 1, 0], np.int64))
+        order = _constant(graph, "deploy_channel_order", np.array([2, 1, 0], np.int64))
         y = then("Gather", [y, order], axis=1)
     # The mean stays a Sub: folded into the bias of a padded convolution it would be wrong at the border.
-    y = then("Sub", [y, _constant(graph, "mean", mean.reshape(1, 3, 1, 1))])
+    y = then("Sub", [y, _constant(graph, "deploy_mean", mean.reshape(1, 3, 1, 1))])
     if first is None:
-        y = then("Mul", [y, _constant(graph, "gain", gain.reshape(1, 3, 1, 1))])
+        y = then("Mul", [y, _constant(graph, "deploy_gain", gain.reshape(1, 3, 1, 1))])
     for convolution in first or ():
         weight = convolution.inputs[1]
         assert weight is not None
         assert weight.const_value is not None
         scaled = weight.const_value.numpy() * gain.reshape(1, 3, 1, 1)
         convolution.replace_input_with(
-            1, _constant(graph, f"{weight.name}_scaled", scaled.astype(np.float32))
+            1, _constant(graph, f"deploy_{weight.name}", scaled.astype(np.float32))
         )
     y.shape, y.type = old.shape, old.type
     old.replace_all_uses_with(y)
@@ -147,7 +147,7 @@ def _labels_out(graph: ir.Graph) -> None:
     logits = graph.outputs[0]
     assert logits.shape is not None
     batch, _, height, width = logits.shape
-    channel = _constant(graph, "channel_axis", np.array([1], np.int64))
+    channel = _constant(graph, "deploy_channel_axis", np.array([1], np.int64))
     nodes: list[ir.Node] = []
 
     def then(op_type: str, inputs: Sequence[ir.Value], **attributes: object) -> ir.Value:
@@ -158,7 +158,7 @@ def _labels_out(graph: ir.Graph) -> None:
     # The winner's softmax probability is 1 / sum(exp(x - max)): no division per class.
     largest = then("ReduceMax", [logits, channel], keepdims=1)
     total = then("ReduceSum", [then("Exp", [then("Sub", [logits, largest])]), channel], keepdims=0)
-    levels = then("Div", [_constant(graph, "levels", np.array(255.0, np.float32)), total])
+    levels = then("Div", [_constant(graph, "deploy_levels", np.array(255.0, np.float32)), total])
     confidence = then("Cast", [then("Round", [levels])], to=int(ir.DataType.UINT8))
     for value, name in ((labels, LABELS), (confidence, CONFIDENCE)):
         value.name = name
