@@ -101,16 +101,19 @@ def child(port: int, outbox: Path, count: int, first: int = 0) -> subprocess.Pop
 def test_a_late_subscriber_finds_all_state_and_no_alert(
     tmp_path: Path, publisher_for: Callable[..., MqttPublisher]
 ) -> None:
-    with Broker(tmp_path) as broker:
-        publisher = publisher_for(broker.port)
-        with publisher:
-            connected(publisher)
-            for event in one_of_each():
-                publisher.send(event)
-            wait_until(lambda: publisher.counts.delivered == 2, "the alerts are acknowledged")
-            with Subscriber(broker.port) as late:
-                late.wait_for(lambda all_: len(all_) >= 11, "the retained state")
-                found = {one.topic.removeprefix(BASE + "/"): one for one in late.messages}
+    with (
+        Broker(tmp_path) as broker,
+        Subscriber(broker.port) as early,
+        publisher_for(broker.port) as publisher,
+    ):
+        for event in one_of_each():
+            publisher.send(event)
+        early.wait_for(lambda all_: len({one.topic for one in all_}) == 12, "each topic")
+        early.wait_for_payload("/class/vehicle", "None")
+        early.wait_for_payload("/rule/blocked", "unknown")
+        with Subscriber(broker.port) as late:
+            late.wait_for(lambda all_: len(all_) >= 11, "the retained state")
+            found = {one.topic.removeprefix(BASE + "/"): one for one in late.messages}
     assert all(one.retain for one in found.values())
     assert {topic: one.qos for topic, one in found.items()} == {
         "status": 1,
@@ -199,6 +202,9 @@ def test_alerts_survive_a_broker_that_is_killed_and_forgets(
             subscriber.wait_for(lambda all_: seqs(all_) == [0], "the first alert")
             for seq in range(1, 60):
                 if seq == 10:
+                    # So that some are on their way when it dies.
+                    broker.freeze()
+                if seq == 40:
                     broker.kill()
                 publisher.send(alert(seq))
             publisher.send(rule_state("OFF"))
@@ -349,8 +355,11 @@ def test_mqtt_3_1_1_is_spoken_where_the_broker_knows_no_better(
     with (
         old_broker(tmp_path) as port,
         Subscriber(port, protocol=MQTTProtocolVersion.MQTTv311) as subscriber,
-        publisher_for(port, on_command=commands.append, keepalive_s=1) as publisher,
+        contextlib.ExitStack() as stack,
     ):
+        subscriber.publish(f"{BASE}/yard/set/rate", "1", retain=True)
+        publisher = publisher_for(port, on_command=commands.append, keepalive_s=1)
+        stack.enter_context(publisher)
         connected(publisher)
         publisher.send(alert())
         publisher.send(rule_state("ON"))
@@ -363,6 +372,7 @@ def test_mqtt_3_1_1_is_spoken_where_the_broker_knows_no_better(
             return bool(commands)
 
         wait_until(commanded, "a command")
+    assert commands[0] == Command("yard", "enabled", False), "the retained one was obeyed"
     assert "does not answer MQTT 5; trying MQTT 3.1.1" in caplog.text
 
 
@@ -437,9 +447,10 @@ def test_garbage_ends_nothing(answer: bytes, publisher_for: Callable[..., MqttPu
 def test_a_frozen_broker_does_not_block_send_or_close(
     tmp_path: Path, publisher_for: Callable[..., MqttPublisher]
 ) -> None:
-    picture = bytes(range(256)) * 1000
+    # A window full of these is more than the socket takes.
+    picture = bytes(range(256)) * 4000
     with Broker(tmp_path) as broker:
-        publisher = publisher_for(broker.port)
+        publisher = publisher_for(broker.port, keepalive_s=60)
         with publisher:
             connected(publisher)
             broker.freeze()
@@ -447,7 +458,7 @@ def test_a_frozen_broker_does_not_block_send_or_close(
             for seq in range(300):
                 began_s = time.monotonic()
                 publisher.send(occupancy(seq, zone=f"zone {seq % 100}"))
-                publisher.send(CommandAnswer("yard", "snapshot", picture))
+                publisher.send(CommandAnswer(f"yard {seq % 30}", "snapshot", picture))
                 if seq % 10 == 0:
                     publisher.send(alert(seq))
                 slowest_s = max(slowest_s, time.monotonic() - began_s)
