@@ -78,17 +78,21 @@ def render(picture: U8, label_map: LabelMap, palette: U8, drawings: Sequence[Zon
     return draw_zones(tint(picture, labels, palette), drawings)
 
 
-def tint(picture: U8, labels: U8, palette: U8, opacity: float = 0.55) -> U8:
-    """Blend class colours over a picture; classes whose colour is black (background) stay clear.
+def tint(picture: U8, labels: U8, palette: U8, opacity: float = 0.5) -> U8:
+    """Blend class colours over a picture, with a solid line along the borders between classes.
 
-    picture: uint8 (h, w, 3) RGB. labels: uint8 (h, w). palette: uint8 (classes, 3) RGB.
+    Classes whose colour is black (background) stay clear. picture: uint8 (h, w, 3) RGB. labels: uint8
+    (h, w). palette: uint8 (classes, 3) RGB.
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     colours = table[labels]
-    mixed: U8 = np.asarray(cv2.addWeighted(picture, 1 - opacity, colours, opacity, 0), np.uint8)
-    painted: npt.NDArray[np.bool_] = np.asarray(table.max(axis=1) > 0)
-    return np.where(painted[labels][..., None], mixed, picture)
+    painted = (table.max(axis=1) > 0)[labels][..., None]
+    mixed = cv2.addWeighted(picture, 1 - opacity, colours, opacity, 0)
+    size = np.ones((2 * max(1, round(labels.shape[0] / 480)) + 1,) * 2, np.uint8)
+    border = cv2.erode(labels, size) != labels
+    shown: U8 = np.where(painted, np.where(border[..., None], colours, mixed), picture)
+    return shown
 
 
 def draw_zones(picture: U8, drawings: Sequence[ZoneDrawing]) -> U8:

@@ -25,10 +25,13 @@ _BAR_CELLS = 30
 _ALERTS_SHOWN = 6
 _NEXT_STEPS = """\
 next steps
-  edgeseg segment PICTURE                     what does the network see in a picture of yours?
-  edgeseg replay CLIP {pipeline} --camera {camera}
-                                              the same as JSON lines, as a broker would get them
-  cp {entrance} my-camera.yaml; edgeseg check my-camera.yaml; edgeseg run my-camera.yaml"""
+  edgeseg segment PICTURE                what does the network see in a picture of yours?
+  edgeseg replay {clip} {pipelines}/demo.yaml --camera {camera}
+                                         the same as JSON lines, as a broker would get them
+  cp {pipelines}/entrance.yaml my-camera.yaml
+                                         a commented file to make your own; then:
+  edgeseg check my-camera.yaml           is it right?
+  edgeseg run my-camera.yaml             watch"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,11 +63,7 @@ def run(args: argparse.Namespace) -> int:
     _say(f"with {model.name}: {model.title}")
     args.output.mkdir(parents=True, exist_ok=True)
     _watch(settings, chosen, found.path, args.seconds, args.output)
-    _say(
-        _NEXT_STEPS.format(
-            pipeline=pipelines / "demo.yaml", camera=chosen.name, entrance=pipelines / "entrance.yaml"
-        )
-    )
+    _say(_NEXT_STEPS.format(clip=found.path, pipelines=_short(pipelines), camera=chosen.name))
     return 0
 
 
@@ -77,6 +76,7 @@ def _watch(
     from edgeseg.video import VideoWriter
 
     alerts: deque[Alert] = deque(maxlen=_ALERTS_SHOWN)
+    most = 0.0
     with (
         (output / "events.jsonl").open("w", encoding="utf-8") as stream,
         Replay(settings, chosen, stream, threads=os.cpu_count() or 1) as replay,
@@ -92,11 +92,14 @@ def _watch(
             shown = overlay.render(picture, analysis.label_map, replay.model.palette, drawings)
             video.append(shown, time_s)
             raised = [event for event in analysis.events if isinstance(event, Alert)]
-            if raised and not alerts:
-                (output / "overlay.jpg").write_bytes(overlay.encode_jpeg(shown))
+            for alert in raised:
+                share = alert.evidence.value if alert.evidence else None
+                if alert.event == "new" and (share or 0.0) > most:
+                    most = share or 0.0
+                    (output / "overlay.jpg").write_bytes(overlay.encode_jpeg(shown))
             alerts.extend(raised)
             show(time_s)
-    _say(f"wrote overlay.mp4, overlay.jpg (the first alert) and events.jsonl to {output}")
+    _say(f"wrote overlay.mp4, overlay.jpg (the alert that covered most) and events.jsonl to {output}")
 
 
 @contextmanager
@@ -147,13 +150,19 @@ def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[Alert], time
             Text("ON", "bold red") if drawing.alarmed else Text("off", "dim"),
         )
     lines = [Text(_alert_text(alert), "red" if alert.event == "new" else "") for alert in alerts]
-    return Group(Text(f"camera {chosen.name}  {time_s:5.1f} s", "bold"), zones, Text(), *lines)
+    return Group(Text(f"camera {chosen.name}, {time_s:.1f} s into the clip", "bold"), zones, Text(), *lines)
 
 
 def _alert_text(alert: Alert) -> str:
     value = alert.evidence.value if alert.evidence else None
     share = "" if value is None else f", {value:.0%}"
     return f"{iso_utc(alert.at_s)}  {alert.event:6}  {alert.zone}/{alert.rule} {alert.kind}{share}"
+
+
+def _short(path: Path) -> Path:
+    """From the current folder where it is inside that, for people to type."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _say(line: str) -> None:

@@ -1,0 +1,100 @@
+"""``edgeseg segment`` and ``edgeseg demo``: what they print and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from edgeseg.cli import main
+from edgeseg.commands import segment
+from tests.tiny_models import Convention, picture, write_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "tiny", Convention())
+
+
+def test_a_picture_gives_an_overlay_labels_and_a_table(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "blocks.png"), picture()[..., ::-1])
+    out = tmp_path / "out"
+    arguments = [
+        "segment",
+        str(tmp_path / "blocks.png"),
+        "--model",
+        str(model),
+        "--output",
+        str(out),
+        "--json",
+    ]
+    assert main(arguments) == 0
+    answer = json.loads(capsys.readouterr().out)
+    Draft202012Validator(segment.JSON_SCHEMA).validate(answer)
+    assert answer["pictures"] == 1
+    # Each block is 8 x 16 pixels of 64 x 48.
+    assert answer["coverage"]["red"] == {"mean": 0.0417, "most": 0.0417}
+    assert sorted(path.name for path in out.iterdir()) == ["blocks-labels.png", "blocks-overlay.jpg"]
+    seen = cv2.imread(str(out / "blocks-labels.png"))[..., ::-1]
+    assert (seen == picture()).all(), "the palette is red, green, blue, as the blocks are"
+    assert not out.with_name("out.partial").exists()
+
+
+def test_a_folder_gives_files_by_their_names(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("b.png", "a.png"):
+        cv2.imwrite(str(folder / name), np.zeros((48, 64, 3), np.uint8))
+    out = tmp_path / "out"
+    assert main(["segment", str(folder), "--model", str(model), "--output", str(out)]) == 0
+    assert "2 pictures through tiny" in capsys.readouterr().out
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["a-labels.png", "a-overlay.jpg", "b-labels.png", "b-overlay.jpg"]
+
+
+def test_a_clip_gives_a_video_and_labels(model: Path, tmp_path: Path, tiny_clip: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["segment", str(tiny_clip), "--model", str(model), "--output", str(out), "--rate", "2"]
+    assert main(arguments) == 0
+    names = sorted(path.name for path in out.iterdir())
+    assert names == [f"labels-{number:06d}.png" for number in range(6)] + ["overlay.mp4"]
+
+
+def test_a_folder_without_pictures(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    assert main(["segment", str(tmp_path / "empty"), "--model", str(model), "--output", str(out)]) == 2
+    assert "no picture" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_demo_on_a_clip_of_ones_own(
+    data_dir: Path,
+    pulled_models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EDGESEG_CACHE", str(pulled_models))
+    clip = data_dir / "video" / "car-detection.mp4"
+    out = tmp_path / "demo"
+    assert main(["demo", "--clip", str(clip), "--seconds", "10", "--output", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "left/vehicle occupied" in said
+    assert "next steps" in said
+    events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    assert any(event["topic"] == "edgeseg/demo/alert" for event in events)
+    assert {"overlay.mp4", "overlay.jpg", "events.jsonl"} == {path.name for path in out.iterdir()}
+
+
+def test_a_demo_clip_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--clip", str(tmp_path / "gone.mp4")]) == 2
+    assert "EDGESEG_DEMO_CLIP" in capsys.readouterr().err
