@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 import torch
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import nn
 
 from edgeseg.errors import ModelError

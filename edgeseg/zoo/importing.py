@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError  # type: ignore[import-not-found]
 from torch import nn
 from transformers import (
     AutoConfig,

@@ -109,4 +109,5 @@ class SegFormer(nn.Module):
         nn.Module.__init__(twin)
         twin.trunk = self.trunk
         twin.head = MergedHead.merge(self.head)
-        return twin.eval()
+        twin.eval()
+        return twin
