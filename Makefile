@@ -30,9 +30,9 @@ lint: $(VENV)/.test-installed
 
 lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraints requirements/constraints.txt --no-emit-index-url --no-annotate --no-header \
 		--python-version 3.10 --extra litert --extra cli pyproject.toml -o requirements/demo.lock
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraints requirements/constraints.txt --no-emit-index-url --no-annotate --no-header \
 		--python-version 3.10 --extra litert --extra cli --extra test pyproject.toml -o requirements/test.lock
 
 $(VENV)/bin/python:
