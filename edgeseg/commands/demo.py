@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.clock import iso_utc
 from edgeseg.commands.terminal import download_bars
 
 if TYPE_CHECKING:
@@ -25,13 +26,15 @@ _BAR_CELLS = 30
 _ALERTS_SHOWN = 6
 _NEXT_STEPS = """\
 next steps
-  edgeseg segment PICTURE                what does the network see in a picture of yours?
+{activate}  edgeseg segment PICTURE                what does the network see in a picture of yours?
   edgeseg replay {clip} {pipelines}/demo.yaml --camera {camera}
                                          the same as JSON lines, as a broker would get them
   cp {pipelines}/entrance.yaml my-camera.yaml
                                          a commented file to make your own; then:
   edgeseg check my-camera.yaml           is it right?
   edgeseg run my-camera.yaml             watch"""
+
+_ACTIVATE = "  . {}/bin/activate                  makes the edgeseg command known to this shell\n"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,8 +66,29 @@ def run(args: argparse.Namespace) -> int:
     _say(f"with {model.name}: {model.title}")
     args.output.mkdir(parents=True, exist_ok=True)
     _watch(settings, chosen, found.path, args.seconds, args.output)
-    _say(_NEXT_STEPS.format(clip=found.path, pipelines=_short(pipelines), camera=chosen.name))
+    _say(
+        _NEXT_STEPS.format(
+            activate="" if shutil.which("edgeseg") else _ACTIVATE.format(_short(Path(sys.prefix))),
+            clip=found.path,
+            pipelines=_short(pipelines),
+            camera=chosen.name,
+        )
+    )
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A message of an alert and where in the clip it was sent."""
+
+    time_s: float
+    alert: Alert
+
+    def __str__(self) -> str:
+        alert = self.alert
+        value = alert.evidence.value if alert.evidence else None
+        share = "" if value is None else f", {value:.0%}"
+        return f"{self.time_s:6.1f} s  {alert.event:6}  {alert.zone}/{alert.rule} {alert.kind}{share}"
 
 
 def _watch(
@@ -75,7 +99,7 @@ def _watch(
     from edgeseg.frames import Alert
     from edgeseg.video import VideoWriter
 
-    alerts: deque[Alert] = deque(maxlen=_ALERTS_SHOWN)
+    alerts: deque[_Told] = deque(maxlen=_ALERTS_SHOWN)
     most = 0.0
     with (
         (output / "events.jsonl").open("w", encoding="utf-8") as stream,
@@ -97,23 +121,21 @@ def _watch(
                 if alert.event == "new" and (share or 0.0) > most:
                     most = share or 0.0
                     (output / "overlay.jpg").write_bytes(overlay.encode_jpeg(shown))
-            alerts.extend(raised)
+            alerts.extend(_Told(time_s, alert) for alert in raised)
             show(time_s)
     _say(f"wrote overlay.mp4, overlay.jpg (the alert that covered most) and events.jsonl to {output}")
 
 
 @contextmanager
 def _live_table(
-    chosen: CameraSettings, camera: Camera, alerts: Sequence[Alert]
+    chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told]
 ) -> Iterator[Callable[[float], None]]:
     """Yields ``show(time_s)``. Without rich or a terminal it prints the alerts as they come."""
-    told: set[tuple[str, int]] = set()
 
     def tell(time_s: float) -> None:
-        for alert in alerts:
-            if (alert.id, alert.seq) not in told:
-                told.add((alert.id, alert.seq))
-                _say(f"{time_s:6.1f} s  {_alert_text(alert)}")
+        for told in alerts:
+            if told.time_s == time_s:
+                _say(str(told))
 
     try:
         from rich.live import Live
@@ -127,7 +149,7 @@ def _live_table(
         yield lambda time_s: live.update(_table(chosen, camera, alerts, time_s))
 
 
-def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[Alert], time_s: float) -> RenderableType:
+def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told], time_s: float) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -149,14 +171,8 @@ def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[Alert], time
             leading_classes(coverage or {}, most=2),
             Text("ON", "bold red") if drawing.alarmed else Text("off", "dim"),
         )
-    lines = [Text(_alert_text(alert), "red" if alert.event == "new" else "") for alert in alerts]
+    lines = [Text(str(told), "red" if told.alert.event == "new" else "") for told in alerts]
     return Group(Text(f"camera {chosen.name}, {time_s:.1f} s into the clip", "bold"), zones, Text(), *lines)
-
-
-def _alert_text(alert: Alert) -> str:
-    value = alert.evidence.value if alert.evidence else None
-    share = "" if value is None else f", {value:.0%}"
-    return f"{iso_utc(alert.at_s)}  {alert.event:6}  {alert.zone}/{alert.rule} {alert.kind}{share}"
 
 
 def _short(path: Path) -> Path:
