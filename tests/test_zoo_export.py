@@ -152,6 +152,22 @@ def test_normalisation_is_folded_exactly(pads: int) -> None:
     assert sum(node.op_type == "Mul" for node in deploy.graph) == 0
 
 
+def test_half_weights_halve_the_file_and_keep_the_labels(
+    segformer: tuple[SegFormer, ir.Model], pictures: list[U8], tmp_path: Path
+) -> None:
+    network, graph = segformer
+    deploy = segformer_head.merge(graph)
+    surgery.to_deploy(deploy, IMAGENET)
+    export.save_model(deploy, tmp_path / "whole.onnx")
+    surgery.halve_weights(deploy)
+    export.save_model(deploy, tmp_path / "half.onnx")
+    whole, half = ((tmp_path / f"{name}.onnx").stat().st_size for name in ("whole", "half"))
+    assert half < 0.75 * whole
+    compared = agreement.compare(network, deploy, pictures, IMAGENET, SIZES_PX)
+    assert compared.labels > 0.99
+    assert compared.confidence_levels <= 3
+
+
 def test_the_final_resize_goes_and_the_name_stays() -> None:
     with_resize, without = small_graph(resize=True), small_graph()
     assert surgery.drop_final_resize(with_resize)

@@ -1,0 +1,142 @@
+"""TFLite files of a fixed size: float, and full-integer int8 that an Edge TPU can take.
+
+Needs LiteRT's converter (``litert-torch``, ``ai-edge-quantizer``), which was tried in an environment of
+its own, without the ONNX tools. Input and output are NHWC; logits leave at stride 4, because the
+quantizer would turn an ArgMax into a float one.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import litert_torch  # type: ignore[import-not-found]
+import numpy as np
+import numpy.typing as npt
+import torch
+from ai_edge_litert import interpreter, schema_py_generated
+from ai_edge_quantizer import quantizer, recipe  # type: ignore[import-not-found]
+from torch import nn
+
+from edgeseg.errors import ModelError
+from edgeseg.frames import U8
+from edgeseg.zoo.data import to_input
+from edgeseg.zoo.networks.layers import ConvNorm
+
+UNFOLDABLE = {
+    "DeepLabV3Plus": ("trunk.blocks.3.depthwise",),
+    "ICNet": ("trunk.stem", "detail.0", "detail.2"),
+}
+"""Layers whose padded input another layer reads too, or average pooling makes. The converter cannot fold
+that padding into the convolution and surrounds it with transposes."""
+
+EDGE_TPU_OPERATORS = frozenset(
+    (
+        *("ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "MEAN"),
+        *("MUL", "PAD", "QUANTIZE", "RELU", "RELU6", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
+        *("SLICE", "STRIDED_SLICE", "SUB"),
+    )
+)
+"""The part of https://coral.ai/docs/edgetpu/models-intro/#supported-operations that our networks may use."""
+
+INTEGERS = (
+    schema_py_generated.TensorType.INT8,
+    schema_py_generated.TensorType.INT32,
+    schema_py_generated.TensorType.INT64,
+)
+
+
+class _MainOnly(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(x).main
+        return logits
+
+
+def convert(network: nn.Module, size_px: tuple[int, int]) -> bytes:
+    """Float TFLite of one size (width, height): float32 (1, h, w, 3) -> logits (1, h/4, w/4, classes)."""
+    width, height = size_px
+    twin = copy.deepcopy(network).eval()
+    for name in UNFOLDABLE.get(type(network).__name__, ()):
+        _embed_padding(twin.get_submodule(name))
+    last = litert_torch.to_channel_last_io(_MainOnly(twin), [0], [0]).eval()
+    return bytes(litert_torch.convert(last, (torch.zeros(1, height, width, 3),)).model_content())
+
+
+def quantize(model: bytes, views: Sequence[U8]) -> bytes:
+    """Full-integer int8, weights per channel, calibrated on ``views``: uint8 (h, w, 3) of the model's size.
+
+    Raises ModelError if there are none.
+    """
+    if not views:
+        raise ModelError("quantize: no frames to calibrate on; give a folder of pictures or a clip with some")
+    loaded = interpreter.Interpreter(model_content=model)
+    (signature, tensors), *_ = loaded.get_signature_list().items()
+
+    def samples() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+        for view in views:
+            yield {tensors["inputs"][0]: to_input(view[None])}
+
+    work = quantizer.Quantizer(model, recipe.static_wi8_ai8())
+    ranges = work.calibrate({signature: list(samples())}, num_threads=1)
+    done = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(done.quantized_model)
+
+
+def operators(model: bytes) -> dict[str, int]:
+    """How often each operator occurs, by its name in the TFLite schema."""
+    names = {
+        value: name for name, value in vars(schema_py_generated.BuiltinOperator).items() if name.isupper()
+    }
+    parsed = schema_py_generated.ModelT.InitFromPackedBuf(model, 0)
+    counts: dict[str, int] = {}
+    for operator in parsed.subgraphs[0].operators:
+        name = names[parsed.operatorCodes[operator.opcodeIndex].builtinCode]
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def edge_tpu_problems(model: bytes) -> tuple[str, ...]:
+    """What would keep parts of an int8 model off an Edge TPU, one line each; empty if nothing is known to."""
+    said = [
+        f"{count} x {name}: not an operator that the Edge TPU documents"
+        for name, count in sorted(operators(model).items())
+        if name not in EDGE_TPU_OPERATORS
+    ]
+    parsed = schema_py_generated.ModelT.InitFromPackedBuf(model, 0)
+    floats = [tensor.name.decode() for tensor in parsed.subgraphs[0].tensors if tensor.type not in INTEGERS]
+    if floats:
+        said.append(f"{len(floats)} tensors are not integers, first {floats[0]}")
+    return tuple(said)
+
+
+def save_bytes(model: bytes, path: Path) -> None:
+    """Write atomically. Raises ModelError, leaving nothing behind, if the disk is full."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(model)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ModelError(f"{path}: cannot be written ({error})") from error
+
+
+def _embed_padding(layer: nn.Module) -> None:
+    """Padding right and below with a 3 x 3 kernel at stride 2 is exactly a 4 x 4 kernel, zero in its first
+    row and column, with padding on all sides, which TFLite's SAME gives without a PAD operator.
+    """
+    assert isinstance(layer, ConvNorm)
+    old = layer.convolution
+    new = nn.Conv2d(old.in_channels, old.out_channels, 4, 2, 1, groups=old.groups, bias=False)
+    with torch.no_grad():
+        new.weight.zero_()
+        new.weight[:, :, 1:, 1:] = old.weight
+    layer[0], layer[1] = nn.Identity(), new
