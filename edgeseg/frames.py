@@ -258,4 +258,11 @@ class NodeStats:
     outbox_dropped: int
 
 
-Event = Union[ZoneOccupancy, RuleState, Alert, CameraStatus, CommandAnswer, NodeStats]
+@dataclass(frozen=True, slots=True)
+class CameraRemoved:
+    """The camera is no longer in the pipeline file: whatever is retained of it is taken back."""
+
+    camera: str
+
+
+Event = Union[ZoneOccupancy, RuleState, Alert, CameraStatus, CommandAnswer, CameraRemoved, NodeStats]

@@ -15,7 +15,7 @@ from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose, open_engine
 from edgeseg.errors import SourceError
-from edgeseg.frames import NodeStats
+from edgeseg.frames import CameraRemoved, NodeStats
 from edgeseg.live import LiveCapture
 from edgeseg.manifest import Model
 from edgeseg.pipeline import CameraPipeline
@@ -179,6 +179,7 @@ class Supervisor:
         post = self._posts.pop(name)
         post.live.stop()
         post.live.camera.retire()
+        self._publisher.send(CameraRemoved(name))
 
     def _load(self, model: Model, key: _EngineKey) -> None:
         if key not in self._engines:

@@ -44,7 +44,7 @@ def long_clip(tmp_path: Path) -> Path:
 
 
 def states(daemon: Daemon, camera: str) -> list[str]:
-    return [status["state"] for status in daemon.messages(f"test/{camera}/status")]
+    return [status["state"] for status in daemon.messages(f"test/{camera}/status") if status]
 
 
 def test_a_clip_is_watched_to_its_end(tmp_path: Path, tiny_clip: Path) -> None:
@@ -106,6 +106,7 @@ def test_reload_changes_what_changed(tmp_path: Path, long_clip: Path) -> None:
         pipeline(tmp_path, long_clip, camera="gate")
         daemon.process.send_signal(signal.SIGHUP)
         wait_until(lambda: states(daemon, "yard")[-1] == "disabled", "the removed camera says so")
+        wait_until(lambda: daemon.messages("test/yard/status")[-1] == "", "its retained state is taken back")
         assert daemon.stop() == 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edgeseg.clock import ManualClock
-from edgeseg.frames import CommandAnswer, Event, FrameTime, RuleState
+from edgeseg.frames import CameraRemoved, CommandAnswer, Event, FrameTime, RuleState
 from edgeseg.publish.base import Message
 from edgeseg.publish.command import RateLimit, parse
 from edgeseg.publish.topics import Topics
@@ -131,6 +131,18 @@ def test_names_that_cannot_be_a_level_are_refused(name: str) -> None:
         topics().messages(RuleState("yard", "gate", name, "ON", FrameTime(0.0, 0.0)))
     with pytest.raises(ValueError, match="class"):
         topics().messages(occupancy(coverage={name: 1.0}))
+
+
+def test_a_removed_camera_leaves_nothing_behind() -> None:
+    all_topics = topics()
+    given = [message for event in one_of_each() for message in all_topics.messages(event)]
+    retained = {message.topic for message in given if message.retain and "/yard/" in message.topic}
+    taken_back = all_topics.messages(CameraRemoved("yard"))
+    assert {message.topic for message in taken_back} == retained
+    assert all(message.retain and message.payload == b"" for message in taken_back)
+    assert all_topics.messages(CameraRemoved("yard")) == []
+    again = all_topics.messages(occupancy())
+    assert any("/class/" in message.topic for message in again), "its classes are told anew"
 
 
 def test_a_prefix_may_have_levels_but_no_empty_one() -> None:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeseg.clock import Clock
-from edgeseg.frames import Alert, CameraStatus, CommandAnswer, Event, NodeStats, RuleState, ZoneOccupancy
+from edgeseg.frames import (
+    Alert,
+    CameraRemoved,
+    CameraStatus,
+    CommandAnswer,
+    Event,
+    NodeStats,
+    RuleState,
+    ZoneOccupancy,
+)
 from edgeseg.publish import payloads
 from edgeseg.publish.base import Message, QoS
 
@@ -48,9 +57,10 @@ TABLE = (STATUS, CAMERA_STATUS, OCCUPANCY, CLASS, RULE, ALERT, STATS, *ANSWERS.v
 class Topics:
     """Turns events into messages for one node. Not thread-safe: the publisher that owns it locks.
 
-    Remembers one thing: the text last given for each class of a zone. A class is sent again only when
+    Remembers two things. The text last given for each class of a zone: a class is sent again only when
     its text changes (it is retained, so nobody misses it), and when a zone becomes unknown every class
-    it ever reported is set to ``None``.
+    it ever reported is set to ``None``. And which topics of a camera are retained: when it is removed,
+    an empty payload takes each of them back (MQTT 5 section 3.3.1.3).
 
     prefix: may have several levels. node: one level. boot: names this start of the process; a replay
     gives a constant. clock: what ``age_ms`` is measured with; a replay gives camera time.
@@ -63,6 +73,7 @@ class Topics:
         self._boot = boot
         self._clock = clock
         self._class_texts: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._retained: dict[str, dict[str, Topic]] = {}
 
     def status(self, availability: payloads.Availability) -> Message:
         """The node's own availability; ``offline`` is also its last will."""
@@ -87,6 +98,8 @@ class Topics:
             case CommandAnswer():
                 value = event.value if isinstance(event.value, bytes) else event.value.encode()
                 return [self._message(ANSWERS[event.thing], value, {"camera": event.camera})]
+            case CameraRemoved():
+                return list(self._taken_back(event.camera))
             case NodeStats():
                 return [self._message(STATS, payloads.StatsPayload.of(event).encode())]
 
@@ -105,9 +118,18 @@ class Topics:
                 texts[name] = text
                 yield self._message(CLASS, text, {"camera": event.camera, "zone": event.zone, "class": name})
 
+    def _taken_back(self, camera: str) -> Iterator[Message]:
+        for key in [key for key in self._class_texts if key[0] == camera]:
+            del self._class_texts[key]
+        for place, topic in self._retained.pop(camera, {}).items():
+            yield Message(place, b"", topic.qos, retain=True)
+
     def _message(self, topic: Topic, payload: bytes, names: dict[str, str] | None = None) -> Message:
         levels = {what: _level(what, name) for what, name in (names or {}).items()}
-        return Message(f"{self.base}/{topic.template.format(**levels)}", payload, topic.qos, topic.retain)
+        place = f"{self.base}/{topic.template.format(**levels)}"
+        if topic.retain and "camera" in levels:
+            self._retained.setdefault(levels["camera"], {})[place] = topic
+        return Message(place, payload, topic.qos, topic.retain)
 
 
 def _level(what: str, name: str) -> str:
