@@ -426,3 +426,18 @@ def test_live_times_come_from_the_clock_that_was_given(stack: ExitStack, tiny_cl
         # A clock that stands still must not give the same time twice.
         third, fourth = next(pictures).time, next(pictures).time
         assert 52.0 < third.camera_time_s < fourth.camera_time_s < 52.001
+
+
+def test_a_title_that_is_not_utf8_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "titled.mp4"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "abcdefgh"
+        stream = container.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(
+            stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24"))
+        )
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"ab\xff\xfe\x80fgh"))
+    with open_source(str(path)) as source:
+        assert len(list(source)) == 1

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import av.error
@@ -93,6 +93,10 @@ class Decoded:
     sender_utc_s: float | None
 
 
+# Up to PyAV 18 a title that is not UTF-8 makes opening fail unless told otherwise; PyAV 19 copes by itself.
+_ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if av.__version__ < "19" else {}
+
+
 class Decoder:
     """An opened video. ``open``, ``pictures`` and ``close`` belong to one thread: closed from another,
     libav's reader stays blocked for good."""
@@ -114,8 +118,8 @@ class Decoder:
                 opening.target,
                 format=opening.format,
                 options=dict(opening.options),
-                metadata_errors="replace",
                 timeout=(opening.open_timeout_s, opening.read_timeout_s),
+                **_ANY_METADATA,
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
             # libav reports the interrupted probing of a mute server as invalid data.
