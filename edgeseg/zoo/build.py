@@ -21,6 +21,7 @@ from edgeseg.zoo import agreement, export, gate, surgery
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.onnx_session import Session
 from edgeseg.zoo.quantize import quantize
+from edgeseg.zoo.sizes import size_of
 from edgeseg.zoo.state import load_network
 from edgeseg.zoo.views import views_of
 
@@ -84,16 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"int8 agrees with float on {verdict.agreement:.2%}; zones differ by {points:.2f} points on average"
     )
     return 0
-
-
-def size_of(text: str) -> tuple[int, int]:
-    """``736x544`` -> (736, 544). Raises ModelError unless both are multiples of 32."""
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()) or not int(width) or not int(height):
-        raise ModelError(f"size: {text!r}, expected WIDTHxHEIGHT such as 736x544")
-    if int(width) % export.STEP_PX or int(height) % export.STEP_PX:
-        raise ModelError(f"size: {text}, expected multiples of {export.STEP_PX}")
-    return int(width), int(height)
 
 
 if __name__ == "__main__":

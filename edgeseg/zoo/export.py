@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import nn
 
 from edgeseg.errors import ModelError
+from edgeseg.zoo.sizes import STEP_PX
 from edgeseg.zoo.surgery import clean
 
 OPSET = 18
-STEP_PX = 32
 LOGITS = "logits"
 
 

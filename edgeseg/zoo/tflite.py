@@ -3,6 +3,10 @@
 Needs LiteRT's converter (``litert-torch``, ``ai-edge-quantizer``), which was tried in an environment of
 its own, without the ONNX tools. Input and output are NHWC; logits leave at stride 4, because the
 quantizer would turn an ArgMax into a float one.
+
+For a Coral Edge TPU the int8 file is compiled once more, on x86-64 Debian, by Google's own tool, which is
+in no package registry (https://coral.ai/docs/edgetpu/compiler/): ``edgetpu_compiler -s int8.tflite``. Its
+log must say that all operators were mapped; ``edge_tpu_problems`` tells beforehand what would not be.
 """
 
 from __future__ import annotations
@@ -86,6 +90,23 @@ def quantize(model: bytes, views: Sequence[U8]) -> bytes:
     ranges = work.calibrate({signature: list(samples())}, num_threads=1)
     done = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(done.quantized_model)
+
+
+def labels_of(model: bytes, views: Sequence[U8]) -> list[U8]:
+    """The winning class on the model's grid for each view, uint8 (h/4, w/4)."""
+    loaded = interpreter.Interpreter(model_content=model, num_threads=1)
+    loaded.allocate_tensors()
+    (entry,), (answer,) = loaded.get_input_details(), loaded.get_output_details()
+    found = []
+    for view in views:
+        x = to_input(view[None])
+        if entry["dtype"] is np.int8:
+            scale, zero = entry["quantization"]
+            x = np.clip(np.round(x / scale) + zero, -128, 127).astype(np.int8)
+        loaded.set_tensor(entry["index"], x)
+        loaded.invoke()
+        found.append(loaded.get_tensor(answer["index"])[0].argmax(axis=-1).astype(np.uint8))
+    return found
 
 
 def operators(model: bytes) -> dict[str, int]:
