@@ -17,7 +17,7 @@ pytest.importorskip("ai_edge_quantizer", reason="ai-edge-quantizer is not instal
 
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
-from edgeseg.zoo import build_tflite, tflite  # noqa: E402
+from edgeseg.zoo import build_tflite, gate, tflite  # noqa: E402
 from edgeseg.zoo.data import to_input  # noqa: E402
 from edgeseg.zoo.networks import build  # noqa: E402
 
@@ -70,11 +70,11 @@ def test_the_linter_names_what_falls_off(views: list[U8]) -> None:
 def test_a_file_that_fails_is_written_only_by_force(views: list[U8], tmp_path: Path) -> None:
     torch.manual_seed(2)
     network, out = build("deeplabv3plus", 5).eval(), tmp_path / "int8.tflite"
-    # Random weights leave leads so small that eight bits turn more of them than the gate allows.
+    unreachable = gate.Thresholds(agreement=1.01)
     with pytest.raises(ModelError, match=r"int8\.tflite: labels agree on .*: not written; --force overrules"):
-        build_tflite.build(network, 5, views, out, keep_float=False)
+        build_tflite.build(network, 5, views, out, unreachable, keep_float=False)
     assert not out.exists()
-    build_tflite.build(network, 5, views, out, keep_float=False, force=True)
+    build_tflite.build(network, 5, views, out, unreachable, keep_float=False, force=True)
     assert tflite.edge_tpu_problems(out.read_bytes()) == ()
 
 

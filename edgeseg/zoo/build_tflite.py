@@ -29,7 +29,14 @@ LEAST_AGREEMENT = 0.9995
 
 
 def build(
-    network: nn.Module, classes: int, views: Sequence[U8], out: Path, *, keep_float: bool, force: bool = False
+    network: nn.Module,
+    classes: int,
+    views: Sequence[U8],
+    out: Path,
+    thresholds: gate.Thresholds,
+    *,
+    keep_float: bool,
+    force: bool = False,
 ) -> gate.Verdict:
     """Convert, check against torch, quantize, lint, judge, write. views: network inputs of one size.
 
@@ -50,7 +57,7 @@ def build(
         return gate.judge(plain, plain, classes)
     small = tflite.quantize(model, views)
     verdict = gate.judge(plain, tflite.labels_of(small, views), classes)
-    refused = [*verdict.refusals(gate.Thresholds()), *tflite.edge_tpu_problems(small)]
+    refused = [*verdict.refusals(thresholds), *tflite.edge_tpu_problems(small)]
     if refused and not force:
         raise ModelError(f"{out}: {'; '.join(refused)}: not written; --force overrules")
     tflite.save_bytes(small, out)
@@ -71,7 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         views = views_of(options.frames, size_of(options.size))
         network, classes = load_network(options.checkpoint)
         verdict = build(
-            network, len(classes), views, options.out, keep_float=options.keep_float, force=options.force
+            network,
+            len(classes),
+            views,
+            options.out,
+            gate.Thresholds(),
+            keep_float=options.keep_float,
+            force=options.force,
         )
     except EdgesegError as error:
         print(error, file=sys.stderr)
