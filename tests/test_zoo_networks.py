@@ -18,6 +18,7 @@ from torch.nn import functional  # noqa: E402
 from edgeseg.zoo.data import to_input  # noqa: E402
 from edgeseg.zoo.networks import NETWORKS, build  # noqa: E402
 from edgeseg.zoo.networks.folded import load_folded  # noqa: E402
+from edgeseg.zoo.networks.layers import ConvNorm  # noqa: E402
 from edgeseg.zoo.networks.mobilenet_v2 import STAGES, MobileNetV2  # noqa: E402
 from edgeseg.zoo.networks.segformer import MergedHead, SegFormer  # noqa: E402
 
@@ -43,6 +44,19 @@ def test_auxiliary_heads_train_only(name: str) -> None:
 def test_an_unknown_network() -> None:
     with pytest.raises(ModelError, match="'unet' is unknown; expected one of deeplabv3plus"):
         build("unet", 5)
+
+
+@pytest.mark.parametrize("dilation", [2, 6])
+def test_dilated_depthwise_gradients_are_right_in_bf16(dilation: int) -> None:
+    torch.manual_seed(0)
+    layer = ConvNorm(128, 128, 3, dilation=dilation, groups=128).convolution
+    layer.to(memory_format=torch.channels_last)
+    x, out = (torch.randn(4, 128, 24, 32).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    (expected,) = torch.autograd.grad(layer(x), layer.weight, out)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = layer(x.bfloat16())
+    (got,) = torch.autograd.grad(answer, layer.weight, out.to(answer.dtype))
+    assert (got - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def pictures(data_dir: Path, count: int = 6) -> torch.Tensor:

@@ -161,7 +161,12 @@ class Training:
                 loss = loss + recipe.loss.imitate * imitation(output.hints, taught.hints)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.network.parameters(), recipe.optimizer.clip)
+        norm = nn.utils.clip_grad_norm_(state.network.parameters(), recipe.optimizer.clip)
+        if not bool(torch.isfinite(norm)):
+            last = self._out / "last.pt"
+            raise ModelError(
+                f"step {state.step}: the gradient is not finite; resume from {last} with a lower rate or --fp32"
+            )
         state.optimizer.step()
         return float(loss.detach())
 

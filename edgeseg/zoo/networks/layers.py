@@ -13,6 +13,20 @@ from torch import nn
 from torch.nn import functional
 
 
+class DilatedDepthwise(nn.Conv2d):
+    """A depthwise convolution with dilation that trains in float32 on a CPU.
+
+    torch 2.13's bf16 kernel for channels-last tensors returns memory it never wrote as the gradient of
+    the weights, from a grid of about 24 x 32 on: values like 1e30, and a loss of nan a few steps later.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and x.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
 class ConvNorm(nn.Sequential):
     """Convolution, BatchNorm and, if asked, an activation; keeps the size at stride 1, halves it at 2."""
 
@@ -32,9 +46,8 @@ class ConvNorm(nn.Sequential):
         if stride == 2 and kernel == 3:
             layers.append(nn.ZeroPad2d((0, 1, 0, 1)))
             padding = 0
-        convolution = nn.Conv2d(
-            channels_in, channels_out, kernel, stride, padding, dilation, groups, bias=False
-        )
+        kind = DilatedDepthwise if dilation > 1 and groups == channels_in else nn.Conv2d
+        convolution = kind(channels_in, channels_out, kernel, stride, padding, dilation, groups, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         layers += [convolution, nn.BatchNorm2d(channels_out)]
         if activation is not None:
