@@ -81,10 +81,3 @@ def test_a_file_that_fails_is_written_only_by_force(views: list[U8], tmp_path: P
 def test_no_frames() -> None:
     with pytest.raises(ModelError, match="no frames to calibrate on"):
         tflite.quantize(b"", [])
-
-
-def test_a_file_is_written_whole(tmp_path: Path) -> None:
-    tflite.save_bytes(b"abc", tmp_path / "a.tflite")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.tflite"]
-    with pytest.raises(ModelError, match="cannot be written"):
-        tflite.save_bytes(b"abc", tmp_path / "none" / "a.tflite")

@@ -18,6 +18,7 @@ from pathlib import Path
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
 from edgeseg.zoo import agreement, export, gate, surgery
+from edgeseg.zoo.atomic import replacing
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.onnx_session import Session
 from edgeseg.zoo.quantize import quantize
@@ -56,7 +57,8 @@ def build(
     surgery.halve_weights(graph)
     export.save_model(graph, out / "float.onnx")
     figures = {"classes": classes, "views": len(views), "gate": asdict(verdict), "refusals": refused}
-    (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    with replacing(out / "figures.json") as partial:
+        partial.write_text(json.dumps(figures, indent=2) + "\n")
     return verdict
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
 from edgeseg.zoo import gate, tflite
+from edgeseg.zoo.atomic import replacing
 from edgeseg.zoo.data import to_input
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.sizes import size_of
@@ -53,15 +54,20 @@ def build(
         if same < LEAST_AGREEMENT:
             raise ModelError(f"{out}: labels agree with torch on {same:.4%} of a picture: not written")
     if keep_float:
-        tflite.save_bytes(model, out)
+        _save(model, out)
         return gate.judge(plain, plain, classes)
     small = tflite.quantize(model, views)
     verdict = gate.judge(plain, tflite.labels_of(small, views), classes)
     refused = [*verdict.refusals(thresholds), *tflite.edge_tpu_problems(small)]
     if refused and not force:
         raise ModelError(f"{out}: {'; '.join(refused)}: not written; --force overrules")
-    tflite.save_bytes(small, out)
+    _save(small, out)
     return verdict
+
+
+def _save(model: bytes, path: Path) -> None:
+    with replacing(path) as partial:
+        partial.write_bytes(model)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,13 @@ from typing import Any
 import torch
 
 from edgeseg.errors import ModelError
+from edgeseg.zoo.atomic import replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` atomically. Raises ModelError, and leaves no partial file, if the disk is full."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:
-        # torch reports a failed write as RuntimeError.
-        partial.unlink(missing_ok=True)
-        raise ModelError(f"{path}: cannot be written ({error}); an earlier one is intact") from error
+    """Write ``state`` atomically. Raises ModelError if the disk is full."""
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def load(path: Path) -> dict[str, Any]:

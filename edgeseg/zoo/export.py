@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import nn
 
 from edgeseg.errors import ModelError
+from edgeseg.zoo.atomic import replacing
 from edgeseg.zoo.sizes import STEP_PX
 from edgeseg.zoo.surgery import clean
 
@@ -69,13 +69,6 @@ def load_model(path: Path) -> ir.Model:
 
 
 def save_model(model: ir.Model, path: Path) -> None:
-    """Write atomically. Raises ModelError, leaving nothing behind, if the disk is full."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    """Write atomically. Raises ModelError if the disk is full."""
+    with replacing(path) as partial:
         ir.save(model, partial, format="protobuf")
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ModelError(f"{path}: cannot be written ({error})") from error

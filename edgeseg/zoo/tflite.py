@@ -12,9 +12,7 @@ log must say that all operators were mapped; ``edge_tpu_problems`` tells beforeh
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import litert_torch  # type: ignore[import-not-found]
 import numpy as np
@@ -134,20 +132,6 @@ def edge_tpu_problems(model: bytes) -> tuple[str, ...]:
     if floats:
         said.append(f"{len(floats)} tensors are not integers, first {floats[0]}")
     return tuple(said)
-
-
-def save_bytes(model: bytes, path: Path) -> None:
-    """Write atomically. Raises ModelError, leaving nothing behind, if the disk is full."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(model)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ModelError(f"{path}: cannot be written ({error})") from error
 
 
 def _embed_padding(layer: nn.Module) -> None:

@@ -165,7 +165,7 @@ class Training:
         if not bool(torch.isfinite(norm)):
             last = self._out / "last.pt"
             raise ModelError(
-                f"step {state.step}: the gradient is not finite; resume from {last} with a lower rate or --fp32"
+                f"step {state.step}: the gradient is not finite; go on from {last} at a lower rate or --fp32"
             )
         state.optimizer.step()
         return float(loss.detach())
