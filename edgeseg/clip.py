@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -16,7 +17,7 @@ from edgeseg.engines.base import Engine
 from edgeseg.engines.select import open_engine
 from edgeseg.errors import SourceError
 from edgeseg.frames import Frame, Picture
-from edgeseg.pipeline import Analysis, CameraPipeline
+from edgeseg.pipeline import Analysis
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
@@ -75,8 +76,9 @@ class Replay:
         prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
         topics = Topics(prefix, settings.node, boot=_BOOT, clock=self.clock)
         self.publisher = JsonLinesPublisher(topics, stream)
-        pipeline = CameraPipeline(settings.node, chosen, self.model, settings.groups)
-        self.camera = Camera(settings.node, chosen, pipeline, self.model, self.publisher, self.clock)
+        self.camera = Camera(
+            settings.node, chosen, self.model, settings.groups, self.publisher, self.clock, count(1)
+        )
         self._chosen = chosen
         self._threads = threads
         self._engine: Engine | None = None
@@ -108,6 +110,8 @@ class Replay:
                 self.clock.advance(_TICK_S)
                 self.camera.tick()
             self.clock.set(time.camera_time_s, time.captured_at_s)
-            yield clip_frame, self.camera.analyse(clip_frame.frame, self._engine)
-            self.camera.tick()
+            self.camera.received(time)
+            analysis = self.camera.analyse(clip_frame.frame, self._engine)
+            if analysis is not None:
+                yield clip_frame, analysis
         self.camera.offline(SourceError("ended", f"{clip}: the clip has ended"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import secrets
 import signal
 import sys
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Union
 
 from edgeseg.clock import Clock
-from edgeseg.errors import EdgesegError
+from edgeseg.errors import ConfigError, EdgesegError, Problem
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.mqtt import MqttPublisher
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 _TICK_S = 1.0
 _PREFIX_WITHOUT_BROKER = "edgeseg"
 
-Handler = Callable[[int, "FrameType | None"], None]
+Handler = Union[Callable[[int, Union[FrameType, None]], object], int, None]
 
 
 class Daemon:
@@ -46,34 +48,56 @@ class Daemon:
         self._wake = threading.Event()
         self._stopping = False
         self._reload_asked = False
-        self._thread_failure: BaseException | None = None
+        self._failed = False
 
-    def run(self) -> None:
-        """Watch until SIGTERM, SIGINT, or until every finite source has ended. Main thread only.
+    def run(self) -> int:
+        """Watch until SIGTERM or SIGINT, until every finite source has ended, or until nobody reads the
+        JSON lines any more. Main thread only. Returns the exit code: 0, or 1 for a fault of ours while it
+        ran, which is logged; better a restart than half a daemon.
 
-        Raises ConfigError, ModelError, EngineError at the start; PublishError where events cannot be
-        written at all; SourceError when all sources were finite and one could not be read. Whatever a
-        thread of the daemon raises ends it too: better a restart than half a daemon.
+        Raises ConfigError, ModelError, EngineError, PublishError at the start, and SourceError when all
+        sources were finite and one could not be read.
         """
-        threading.excepthook = self._thread_failed
-        with _handlers({signal.SIGTERM: self._stop, signal.SIGINT: self._stop, signal.SIGHUP: self._hup}):
-            settings: PipelineSettings | None = self._load()
-            while settings is not None and not self._stopping:
-                settings = self._watch(settings)
+        handlers: dict[signal.Signals, Handler] = {
+            signal.SIGTERM: self._stop,
+            signal.SIGINT: self._stop,
+            signal.SIGHUP: self._hup,
+        }
+        with _signals(handlers), self._thread_failures():
+            settings = self._load()
+            commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+            with self._publisher(settings, commands.put) as publisher:
+                supervisor = Supervisor(settings, publisher, self._clock, commands)
+                try:
+                    supervisor.start()
+                    notify("READY=1", f"STATUS={supervisor.summary()}")
+                    self._watch(supervisor, settings, publisher)
+                finally:
+                    notify("STOPPING=1", "STATUS=delivering the last alerts")
+                    supervisor.stop()
+        if not self._stopping and not self._failed:
+            supervisor.raise_for_unreadable()
+        return 1 if self._failed else 0
 
-    def _watch(self, settings: PipelineSettings) -> PipelineSettings | None:
-        """Run with these settings. Returns those to start over with when node or broker changed."""
-        commands: list[Callable[[Command], None]] = []
-        with self._publisher(settings, lambda command: commands[0](command)) as publisher:
-            supervisor = Supervisor(settings, publisher, self._clock)
-            commands.append(supervisor.command)
+    def _watch(self, supervisor: Supervisor, settings: PipelineSettings, publisher: Publisher) -> None:
+        interval_s = min(watchdog_interval_s() or _TICK_S, _TICK_S)
+        while not (self._stopping or self._failed or publisher.gone):
+            self._wake.wait(interval_s)
+            self._wake.clear()
+            if self._reload_asked:
+                self._reload_asked = False
+                settings = self._reload(supervisor, settings)
             try:
-                supervisor.start()
-                notify("READY=1", f"STATUS={supervisor.summary()}")
-                return self._tick_until_done(supervisor, settings)
-            finally:
-                notify("STOPPING=1", "STATUS=delivering the last alerts")
-                supervisor.stop()
+                supervisor.tick()
+            except EdgesegError:
+                # Nobody can mend this in a file: it is not what exit code 2 is for.
+                log.critical("a worker failed", exc_info=True)
+                self._failed = True
+            if supervisor.progressing:
+                notify("WATCHDOG=1", f"STATUS={supervisor.summary()}")
+            if supervisor.finished:
+                log.info("every source has ended")
+                return
 
     def _publisher(self, settings: PipelineSettings, on_command: Callable[[Command], None]) -> Publisher:
         prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
@@ -83,34 +107,13 @@ class Daemon:
         outbox = Outbox(self._state_dir / settings.node / "outbox.sqlite", self._clock)
         return MqttPublisher(settings.mqtt, topics, outbox, self._clock, on_command=on_command)
 
-    def _tick_until_done(self, supervisor: Supervisor, settings: PipelineSettings) -> PipelineSettings | None:
-        interval_s = min(watchdog_interval_s() or _TICK_S, _TICK_S)
-        while not self._stopping and not supervisor.finished:
-            self._wake.wait(interval_s)
-            self._wake.clear()
-            if self._reload_asked:
-                self._reload_asked = False
-                changed = self._reload(supervisor, settings)
-                if (changed.node, changed.mqtt) != (settings.node, settings.mqtt):
-                    return changed
-                settings = changed
-            if self._thread_failure is not None:
-                raise self._thread_failure
-            supervisor.tick()
-            if supervisor.progressing:
-                notify("WATCHDOG=1", f"STATUS={supervisor.summary()}")
-        if not self._stopping:
-            supervisor.raise_for_unreadable()
-            log.info("every source has ended")
-        return None
-
     def _reload(self, supervisor: Supervisor, settings: PipelineSettings) -> PipelineSettings:
         """The settings that are in force from now on: the new ones, or the old where those are wrong."""
         notify("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic_s() * 1e6)}")
         try:
             changed = self._load()
-            if (changed.node, changed.mqtt) == (settings.node, settings.mqtt):
-                supervisor.apply(changed)
+            _refuse_another_identity(settings, changed)
+            supervisor.apply(changed)
         except EdgesegError as error:
             log.error("reload refused, the running settings stay: %s", error)
             notify("READY=1", "STATUS=reload refused, the running settings stay")
@@ -126,18 +129,42 @@ class Daemon:
         self._stopping = True
         self._wake.set()
 
-    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
-        self._thread_failure = failure.exc_value
-        self._wake.set()
-
     def _hup(self, number: int, frame: FrameType | None) -> None:
         self._reload_asked = True
         self._wake.set()
 
+    @contextmanager
+    def _thread_failures(self) -> Iterator[None]:
+        """A thread that dies of an exception takes the daemon with it."""
+
+        def failed(failure: threading.ExceptHookArgs) -> None:
+            log.critical("thread %s failed", failure.thread, exc_info=failure.exc_value)
+            self._failed = True
+            self._wake.set()
+
+        before, threading.excepthook = threading.excepthook, failed
+        try:
+            yield
+        finally:
+            threading.excepthook = before
+
+
+def _refuse_another_identity(settings: PipelineSettings, changed: PipelineSettings) -> None:
+    """Node and broker are what subscribers know this process by; they need a restart. Raises ConfigError."""
+    for key, before, after in (
+        ("node", settings.node, changed.node),
+        ("mqtt", settings.mqtt, changed.mqtt),
+    ):
+        if before != after:
+            message = "changed, which takes a restart; nothing of the new file is in force yet"
+            raise ConfigError([Problem(changed.file, 0, 0, key, message)])
+
 
 @contextmanager
-def _handlers(handlers: dict[signal.Signals, Handler]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+def _signals(handlers: dict[signal.Signals, Handler]) -> Iterator[None]:
+    before: dict[signal.Signals, Handler] = {}
+    for number, handler in handlers.items():
+        before[number] = signal.signal(number, handler)
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from itertools import count
 
 from tenacity import Retrying, retry_if_exception_type, stop_when_event_set
 from tenacity.nap import sleep_using_event
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from edgeseg.camera import Camera
 from edgeseg.clock import Clock
@@ -25,20 +25,22 @@ from edgeseg.sources.open import is_finite
 
 log = logging.getLogger(__name__)
 
-# After a failure about 1, 2, 4 ... 30 s; the jitter keeps cameras that lost the same switch apart.
-_PAUSE = wait_exponential_jitter(initial=1.0, max=30.0, jitter=1.0)
+# After a failure about 1, 2, 4 ... 30 s; what is random keeps cameras that lost one switch apart.
+_PAUSE = wait_exponential(multiplier=1.0, max=30.0) + wait_random(0.0, 2.0)
 # A connection that gave pictures this long was good: after it the pauses begin anew.
 _GOOD_AFTER_S = 30.0
 _RECEIVE_TIMEOUT_S = 0.5
 # What a point of priority is worth in the line of cameras: an advantage that never starves the others.
-HEAD_START_S = 0.2
+_HEAD_START_S = 0.2
 
 
 class LiveCapture:
     """Feeds a ``Camera`` from a capture process, in a thread of its own, until it is stopped.
 
-    A source that fails is tried again for ever, a first connect like any other. A clip or a folder ends:
-    then ``finished`` is true, and ``failure`` says why.
+    A source that fails is tried again for ever, a first connect like any other; so is an HTTP clip, which
+    then begins anew. A clip or a folder on disk ends: then ``finished`` is true, and ``failure`` says why.
+    ``start``, ``stop`` and ``set_rate`` belong to one thread. Raises ValueError for settings that were not
+    resolved.
     """
 
     def __init__(
@@ -49,26 +51,28 @@ class LiveCapture:
         scheduler: Scheduler,
         clock: Clock,
     ) -> None:
+        if settings.source.url is None:
+            raise ValueError(f"camera {settings.name}: its source was not resolved")
         self.camera = camera
         self.failure: SourceError | None = None
         self.reconnects = 0
-        assert settings.source.url is not None, "resolve the settings first"
         self._url = settings.source.url.reveal()
         self._settings = settings
         self._preprocess = preprocess
         self._scheduler = scheduler
         self._clock = clock
-        self._rate_fps = settings.rate_fps
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._capture: CaptureProcess | None = None
+        self._first_frame_s: float | None = None
         self._dropped: Counter[str] = Counter()
         self._seq = count()
 
     def start(self) -> None:
         """Begin to try the camera. Returns at once."""
         self._stop.clear()
+        self.failure = None
         self.camera.connecting()
         self._thread = threading.Thread(target=self._run, name=f"camera {self.camera.name}", daemon=True)
         self._thread.start()
@@ -96,15 +100,15 @@ class LiveCapture:
 
     def set_rate(self, rate_fps: float) -> None:
         """Frames a second from now on."""
+        self.camera.set_rate(rate_fps)
         with self._lock:
-            self._rate_fps = rate_fps
             if self._capture is not None:
                 self._capture.set_rate(rate_fps)
-        self.camera.set_rate(rate_fps)
 
     @property
     def running(self) -> bool:
-        return self._thread is not None and not self._stop.is_set()
+        """Whether it was started and not stopped since."""
+        return self._thread is not None
 
     @property
     def finished(self) -> bool:
@@ -134,23 +138,20 @@ class LiveCapture:
 
     def _connection(self) -> None:
         """One connection from opening to its end. Raises SourceError where a pause should follow."""
-        began_s = self._clock.monotonic_s()
+        self._first_frame_s = None
         try:
             self._read()
         except SourceError as error:
             self.camera.offline(error)
             if is_finite(self._url):
+                level = logging.INFO if error.reason == "ended" else logging.ERROR
+                log.log(level, "camera %s: %s", self.camera.name, error)
                 self.failure = error
-                log.log(
-                    logging.INFO if error.reason == "ended" else logging.ERROR,
-                    "%s: %s",
-                    self.camera.name,
-                    error,
-                )
                 return
             self.reconnects += 1
             log.warning("camera %s: %s; trying again", self.camera.name, error)
-            if self._clock.monotonic_s() - began_s < _GOOD_AFTER_S:
+            first_s = self._first_frame_s
+            if first_s is None or self._clock.monotonic_s() - first_s < _GOOD_AFTER_S:
                 raise
 
     def _read(self) -> None:
@@ -160,18 +161,22 @@ class LiveCapture:
             self._url,
             self._settings.source.shown,
             self._preprocess,
-            self._rate_fps,
+            self.camera.rate_fps,
             seq=self._seq,
             clock=self._clock,
         )
         with capture:
             with self._lock:
                 self._capture = capture
+                # It may have been changed while the process started.
+                capture.set_rate(self.camera.rate_fps)
             try:
                 while not self._stop.is_set():
                     time = capture.receive(_RECEIVE_TIMEOUT_S)
                     if time is not None:
-                        head_start_s = self._settings.priority * HEAD_START_S
+                        self._first_frame_s = self._first_frame_s or time.camera_time_s
+                        self.camera.received(time)
+                        head_start_s = self._settings.priority * _HEAD_START_S
                         self._scheduler.offer(self.camera.name, time.camera_time_s - head_start_s)
             finally:
                 with self._lock:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.frames import U8, Frame, LabelMap, Picture, Rect, ZoneOccupancy
+from edgeseg.frames import U8, Event, Frame, LabelMap, Picture, Rect, RuleState, ZoneOccupancy
 from edgeseg.preprocess import make_fit, place
 from edgeseg.settings import Polygon, ZoneSettings
 
@@ -35,6 +35,34 @@ class ZoneDrawing:
     zone: ZoneSettings
     occupancy: ZoneOccupancy | None
     alarmed: bool
+
+
+class ZoneBoard:
+    """How each zone of a camera stands, gathered from its events, ready to be drawn."""
+
+    def __init__(self, zones: Sequence[ZoneSettings]) -> None:
+        self._zones = tuple(zones)
+        self._occupancies: dict[str, ZoneOccupancy] = {}
+        self._rules_on: set[tuple[str, str]] = set()
+
+    def note(self, event: Event) -> None:
+        """Take in one event of the camera."""
+        if isinstance(event, ZoneOccupancy):
+            self._occupancies[event.zone] = event
+        elif isinstance(event, RuleState):
+            change = self._rules_on.add if event.state == "ON" else self._rules_on.discard
+            change((event.zone, event.rule))
+
+    def drawings(self) -> list[ZoneDrawing]:
+        """The zones as they stand."""
+        return [
+            ZoneDrawing(
+                zone,
+                self._occupancies.get(zone.name),
+                alarmed=any((zone.name, rule.name) in self._rules_on for rule in zone.rules),
+            )
+            for zone in self._zones
+        ]
 
 
 def labels_on_picture(label_map: LabelMap, size_px: tuple[int, int]) -> U8:

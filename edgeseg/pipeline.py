@@ -31,36 +31,45 @@ class Analysis:
 
 
 class CameraPipeline:
-    """Everything that happens to one camera's frames after capture, with the state of its rules."""
+    """Everything that happens to one camera's frames after capture, with the state of its rules.
+
+    seq: numbers the occupancies; a camera whose settings change hands its own on.
+    """
 
     def __init__(
-        self, node: str, camera: CameraSettings, model: Model, groups: Mapping[str, tuple[str, ...]]
+        self,
+        node: str,
+        camera: CameraSettings,
+        model: Model,
+        groups: Mapping[str, tuple[str, ...]],
+        seq: Iterator[int],
     ) -> None:
         self._model = model
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
         self._rules = {zone.name: ZoneRules(node, camera.name, zone) for zone in camera.zones}
-        self._seq = 0
+        self._seq = seq
 
     def analyse(self, frame: Frame, engine: Engine) -> Analysis:
         """Segment a frame, measure its zones, and ask the rules what that means. Raises EngineError."""
         outputs = engine.run(frame.views)
         label_map = postprocess.label_map(outputs, frame.fit, self._model)
-        occupancies = self._meter.measure(label_map, self._next_seq(), frame.time)
-        return Analysis(label_map, tuple(self._judge(occupancies)))
+        occupancies = self._meter.measure(label_map, next(self._seq), frame.time)
+        return Analysis(label_map, tuple(self._judged(occupancies)))
 
     def suspend(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
         """There is no usable picture: every zone is unknown, and says why."""
-        return tuple(self._judge(self._meter.unknown(reason, self._next_seq(), time)))
+        return tuple(self._judged(self._meter.unknown(reason, next(self._seq), time)))
+
+    def still_suspended(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
+        """Time goes by without a picture: what the rules make of that. Nothing is measured."""
+        unknown = self._meter.unknown(reason, 0, time)
+        return tuple(event for event in self._judged(unknown) if not isinstance(event, ZoneOccupancy))
 
     def retire(self, time: FrameTime) -> tuple[Event, ...]:
         """The camera's settings are going away: alerts that are on end."""
         return tuple(event for rules in self._rules.values() for event in rules.retire(time))
 
-    def _judge(self, occupancies: tuple[ZoneOccupancy, ...]) -> Iterator[Event]:
+    def _judged(self, occupancies: tuple[ZoneOccupancy, ...]) -> Iterator[Event]:
         for occupancy in occupancies:
             yield occupancy
             yield from self._rules[occupancy.zone].observe(occupancy)
-
-    def _next_seq(self) -> int:
-        self._seq += 1
-        return self._seq

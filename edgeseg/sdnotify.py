@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+
+log = logging.getLogger(__name__)
 
 
 def notify(*assignments: str) -> None:
@@ -17,8 +20,13 @@ def notify(*assignments: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect(address)
-        channel.sendall("\n".join(assignments).encode())
+        # A manager that does not listen must not hold the daemon up.
+        channel.setblocking(False)
+        try:
+            channel.connect(address)
+            channel.send("\n".join(assignments).encode())
+        except OSError as error:
+            log.debug("systemd was not told %s: %s", assignments[0], error)
 
 
 def watchdog_interval_s() -> float | None:

@@ -6,19 +6,21 @@ import logging
 import os
 import queue
 import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 
 from edgeseg import registry
 from edgeseg.camera import Camera
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose, open_engine
-from edgeseg.errors import SourceError
+from edgeseg.errors import EdgesegError, SourceError
 from edgeseg.frames import CameraRemoved, NodeStats
 from edgeseg.live import LiveCapture
 from edgeseg.manifest import Model
-from edgeseg.pipeline import CameraPipeline
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.scheduler import Scheduler
@@ -36,9 +38,9 @@ _TAKE_TIMEOUT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _EngineKey:
-    """Cameras that agree on these share one engine."""
+    """Cameras that agree on these share one engine. digest: of the model's manifest."""
 
-    model: str
+    digest: str
     engine: str
     input_size_px: tuple[int, int]
 
@@ -47,29 +49,47 @@ class _EngineKey:
 class _Post:
     """One camera and what works for it."""
 
+    settings: CameraSettings
     live: LiveCapture
+    key: _EngineKey
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Need:
+    """What a camera of a pipeline file needs before it can be watched."""
+
     model: Model
     key: _EngineKey
 
 
 class Supervisor:
-    """Everything that runs for one pipeline file. ``tick`` belongs to the thread that called ``start``."""
+    """Everything that runs for one pipeline file. All belongs to the thread that calls ``start``.
 
-    def __init__(self, settings: PipelineSettings, publisher: Publisher, clock: Clock) -> None:
+    commands: wishes that came over MQTT; ``tick`` grants them.
+    """
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        publisher: Publisher,
+        clock: Clock,
+        commands: queue.SimpleQueue[Command],
+    ) -> None:
         self._settings = settings
         self._publisher = publisher
         self._clock = clock
+        self._commands = commands
         cores = len(os.sched_getaffinity(0))
         # Several streams of few threads give more frames a second than one of many.
         self._streams = min(len(settings.cameras), cores)
         self._threads_per_stream = max(1, cores // self._streams)
         self._scheduler = Scheduler()
         self._posts: dict[str, _Post] = {}
+        self._seqs: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
         self._engines: dict[_EngineKey, Engine] = {}
         self._workers: ThreadPoolExecutor | None = None
         self._working: list[Future[None]] = []
         self._busy_since_s: dict[int, float] = {}
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._started_at_s = 0.0
         self._stats_due_s = 0.0
@@ -82,21 +102,18 @@ class Supervisor:
         """
         self._started_at_s = self._clock.monotonic_s()
         self._stats_due_s = self._started_at_s + _STATS_EVERY_S
+        needs = {camera.name: _need(camera) for camera in self._settings.cameras}
         warm_up()
         for camera in self._settings.cameras:
-            self._add(camera)
-        for post in self._posts.values():
-            self._load(post.model, post.key)
+            self._add(camera, needs[camera.name])
+        self._engines.update(self._load(needs.values()))
         self._workers = ThreadPoolExecutor(self._streams, thread_name_prefix="worker")
         self._working = [self._workers.submit(self._work, number) for number in range(self._streams)]
 
     def stop(self) -> None:
         """Stop cameras and workers; a frame that is being analysed is finished and published. Idempotent."""
         self._stop.set()
-        for post in self._posts.values():
-            post.live.ask_to_stop()
-        for post in self._posts.values():
-            post.live.stop()
+        self._stop_cameras(self._posts)
         self._scheduler.close()
         if self._workers is not None:
             self._workers.shutdown()
@@ -105,28 +122,32 @@ class Supervisor:
         self._engines.clear()
 
     def apply(self, settings: PipelineSettings) -> None:
-        """Change over to a new file. Cameras whose settings did not change notice nothing.
+        """Change over to a new file. Cameras whose settings and model did not change notice nothing.
 
         Raises ModelError and EngineError before anything was touched.
         """
-        before = {camera.name: camera for camera in self._settings.cameras}
-        after = {camera.name: camera for camera in settings.cameras}
         same_groups = settings.groups == self._settings.groups
-        kept = {name for name in after if same_groups and before.get(name) == after[name]}
-        for name in after.keys() - kept:
-            self._load(*_needs(after[name]))
-        for name in before.keys() - kept:
-            self._remove(name)
+        needs = {camera.name: _need(camera) for camera in settings.cameras}
+        kept = {
+            camera.name
+            for camera in settings.cameras
+            if (post := self._posts.get(camera.name)) is not None
+            and same_groups
+            and (post.settings, post.key) == (camera, needs[camera.name].key)
+        }
+        loaded = self._load(needs.values())
+        gone = self._posts.keys() - kept
+        self._stop_cameras(gone)
+        for name in gone:
+            self._posts.pop(name).live.camera.retire()
+            self._publisher.send(CameraRemoved(name))
+        self._engines.update(loaded)
         self._settings = settings
         for camera in settings.cameras:
             if camera.name not in kept:
-                self._add(camera)
+                self._add(camera, needs[camera.name])
         for key in self._engines.keys() - {post.key for post in self._posts.values()}:
             self._engines.pop(key).close()
-
-    def command(self, command: Command) -> None:
-        """Take a wish that came over MQTT; the next ``tick`` grants it. Callable from any thread."""
-        self._commands.put(command)
 
     def tick(self) -> None:
         """Once a second: grant wishes, notice what did not happen. Raises what a worker raised."""
@@ -166,26 +187,42 @@ class Supervisor:
         live = sum(post.live.camera.state == "live" for post in self._posts.values())
         return f"{live} of {len(self._posts)} cameras live"
 
-    def _add(self, settings: CameraSettings) -> None:
-        model, key = _needs(settings)
-        pipeline = CameraPipeline(self._settings.node, settings, model, self._settings.groups)
-        camera = Camera(self._settings.node, settings, pipeline, model, self._publisher, self._clock)
-        preprocess = Preprocess(settings.fit or model.fit, key.input_size_px)
+    def _add(self, settings: CameraSettings, need: _Need) -> None:
+        camera = Camera(
+            self._settings.node,
+            settings,
+            need.model,
+            self._settings.groups,
+            self._publisher,
+            self._clock,
+            self._seqs[settings.name],
+        )
+        preprocess = Preprocess(settings.fit or need.model.fit, need.key.input_size_px)
         live = LiveCapture(settings, camera, preprocess, self._scheduler, self._clock)
-        self._posts[settings.name] = _Post(live, model, key)
+        self._posts[settings.name] = _Post(settings, live, need.key)
         live.start()
 
-    def _remove(self, name: str) -> None:
-        post = self._posts.pop(name)
-        post.live.stop()
-        post.live.camera.retire()
-        self._publisher.send(CameraRemoved(name))
+    def _stop_cameras(self, names: Iterable[str]) -> None:
+        lives = [self._posts[name].live for name in names]
+        for live in lives:
+            live.ask_to_stop()
+        for live in lives:
+            live.stop()
 
-    def _load(self, model: Model, key: _EngineKey) -> None:
-        if key not in self._engines:
-            self._engines[key] = open_engine(
-                model, key.engine, key.input_size_px, threads=self._threads_per_stream
-            )
+    def _load(self, needs: Iterable[_Need]) -> dict[_EngineKey, Engine]:
+        """The engines that are not there yet: all of them or, when one fails, none."""
+        loaded: dict[_EngineKey, Engine] = {}
+        try:
+            for need in needs:
+                if need.key not in self._engines and need.key not in loaded:
+                    loaded[need.key] = open_engine(
+                        need.model, need.key.engine, need.key.input_size_px, self._threads_per_stream
+                    )
+        except EdgesegError:
+            for engine in loaded.values():
+                engine.close()
+            raise
+        return loaded
 
     def _work(self, number: int) -> None:
         while not self._stop.is_set():
@@ -209,16 +246,13 @@ class Supervisor:
             log.warning("command %s for camera %s ignored: no such camera", command.thing, command.camera)
         elif command.thing == "snapshot":
             post.live.camera.ask_for_snapshot()
-        elif command.thing == "rate":
-            assert isinstance(command.value, float)
+        elif command.thing == "rate" and command.value is not None:
             post.live.set_rate(command.value)
-        elif command.value and not post.live.running:
-            post.live.start()
-        elif not command.value:
+        elif command.thing == "enabled" and not command.value:
             post.live.stop()
             post.live.camera.disabled()
-        if post is not None and command.thing == "enabled":
-            post.live.camera.say_enabled(bool(command.value))
+        elif command.thing == "enabled" and not post.live.running:
+            post.live.start()
 
     def _stats(self, now_s: float) -> NodeStats:
         lives = {name: post.live for name, post in self._posts.items()}
@@ -234,9 +268,9 @@ class Supervisor:
         )
 
 
-def _needs(settings: CameraSettings) -> tuple[Model, _EngineKey]:
-    """The model of a camera and which engine it runs on. Raises ModelError, EngineError."""
+def _need(settings: CameraSettings) -> _Need:
+    """Raises ModelError, EngineError."""
     model = registry.find(settings.model)
     _, artefact = choose(model, settings.engine, settings.input_size_px)
     size_px = settings.input_size_px or artefact.input.size_px
-    return model, _EngineKey(settings.model, settings.engine, size_px)
+    return _Need(model, _EngineKey(model.digest, settings.engine, size_px))

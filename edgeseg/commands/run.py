@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
         redaction.learn(config.secrets_of(settings))
         return settings
 
-    Daemon(load, SystemClock(), state_dir()).run()
-    return 0
+    return Daemon(load, SystemClock(), state_dir()).run()
 
 
 def state_dir() -> Path:

@@ -98,18 +98,27 @@ class _Capture:
             due = self._pacer.takes(picture.time.camera_time_s)
             time = picture.time
             if self._order.realtime and not source.live:
-                self._listen_until(started_s + time.camera_time_s)
+                self._pace(started_s + time.camera_time_s, source)
                 time = arrivals.stamp(time.pts_s, time.sender_utc_s)
             self._listen_until(None)
             if self._stopped:
                 return
             self._count()
-            tally = Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps)
             if due:
-                self._hand_over(picture, time, tally)
+                self._hand_over(picture, time, self._tally(source))
             elif self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
-                self._tell(Alive(tally))
+                self._tell(Alive(self._tally(source)))
         raise SourceError("ended", f"{self._order.shown}: the clip has ended")
+
+    def _pace(self, when_s: float, source: AnySource) -> None:
+        """Wait for a clip's next picture, which a gap may put off for long, without seeming dead."""
+        while not self._stopped and self._clock.monotonic_s() < when_s:
+            self._listen_until(min(when_s, self._clock.monotonic_s() + _ALIVE_EVERY_S))
+            if self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
+                self._tell(Alive(self._tally(source)))
+
+    def _tally(self, source: AnySource) -> Tally:
+        return Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps)
 
     def _hand_over(self, picture: Picture, time: FrameTime, tally: Tally) -> None:
         fit = self._order.preprocess.fit_for((picture.width_px, picture.height_px))
