@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal
 from edgeseg import manifest, shipped
 from edgeseg.errors import ModelError
 from edgeseg.manifest import Artefact, Blob, Model
+from edgeseg.places import cache_dir
 from edgeseg.yamlfile import nearest
 
 ATTEMPTS = 4
@@ -134,14 +135,11 @@ def pull(
 
 def sha256(path: Path) -> str:
     """Lower-case hex. Raises ModelError where the file cannot be read."""
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
+            return _digest(stream)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return digest.hexdigest()
 
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -182,15 +180,7 @@ def _locate(model: Model, blob: Blob) -> Path:
 
 
 def _cache(model: Model) -> Path:
-    """EDGESEG_CACHE, else systemd's STATE_DIRECTORY, else the XDG cache folder; then models/<name>."""
-    if chosen := os.environ.get("EDGESEG_CACHE"):
-        root = Path(chosen)
-    elif states := os.environ.get("STATE_DIRECTORY"):
-        root = Path(states.split(":")[0])
-    else:
-        xdg = os.environ.get("XDG_CACHE_HOME", "")
-        root = (Path(xdg) if Path(xdg).is_absolute() else Path("~/.cache").expanduser()) / "edgeseg"
-    return root / "models" / model.name
+    return cache_dir() / "models" / model.name
 
 
 def _home(model: Model) -> Path:
@@ -297,6 +287,7 @@ def _no_download(model: Model, blob: Blob, error: Exception) -> str:
 
 
 def _digest(stream: BinaryIO) -> str:
+    """Of the whole file. It leaves the stream at its end."""
     stream.flush()
     stream.seek(0)
     digest = hashlib.sha256()

@@ -20,20 +20,19 @@ _TIME_BASE = Fraction(1, 90_000)
 class VideoWriter:
     """A context manager that appends RGB pictures at their own times.
 
-    The file appears under its name only when it is complete. All pictures have the first one's size,
-    less an odd last row or column: H.264 with 4:2:0 colour needs even sides.
+    All pictures have the first one's size, less an odd last row or column: H.264 with 4:2:0 colour needs
+    even sides. Without a picture no file is left. Raises OSError where it cannot be written.
     """
 
     def __init__(self, path: Path, rate_fps: float) -> None:
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
         self._rate_fps = rate_fps
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._last_pts = -1
 
     def __enter__(self) -> VideoWriter:
-        self._container = av.open(str(self._partial), "w", format="mp4")
+        self._container = av.open(str(self._path), "w", format="mp4")
         return self
 
     def append(self, picture: U8, time_s: float) -> None:
@@ -67,10 +66,8 @@ class VideoWriter:
                 self._container.mux(self._stream.encode())
         finally:
             self._container.close()
-        if kind is None and self._stream is not None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
+        if self._stream is None:
+            self._path.unlink(missing_ok=True)
 
 
 def encode_labels(labels: U8, palette: U8) -> bytes:

@@ -17,9 +17,9 @@ PACKAGE = Path(edgeseg.__file__).parent
 # (inside a room, its files may know each other).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "frames", "shipped"),
-    ("settings", "yamlfile", "secrets", "polygons"),
+    ("settings", "yamlfile", "secrets", "polygons", "places", "appearing"),
     ("manifest", "fetch"),
-    ("registry",),
+    ("registry", "runtimes"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
     ("pipeline", "overlay", "video", "scheduler", "sdnotify"),

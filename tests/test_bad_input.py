@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from edgeseg.appearing import appearing
 from edgeseg.cli import main
+from edgeseg.places import cache_dir, state_dir
+from tests.conftest import write_clip
 from tests.tiny_models import Convention, write_manifest, write_model
 
 PIPELINE = """\
@@ -128,3 +137,139 @@ def test_a_start_that_is_no_time(tiny_clip: Path, capsys: pytest.CaptureFixture[
         main(["replay", str(tiny_clip), "p.yaml", "--start", "yesterday"])
     assert ended.value.code == 2
     assert "yesterday" in capsys.readouterr().err
+
+
+def writing_to(output: Path, command: str, model: Path, clip: Path, folder: Path) -> list[str]:
+    """The arguments of a command that reads ``clip`` and writes to ``output``."""
+    if command == "segment":
+        return ["segment", str(clip), "--model", str(model), "--output", str(output), "--rate", "60"]
+    return ["replay", str(clip), str(pipeline(folder, model, "clip.mp4")), "--output", str(output)]
+
+
+@pytest.mark.parametrize("command", ["segment", "replay"])
+def test_an_output_that_cannot_be_made(
+    command: str, model: Path, tmp_path: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nobody makes files in /proc, not even root.
+    for output in (Path("/proc/edgeseg/out"), tiny_clip / "out"):
+        assert main(writing_to(output, command, model, tiny_clip, tmp_path)) == 2
+        one_line(capsys, f"{output}: cannot be written", "--output")
+
+
+def test_an_output_of_the_wrong_kind(
+    model: Path, tmp_path: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert main(writing_to(file, "segment", model, tiny_clip, tmp_path)) == 2
+    one_line(capsys, f"{file}: is a file, expected a folder", "--output")
+    assert main(writing_to(tmp_path, "replay", model, tiny_clip, tmp_path)) == 2
+    one_line(capsys, f"{tmp_path}: is a folder, expected a file", "--output")
+    assert file.read_text() == "mine"
+
+
+def test_a_demo_that_cannot_write(
+    pulled_models: Path,
+    tmp_path: Path,
+    tiny_clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EDGESEG_CACHE", str(pulled_models))
+    output = tiny_clip / "out"
+    assert main(["demo", "--clip", str(tiny_clip), "--output", str(output)]) == 2
+    one_line(capsys, f"{output}: cannot be written", "--output")
+
+
+@pytest.mark.parametrize("command", ["segment", "replay"])
+def test_a_disk_that_is_full(command: str, model: Path, tmp_path: Path, tiny_clip: Path) -> None:
+    output = tmp_path / "new" / "out"
+    arguments = writing_to(output, command, model, tiny_clip, tmp_path)
+    # Files of at most one block: to the one who writes a larger one, the same as no space.
+    limited = ["sh", "-c", 'ulimit -f 1 && exec "$@"', "sh", sys.executable, "-m", "edgeseg", *arguments]
+    ended = subprocess.run(
+        limited, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "File too large" in ended.stderr
+    assert str(output) in ended.stderr
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_transcript_into_a_device(model: Path, tmp_path: Path, tiny_clip: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert main(writing_to(pipe, "replay", model, tiny_clip, tmp_path)) == 0
+        assert reader.stdout is not None
+        assert "edgeseg/test/yard" in reader.stdout.read()
+    assert pipe.is_fifo()
+
+
+def test_a_folder_of_the_users_beside_the_output(model: Path, tmp_path: Path, tiny_clip: Path) -> None:
+    mine = tmp_path / "out.partial" / "mine"
+    mine.mkdir(parents=True)
+    for command in ("segment", "replay"):
+        output = tmp_path / "out" if command == "segment" else tmp_path / "out" / "transcript"
+        assert main(writing_to(output, command, model, tiny_clip, tmp_path)) == 0
+    assert mine.is_dir()
+
+
+@pytest.mark.parametrize("command", ["segment", "replay"])
+def test_ctrl_c(command: str, model: Path, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "long.mp4", frames=3000)
+    folder = tmp_path / "results"
+    arguments = writing_to(folder / "out", command, model, clip, tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgeseg", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            deadline_s = time.monotonic() + 60
+            while not any(path.stat().st_size for path in folder.glob(".out.*/*") if path.is_file()):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline_s
+                threading.Event().wait(0.02)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60) == ("", "")
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with appearing(path) as partial:
+        partial.write_text("first")
+        assert not path.exists()
+
+    def fail() -> None:
+        with appearing(path) as partial:
+            partial.write_text("second")
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail()
+    assert path.read_text() == "first"
+    with appearing(path):
+        pass
+    assert path.read_text() == "first", "nothing was written, so nothing appears"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_things_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EDGESEG_CACHE", "STATE_DIRECTORY", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert (cache_dir(), state_dir()) == (tmp_path / ".cache/edgeseg", tmp_path / ".local/state/edgeseg")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative, so ignored")
+    monkeypatch.setenv("XDG_STATE_HOME", "/elsewhere")
+    assert (cache_dir(), state_dir()) == (tmp_path / ".cache/edgeseg", Path("/elsewhere/edgeseg"))
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/edgeseg:/var/lib/other")
+    assert cache_dir() == state_dir() == Path("/var/lib/edgeseg")
+    monkeypatch.setenv("EDGESEG_CACHE", "/cache")
+    assert (cache_dir(), state_dir()) == (Path("/cache"), Path("/var/lib/edgeseg"))

@@ -14,6 +14,8 @@ from edgeseg.cli import main
 from edgeseg.commands import segment
 from tests.tiny_models import Convention, picture, write_model
 
+WRITTEN = ("labels.png", "overlay.jpg")
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -43,7 +45,7 @@ def test_a_picture_gives_an_overlay_labels_and_a_table(
     assert sorted(path.name for path in out.iterdir()) == ["blocks-labels.png", "blocks-overlay.jpg"]
     seen = cv2.imread(str(out / "blocks-labels.png"))[..., ::-1]
     assert (seen == picture()).all(), "the palette is red, green, blue, as the blocks are"
-    assert not out.with_name("out.partial").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny", "blocks.png", "out"}
 
 
 def test_a_folder_gives_files_by_their_names(
@@ -51,13 +53,13 @@ def test_a_folder_gives_files_by_their_names(
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for name in ("b.png", "a.png"):
+    for name in ("b.png", "a.png", "a.jpg"):
         cv2.imwrite(str(folder / name), np.zeros((48, 64, 3), np.uint8))
     out = tmp_path / "out"
     assert main(["segment", str(folder), "--model", str(model), "--output", str(out)]) == 0
-    assert "2 pictures through tiny" in capsys.readouterr().out
+    assert "3 pictures through tiny" in capsys.readouterr().out
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["a-labels.png", "a-overlay.jpg", "b-labels.png", "b-overlay.jpg"]
+    assert names == [f"{stem}-{what}" for stem in ("a.jpg", "a.png", "b") for what in WRITTEN]
 
 
 def test_a_clip_gives_a_video_and_labels(model: Path, tmp_path: Path, tiny_clip: Path) -> None:

@@ -122,7 +122,6 @@ def test_a_video_has_its_pictures_at_their_times(tmp_path: Path) -> None:
     with VideoWriter(path, 5) as video:
         for index in range(4):
             video.append(np.full((49, 65, 3), 60 * index, np.uint8), index * 0.25)
-            assert not path.exists(), "it takes its name when it is complete"
     with av.open(str(path)) as container:
         frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
     assert [time for time, _ in frames] == pytest.approx([0, 0.25, 0.5, 0.75])
@@ -130,12 +129,7 @@ def test_a_video_has_its_pictures_at_their_times(tmp_path: Path) -> None:
     assert [round(float(picture.mean()) / 60) for _, picture in frames] == [0, 1, 2, 3]
 
 
-def test_a_failed_video_leaves_nothing(tmp_path: Path) -> None:
-    def fail() -> None:
-        with VideoWriter(tmp_path / "overlay.mp4", 5) as video:
-            video.append(np.zeros((48, 64, 3), np.uint8), 0.0)
-            raise RuntimeError("the clip broke")
-
-    with pytest.raises(RuntimeError):
-        fail()
+def test_a_video_without_pictures(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "overlay.mp4", 5):
+        pass
     assert list(tmp_path.iterdir()) == []

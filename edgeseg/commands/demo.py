@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeseg.appearing import appearing, writing
 from edgeseg.commands.terminal import download_bars
 
 if TYPE_CHECKING:
@@ -52,20 +53,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config, registry, shipped
-    from edgeseg.commands.demo_clip import cache_folder, find_clip
+    from edgeseg.commands.demo_clip import find_clip
     from edgeseg.commands.replay import camera_of
+    from edgeseg.places import cache_dir
 
     pipelines = shipped.folder("pipelines")
     settings = config.load(pipelines / "demo.yaml")
-    found = find_clip(args.clip, cache_folder(), _say)
+    found = find_clip(args.clip, cache_dir() / "demo", _say)
     chosen = camera_of(settings, found.camera)
     model = registry.find(chosen.model)
     with download_bars(quiet=False) as bars:
         registry.pull(model, bars)
     _say(f"watching {found.credit}")
     _say(f"with {model.name}: {model.title}")
-    args.output.mkdir(parents=True, exist_ok=True)
-    _watch(settings, chosen, found.path, args.seconds, args.output)
+    with writing(args.output):
+        args.output.mkdir(parents=True, exist_ok=True)
+        _watch(settings, chosen, found.path, args.seconds, args.output)
     _say(
         _NEXT_STEPS.format(
             activate="" if shutil.which("edgeseg") else _ACTIVATE.format(_short(Path(sys.prefix))),
@@ -104,7 +107,8 @@ def _watch(
     with (
         (output / "events.jsonl").open("w", encoding="utf-8") as stream,
         Replay(settings, chosen, stream, threads=os.cpu_count() or 1) as replay,
-        VideoWriter(output / "overlay.mp4", chosen.rate_fps) as video,
+        appearing(output / "overlay.mp4") as partial,
+        VideoWriter(partial, chosen.rate_fps) as video,
         _live_table(chosen, replay.camera, alerts) as show,
     ):
         for clip_frame, analysis in replay.run(path):
@@ -112,7 +116,7 @@ def _watch(
             if time_s > seconds:
                 break
             picture = overlay.to_rgb(clip_frame.picture)
-            drawings = replay.camera.drawings()
+            drawings = replay.camera.board.drawings()
             shown = overlay.render(picture, analysis.label_map, replay.model.palette, drawings)
             video.append(shown, time_s)
             raised = [event for event in analysis.events if isinstance(event, Alert)]
@@ -159,7 +163,7 @@ def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told], time
     zones = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("zone", "covered", "", "by", "alert"):
         zones.add_column(title)
-    for drawing in camera.drawings():
+    for drawing in camera.board.drawings():
         coverage = drawing.occupancy.coverage if drawing.occupancy else None
         covered = sum(share for name, share in (coverage or {}).items() if name != "background")
         filled = round(covered * _BAR_CELLS)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import subprocess
 import tarfile
 import tempfile
@@ -12,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeseg.appearing import appearing
 from edgeseg.errors import EdgesegError
 from edgeseg.fetch import FetchError, fetch
+from edgeseg.registry import sha256
 
+_ADVICE = "name a folder for it in EDGESEG_CACHE"
 _DEBIAN_PACKAGE = "opencv-doc"
 _DEBIAN_MEMBER = "usr/share/doc/opencv-doc/examples/data/vtest.avi"
 
@@ -60,7 +61,6 @@ def find_clip(own: str | None, cache: Path, say: Callable[[str], None]) -> DemoC
         return DemoClip(room, "room", _ROOM_CREDIT)
     if yard.is_file():
         return DemoClip(yard, "yard", _YARD_CREDIT)
-    cache.mkdir(parents=True, exist_ok=True)
     say("fetching a clip (3 MB, Intel sample-videos, CC BY 4.0)")
     try:
         _download(_ROOM, room)
@@ -78,22 +78,18 @@ def find_clip(own: str | None, cache: Path, say: Callable[[str], None]) -> DemoC
 
 
 def _download(pinned: _Pinned, path: Path) -> None:
-    """Raises FetchError."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w+b") as stream:
-        fetch(pinned.url, stream, pinned.bytes, lambda have: None)
-        stream.seek(0)
-        found = hashlib.sha256(stream.read()).hexdigest()
-    if found != pinned.sha256:
-        partial.unlink()
-        raise FetchError(f"its sha256 is {found}, expected {pinned.sha256}", retry=False)
-    partial.replace(path)
+    """Raises FetchError, EdgesegError."""
+    with appearing(path, _ADVICE) as partial:
+        with partial.open("w+b") as stream:
+            fetch(pinned.url, stream, pinned.bytes, lambda have: None)
+        found = sha256(partial)
+        if found != pinned.sha256:
+            raise FetchError(f"its sha256 is {found}, expected {pinned.sha256}", retry=False)
 
 
 def _from_debian(path: Path) -> None:
     """``apt-get download`` needs no root, and apt verifies what it fetched. Raises OSError,
-    SubprocessError, TarError."""
-    partial = path.with_name(path.name + ".partial")
+    SubprocessError, TarError; EdgesegError where ``path`` cannot be written."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             ["apt-get", "download", "--quiet", _DEBIAN_PACKAGE], cwd=folder, check=True, capture_output=True
@@ -109,16 +105,9 @@ def _from_debian(path: Path) -> None:
                 if member.name.removeprefix("./") == _DEBIAN_MEMBER:
                     content = archive.extractfile(member)
                     assert content is not None
-                    partial.write_bytes(content.read())
+                    with appearing(path, _ADVICE) as partial:
+                        partial.write_bytes(content.read())
                     break
             unpacking.kill()
-    if not partial.is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"{_DEBIAN_MEMBER} is not in {_DEBIAN_PACKAGE}")
-    partial.replace(path)
-
-
-def cache_folder() -> Path:
-    """``$EDGESEG_CACHE/demo``, or XDG's cache folder."""
-    chosen = os.environ.get("EDGESEG_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (Path(chosen) if chosen else home / "edgeseg") / "demo"

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from edgeseg.appearing import appearing
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
@@ -77,13 +78,8 @@ def _transcript(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            yield stream
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with appearing(path) as partial, partial.open("w", encoding="utf-8") as stream:
+        yield stream
 
 
 def _moment(text: str) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from edgeseg.appearing import ADVICE, beside
 from edgeseg.commands.terminal import print_table
 from edgeseg.errors import EdgesegError
 
@@ -68,15 +68,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import registry
+    from edgeseg.sources.pictures import pictures_in
 
     if not args.input.exists():
         raise EdgesegError(f"{args.input}: no such file; expected a picture, a folder of pictures or a clip")
     if not SLOWEST_FPS <= args.rate <= FASTEST_FPS:
         raise EdgesegError(f"--rate {args.rate:g}: expected {SLOWEST_FPS:g} to {FASTEST_FPS:g} a second")
     model = registry.find(args.model)
+    try:
+        pictures = pictures_in(args.input)
+    except OSError as error:
+        raise EdgesegError(f"{args.input}: cannot be read: {error.strerror or error}") from None
     tally = _Tally(model.classes)
-    with _Output(args.output) as output:
-        _segment(args, model, tally, output)
+    with _appearing_in(args.output) as output:
+        _segment(args, model, pictures, tally, output)
     if args.json:
         summary = {
             "model": model.name,
@@ -91,17 +96,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _segment(args: argparse.Namespace, model: Model, tally: _Tally, output: _Output) -> None:
+def _segment(
+    args: argparse.Namespace, model: Model, pictures: list[Path], tally: _Tally, output: _Output
+) -> None:
+    """pictures: in the folder that is the input; none for a clip."""
     from edgeseg import clip, overlay, postprocess
     from edgeseg.commands.terminal import progress
     from edgeseg.engines.select import choose, open_engine
     from edgeseg.preprocess import Preprocess
-    from edgeseg.sources.pictures import pictures_in
     from edgeseg.video import VideoWriter, encode_labels
 
     _, artefact = choose(model, args.engine)
     preprocess = Preprocess(args.fit or model.fit, artefact.input.size_px)
-    pictures = pictures_in(args.input)
+    stems = Counter(path.stem for path in pictures)
     with ExitStack() as stack:
         engine = open_engine(model, args.engine, threads=os.cpu_count() or 1)
         stack.callback(engine.close)
@@ -118,8 +125,10 @@ def _segment(args: argparse.Namespace, model: Model, tally: _Tally, output: _Out
                     tinted, overlay.leading_classes(tally.add(labels), most=4) or "background", (8, 8)
                 )
                 if video is None:
-                    output.path(f"{path.stem}-overlay.jpg").write_bytes(overlay.encode_jpeg(tinted))
-                    name = f"{path.stem}-labels.png"
+                    # a.jpg and a.png would have the same names.
+                    stem = path.stem if stems[path.stem] == 1 else path.name
+                    output.path(f"{stem}-overlay.jpg").write_bytes(overlay.encode_jpeg(tinted))
+                    name = f"{stem}-labels.png"
                 else:
                     video.append(tinted, frame.time.camera_time_s)
                     name = f"labels-{frame.seq:06d}.png"
@@ -127,32 +136,31 @@ def _segment(args: argparse.Namespace, model: Model, tally: _Tally, output: _Out
                 advance((position + 1) / len(pictures) if pictures else clip_frame.done_share)
 
 
+@dataclass(frozen=True, slots=True)
 class _Output:
-    """A folder that receives its files only when all of them are complete."""
+    """What is being written to ``folder``; ``partial`` has it until all of it is complete."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._partial = folder.with_name(folder.name + ".partial")
-        self.files: list[Path] = []
+    folder: Path
+    partial: Path
+    files: list[Path] = field(default_factory=list)
 
     def path(self, name: str) -> Path:
         """Where to write the file that will have this name."""
-        self.files.append(self._folder / name)
-        return self._partial / name
+        self.files.append(self.folder / name)
+        return self.partial / name
 
-    def __enter__(self) -> _Output:
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._folder.mkdir(exist_ok=True)
-            for path in self.files:
-                (self._partial / path.name).replace(path)
-        shutil.rmtree(self._partial)
+@contextmanager
+def _appearing_in(folder: Path) -> Iterator[_Output]:
+    """Raises EdgesegError where the folder cannot be made or written."""
+    if folder.exists() and not folder.is_dir():
+        raise EdgesegError(f"{folder}: is a file, expected a folder; {ADVICE}")
+    with beside(folder) as partial:
+        output = _Output(folder, partial)
+        yield output
+        folder.mkdir(exist_ok=True)
+        for path in output.files:
+            (partial / path.name).replace(path)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,64 @@
+"""Files that take their names when they are complete, and one clear line where they cannot be written."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgeseg.errors import EdgesegError
+
+ADVICE = "name another place with --output"
+
+
+@contextmanager
+def appearing(path: Path, advice: str = ADVICE) -> Iterator[Path]:
+    """Yields where to write; what is there takes the name ``path`` when the block ends well.
+
+    After an error or Ctrl-C nothing is left, and a file that had the name before stays as it was. A
+    device or pipe is written in place. Raises EdgesegError as ``writing`` does, and where ``path`` is a
+    folder.
+    """
+    if path.is_dir():
+        raise EdgesegError(f"{path}: is a folder, expected a file; {advice}")
+    if path.exists() and not path.is_file():
+        with writing(path, advice):
+            yield path
+        return
+    with beside(path, advice) as folder:
+        partial = folder / path.name
+        yield partial
+        if partial.exists():
+            partial.replace(path)
+
+
+@contextmanager
+def beside(path: Path, advice: str = ADVICE) -> Iterator[Path]:
+    """Yields a new, empty folder next to ``path``, from which files can be renamed; removes it afterwards.
+
+    Raises EdgesegError as ``writing`` does.
+    """
+    with writing(path, advice):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def writing(place: Path, advice: str = ADVICE) -> Iterator[None]:
+    """Turns an OSError of the block into an EdgesegError. place: what was to be written.
+
+    advice: the next step for whoever reads the message.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        # Of standard output, whose reader went away: no fault, and none of this place's.
+        raise
+    except OSError as error:
+        raise EdgesegError(f"{place}: cannot be written: {error.strerror or error}; {advice}") from None
