@@ -43,7 +43,10 @@ class ModelError(EdgesegError):
 
 
 class EngineError(EdgesegError):
-    """A runtime is not installed or cannot load the model. Fatal at start, never retried."""
+    """A runtime is not installed, or cannot load or run the model. Never retried.
+
+    Raised at start it is the user's to mend; raised while running it ends the daemon with exit code 1.
+    """
 
 
 SourceReason = Literal[
@@ -67,4 +70,7 @@ class SourceError(EdgesegError):
 
 
 class PublishError(EdgesegError):
-    """A broker refused or lost an event. Retryable."""
+    """Events cannot be published, and waiting does not help: a broker that is absent or refuses is no error.
+
+    Raised at start it is the user's to mend; raised while running it ends the daemon with exit code 1.
+    """

@@ -247,15 +247,29 @@ class CommandAnswer:
 
 @dataclass(frozen=True, slots=True)
 class NodeStats:
-    """Once a minute: counters since the start. ``dropped`` counts frames by cause."""
+    """Once a minute: counters since the start. ``dropped`` counts frames by cause.
+
+    The publisher that has an outbox fills in the rest: alerts that wait now, alerts dropped (all, and by
+    cause: too old, pushed out by newer ones, too large for the broker, lost with a failing disk), alerts
+    delivered, those of them nobody was subscribed to, messages that the broker refused, and messages other
+    than alerts that were not sent because they are too large for it.
+    """
 
     at_s: float
     uptime_s: float
     analysed: Mapping[str, int]
     dropped: Mapping[str, Mapping[str, int]]
     reconnects: Mapping[str, int]
-    outbox_waiting: int
-    outbox_dropped: int
+    outbox_waiting: int = 0
+    outbox_dropped: int = 0
+    outbox_expired: int = 0
+    outbox_overflowed: int = 0
+    outbox_rejected: int = 0
+    outbox_lost: int = 0
+    alerts_delivered: int = 0
+    alerts_unmatched: int = 0
+    messages_refused: int = 0
+    messages_oversized: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,11 @@ class Publisher(Protocol):
     """Takes events and never blocks the pipeline on a network. Use as a context manager, or call
     ``start`` and ``close``."""
 
+    @property
+    def gone(self) -> bool:
+        """Nobody reads any more, nor ever will: the reader of the JSON lines went away. Always False where
+        readers come and go, as with MQTT."""
+
     def start(self) -> None:
         """Acquire, and say ``online`` as soon as that is possible. Does not wait for a network."""
 

@@ -7,6 +7,7 @@ connection. Alerts come from the outbox in order and stay there until they were 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -38,11 +39,13 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class DeliveryCounts:
     """Since the start. delivered: alerts acknowledged; unmatched: those of them nobody was subscribed to
-    (MQTT 5 only); refused: messages the broker said no to."""
+    (MQTT 5 only); refused: messages the broker said no to; oversized: state not sent because it is larger
+    than the broker takes."""
 
     delivered: int = 0
     unmatched: int = 0
     refused: int = 0
+    oversized: int = 0
 
 
 class Delivery:
@@ -61,6 +64,7 @@ class Delivery:
         self._lock = threading.Lock()
         self._state: dict[str, Message] = {}
         self._owed: dict[str, Message] = {}
+        self._leftovers: deque[Message] = deque()
         self._first: Message | None = None
         self._in_flight: dict[int, Outgoing] = {}
         self._cursor = 0
@@ -77,11 +81,17 @@ class Delivery:
                 # A topic that is owed already keeps its place, so that none starves another.
                 self._owed[message.topic] = message
 
+    def take_back(self, messages: Iterable[Message]) -> None:
+        """Send these once, but none whose topic is state by then: what an earlier run left retained must
+        never come after what this run says."""
+        self._leftovers.extend(messages)
+
     def connected(self, first: Message, *, window: int | None, largest_bytes: int | None) -> None:
         """A new connection owes everything; ``first`` goes ahead of it. Limits are the broker's."""
         with self._lock:
             self._owed = dict(self._state)
         self._first = first
+        self._leftovers.clear()
         self._in_flight.clear()
         self._window = min(self._most, window or self._most)
         self._largest_bytes = largest_bytes
@@ -96,7 +106,7 @@ class Delivery:
         if self._first is not None:
             first, self._first = self._first, None
             return Outgoing(first, None)
-        return self._next_alert(now_s) or self._next_state()
+        return self._next_alert(now_s) or self._next_leftover() or self._next_state()
 
     def sent(self, mid: int, outgoing: Outgoing) -> None:
         """It was handed to the network under this message id."""
@@ -130,7 +140,7 @@ class Delivery:
             owed = bool(self._owed)
         held = self._held_until_s is not None
         alerts = not held and self._outbox.after(self._cursor) is not None
-        return not (owed or self._in_flight or alerts or self._first)
+        return not (owed or self._in_flight or alerts or self._leftovers or self._first)
 
     def _hold(self, now_s: float) -> None:
         # A window full of refusals is one event: only the first of them lengthens the pause.
@@ -161,6 +171,15 @@ class Delivery:
         payload = as_replayed(waiting.payload) if late else waiting.payload
         return Outgoing(Message(waiting.topic, payload, qos=1, retain=False), waiting.row)
 
+    def _next_leftover(self) -> Outgoing | None:
+        while self._leftovers and self._room(self._leftovers[0].qos):
+            message = self._leftovers.popleft()
+            with self._lock:
+                owned = message.topic in self._state
+            if not owned:
+                return Outgoing(message, None)
+        return None
+
     def _next_state(self) -> Outgoing | None:
         rooms = {qos: self._room(qos) for qos in (0, 1)}
         with self._lock:
@@ -168,6 +187,7 @@ class Delivery:
                 del self._owed[message.topic]
                 if self._fits(message):
                     return Outgoing(message, None)
+                self.counts = replace(self.counts, oversized=self.counts.oversized + 1)
         return None
 
     def _room(self, qos: int) -> bool:

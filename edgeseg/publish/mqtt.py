@@ -36,8 +36,9 @@ from edgeseg.settings import MqttSettings
 
 log = logging.getLogger(__name__)
 
-# A command is a few bytes; without a bound one of 256 MB would be taken into memory.
-LARGEST_COMMAND_BYTES = 4096
+# Without a bound, messages of 256 MB would be taken into memory. Commands are a few bytes, but the pictures
+# that an earlier run left retained come in as well.
+LARGEST_INCOMING_BYTES = 8 * 1024 * 1024
 
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
@@ -96,6 +97,11 @@ class MqttPublisher:
         )
 
     @property
+    def gone(self) -> bool:
+        """Never: subscribers come and go."""
+        return False
+
+    @property
     def connected(self) -> bool:
         """Whether the broker has accepted the current connection."""
         return self._sender.connected
@@ -126,8 +132,7 @@ class MqttPublisher:
             return
         if isinstance(event, NodeStats):
             # Only the publisher knows its outbox.
-            counts = self._outbox.counts
-            event = replace(event, outbox_waiting=counts.waiting, outbox_dropped=counts.dropped)
+            event = self._counted(event)
         with self._topics_lock:
             messages = self._topics.messages(event)
             if isinstance(event, Alert):
@@ -155,6 +160,22 @@ class MqttPublisher:
     ) -> None:
         self.close()
 
+    def _counted(self, stats: NodeStats) -> NodeStats:
+        box, delivery = self._outbox.counts, self._delivery.counts
+        return replace(
+            stats,
+            outbox_waiting=box.waiting,
+            outbox_dropped=box.dropped,
+            outbox_expired=box.expired,
+            outbox_overflowed=box.overflowed,
+            outbox_rejected=box.rejected,
+            outbox_lost=box.lost,
+            alerts_delivered=delivery.delivered,
+            alerts_unmatched=delivery.unmatched,
+            messages_refused=delivery.refused,
+            messages_oversized=delivery.oversized,
+        )
+
     def _run(self) -> None:
         try:
             self._sender.run()
@@ -166,7 +187,9 @@ class MqttPublisher:
             self._client(version),
             note,
             commands=None if self._on_command is None else f"{self._topics.base}/+/set/+",
-            on_message=self._obey,
+            on_command=self._obey,
+            leftover_filters=self._topics.leftover_filters,
+            leftover=self._topics.leftover,
             reconnect_s=self._reconnect_s,
             quiet=self._quiet,
         )
@@ -192,7 +215,7 @@ class MqttPublisher:
         properties = None
         if version == "5":
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.MaximumPacketSize = LARGEST_COMMAND_BYTES
+            properties.MaximumPacketSize = LARGEST_INCOMING_BYTES
         client.connect_async(
             self._settings.host, self._settings.port, self._keepalive_s, properties=properties
         )
@@ -214,7 +237,8 @@ class MqttPublisher:
 class PahoConnection:
     """paho's client and network thread behind the seam of ``Sender``. Its callbacks only leave notes.
 
-    commands: topic filter to subscribe to at each connect, None for none.
+    commands: topic filter to subscribe to at each connect, None for none; on_command takes what comes.
+    leftover_filters: what to look back at. leftover: gives the messages that take back such a topic.
     """
 
     def __init__(
@@ -223,14 +247,18 @@ class PahoConnection:
         note: Callable[[Connection, Note], None],
         *,
         commands: str | None,
-        on_message: Callable[[paho.MQTTMessage], None],
+        on_command: Callable[[paho.MQTTMessage], None],
+        leftover_filters: tuple[str, ...],
+        leftover: Callable[[str, bytes], list[Message]],
         reconnect_s: tuple[float, float],
         quiet: QuietLog,
     ) -> None:
         self._client = client
         self._note = note
         self._commands = commands
-        self._on_message = on_message
+        self._commands_mid: int | None = None
+        self._leftover_filters = leftover_filters
+        self._leftover = leftover
         self._reconnect_s = reconnect_s
         self._quiet = quiet
         client.on_log = self._log
@@ -239,7 +267,10 @@ class PahoConnection:
         client.on_connect_fail = self._unreachable
         client.on_publish = self._acknowledged
         client.on_subscribe = self._subscribed
-        client.on_message = lambda client, userdata, message: self._on_message(message)
+        if commands is not None:
+            client.message_callback_add(commands, lambda client, userdata, message: on_command(message))
+        for place in leftover_filters:
+            client.message_callback_add(place, self._found)
         self._draw_pauses()
 
     def keep_running(self) -> None:
@@ -249,6 +280,16 @@ class PahoConnection:
     def publish(self, message: Message) -> int | None:
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def look_back(self) -> None:
+        if self._client.protocol == MQTTProtocolVersion.MQTTv5:
+            options = SubscribeOptions(qos=0, noLocal=True)
+            self._client.subscribe([(place, options) for place in self._leftover_filters])
+        else:
+            self._client.subscribe([(place, 0) for place in self._leftover_filters])
+
+    def stop_looking_back(self) -> None:
+        self._client.unsubscribe(list(self._leftover_filters))
 
     def close(self, *, abruptly: bool) -> None:
         line = self._client.socket()
@@ -285,9 +326,11 @@ class PahoConnection:
         )
         if self._commands is not None:
             if client.protocol == MQTTProtocolVersion.MQTTv5:
-                client.subscribe(self._commands, options=SubscribeOptions(qos=1, retainHandling=2))
+                _, self._commands_mid = client.subscribe(
+                    self._commands, options=SubscribeOptions(qos=1, retainHandling=2)
+                )
             else:
-                client.subscribe(self._commands, qos=1)
+                _, self._commands_mid = client.subscribe(self._commands, qos=1)
 
     def _disconnected(
         self, client: paho.Client, _: Any, flags: object, reason: ReasonCode, properties: object
@@ -313,8 +356,16 @@ class PahoConnection:
     def _subscribed(
         self, client: paho.Client, _: Any, mid: int, reasons: list[ReasonCode], properties: object
     ) -> None:
-        if any(reason.is_failure for reason in reasons):
+        # Who may not look back has nothing to take back: no warning.
+        if mid == self._commands_mid and any(reason.is_failure for reason in reasons):
             self._quiet.warning("subscribe", f"mqtt: the subscription to commands is refused: {reasons[0]}")
+
+    def _found(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
+        # Not flagged, it was published just now: by ourselves, where MQTT 3.1.1 knows no noLocal.
+        if message.retain and message.payload:
+            messages = self._leftover(message.topic, bytes(message.payload))
+            if messages:
+                self._note(self, sender.Leftover(tuple(messages)))
 
     def _log(self, client: paho.Client, _: Any, level: int, text: str) -> None:
         # Of what paho calls errors only this one is not told better elsewhere.

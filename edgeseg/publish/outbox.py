@@ -49,16 +49,17 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class OutboxCounts:
     """waiting: messages now. The others count since the start: too old, pushed out by newer ones, refused
-    for good by the broker (too large)."""
+    for good by the broker (too large), not to be read back from a failing disk."""
 
     waiting: int = 0
     expired: int = 0
     overflowed: int = 0
     rejected: int = 0
+    lost: int = 0
 
     @property
     def dropped(self) -> int:
-        return self.expired + self.overflowed + self.rejected
+        return self.expired + self.overflowed + self.rejected + self.lost
 
 
 class Outbox:
@@ -178,8 +179,10 @@ class Outbox:
             self._counts = replace(self._counts, expired=self._counts.expired + 1)
 
     def _forget(self, row: int) -> None:
-        if self._expires_s.pop(row, None) is not None:
+        if row in self._expires_s:
             self._write("DELETE FROM waiting WHERE id = ?", (row,))
+            # Not before: where the disk fails, the rows found there are taken over, this one among them.
+            self._expires_s.pop(row, None)
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         try:
@@ -224,6 +227,8 @@ class Outbox:
                 except sqlite3.Error as unreadable:
                     log.warning("outbox %s: the waiting alerts cannot be read: %s", self._path, unreadable)
         memory.executemany("INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?)", kept)
+        lost = len(self._expires_s.keys() - {row[0] for row in kept})
+        self._counts = replace(self._counts, lost=self._counts.lost + lost)
         fresh_s = self._clock.monotonic_s() + self._ttl_s
         self._expires_s = {row[0]: self._expires_s.get(row[0], fresh_s) for row in kept}
         self._next_row = max([self._next_row, *(row + 1 for row in self._expires_s)])

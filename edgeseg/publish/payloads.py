@@ -200,8 +200,18 @@ class StatsPayload(Payload):
     analysed: dict[str, Count] = Field(description="Camera -> analysed frames.")
     dropped: dict[str, dict[str, Count]] = Field(description="Camera -> cause -> frames.")
     reconnects: dict[str, Count] = Field(description="Camera -> times its source was reopened.")
-    outbox_waiting: Count
-    outbox_dropped: Count
+    outbox_waiting: Count = Field(description="Alerts that the broker has not acknowledged.")
+    outbox_dropped: Count = Field(description="Alerts dropped: the sum of the four causes that follow.")
+    outbox_expired: Count = Field(description="Alerts dropped because they were too old.")
+    outbox_overflowed: Count = Field(description="Alerts pushed out by newer ones.")
+    outbox_rejected: Count = Field(description="Alerts too large for the broker.")
+    outbox_lost: Count = Field(description="Alerts that a failing disk did not give back.")
+    alerts_delivered: Count = Field(description="Alerts that the broker acknowledged.")
+    alerts_unmatched: Count = Field(
+        description="Those of them nobody was subscribed to; only MQTT 5 brokers tell."
+    )
+    messages_refused: Count = Field(description="Messages that the broker refused; only MQTT 5 brokers tell.")
+    messages_oversized: Count = Field(description="Other messages not sent: too large for the broker.")
 
     @classmethod
     def of(cls, stats: NodeStats) -> StatsPayload:
@@ -213,6 +223,14 @@ class StatsPayload(Payload):
             reconnects=dict(stats.reconnects),
             outbox_waiting=stats.outbox_waiting,
             outbox_dropped=stats.outbox_dropped,
+            outbox_expired=stats.outbox_expired,
+            outbox_overflowed=stats.outbox_overflowed,
+            outbox_rejected=stats.outbox_rejected,
+            outbox_lost=stats.outbox_lost,
+            alerts_delivered=stats.alerts_delivered,
+            alerts_unmatched=stats.alerts_unmatched,
+            messages_refused=stats.messages_refused,
+            messages_oversized=stats.messages_oversized,
         )
 
 

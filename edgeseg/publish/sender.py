@@ -31,6 +31,11 @@ SESSION_TAKEN_OVER = 0x8E
 # Some old brokers misread an MQTT 5 CONNECT and hang or hang up instead of refusing it (amqtt does, when it
 # comes with a will). So does a port forwarder whose broker is still starting: only a repetition tells.
 SILENT_ATTEMPTS = 3
+# Brokers send what is retained with the answer to a subscription; some in portions. The margin is for slow
+# lines: the answer to a subscription that has ended still counts.
+LOOK_BACK_S = 5.0
+# Some brokers hang up on a subscription that they do not allow.
+LOOK_BACK_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,14 @@ class Acknowledged:
     words: str
 
 
-Note = Union[Connected, Refused, Lost, Unreachable, Acknowledged]
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An earlier run may have left something retained. ``messages`` take it back."""
+
+    messages: tuple[Message, ...]
+
+
+Note = Union[Connected, Refused, Lost, Unreachable, Acknowledged, Leftover]
 
 
 class Connection(Protocol):
@@ -84,6 +96,12 @@ class Connection(Protocol):
 
     def publish(self, message: Message) -> int | None:
         """Hand a message to the network. Returns its id, None where the connection is gone."""
+
+    def look_back(self) -> None:
+        """Ask the broker for what is retained of this node; each comes as a ``Leftover``. Where the broker
+        does not allow that, nothing comes."""
+
+    def stop_looking_back(self) -> None: ...
 
     def close(self, *, abruptly: bool) -> None:
         """abruptly: the broker does not take a DISCONNECT; cut the line, it will send the last will."""
@@ -130,6 +148,8 @@ class Sender:
         self._attempted = False
         self._answered = False
         self._silent_attempts = 0
+        self._look_back_attempts = LOOK_BACK_ATTEMPTS
+        self._look_back_until_s: float | None = None
 
     def wake(self) -> None:
         """There is something new to send."""
@@ -169,7 +189,8 @@ class Sender:
             origin, note = self._notes.popleft()
             if origin is connection:
                 self._attempted = True
-                self._read(note)
+                self._read(connection, note)
+        self._end_look_back(connection)
         while self.connected and (outgoing := self._delivery.next(self._clock.monotonic_s())):
             if not self._publish(connection, outgoing):
                 break
@@ -190,10 +211,11 @@ class Sender:
             if self._attempted and (not self.connected or self._delivery.settled):
                 return
 
-    def _read(self, note: Note) -> None:
+    def _read(self, connection: Connection, note: Note) -> None:
         match note:
             case Connected():
                 self._begin(note)
+                self._begin_look_back(connection)
             case Refused():
                 self._answered = True
                 self._read_refusal(note)
@@ -205,6 +227,8 @@ class Sender:
                 )
             case Acknowledged():
                 self._read_acknowledgement(note)
+            case Leftover():
+                self._delivery.take_back(note.messages)
 
     def _begin(self, note: Connected) -> None:
         self.connected = True
@@ -214,6 +238,21 @@ class Sender:
         self._troubles.forget()
         log.info("mqtt: connected to %s (MQTT %s)", self._broker, self._version)
         self._delivery.connected(self._online, window=note.window, largest_bytes=note.largest_bytes)
+
+    def _begin_look_back(self, connection: Connection) -> None:
+        self._look_back_until_s = None
+        if self._look_back_attempts:
+            self._look_back_attempts -= 1
+            self._look_back_until_s = self._clock.monotonic_s() + LOOK_BACK_S
+            connection.look_back()
+
+    def _end_look_back(self, connection: Connection) -> None:
+        until_s = self._look_back_until_s
+        if self.connected and until_s is not None and self._clock.monotonic_s() >= until_s:
+            # Once in a run is enough: from here on what is retained is what this run said.
+            self._look_back_attempts = 0
+            self._look_back_until_s = None
+            connection.stop_looking_back()
 
     def _read_refusal(self, note: Refused) -> None:
         if note.code == UNSUPPORTED_PROTOCOL and self._version == "5":

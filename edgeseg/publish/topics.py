@@ -53,6 +53,11 @@ ANSWERS = {
 }
 TABLE = (STATUS, CAMERA_STATUS, OCCUPANCY, CLASS, RULE, ALERT, STATS, *ANSWERS.values())
 
+# The availability is said at each connect, and is not camera state.
+_LEFT_BEHIND = tuple(topic for topic in TABLE if topic.retain and topic is not STATUS)
+_LAST_WORD = {CLASS.template: b"None", RULE.template: b"unknown"}
+_PLACEHOLDER = re.compile(r"{\w+}")
+
 
 class Topics:
     """Turns events into messages for one node. Not thread-safe: the publisher that owns it locks.
@@ -103,6 +108,30 @@ class Topics:
             case NodeStats():
                 return [self._message(STATS, payloads.StatsPayload.of(event).encode())]
 
+    @property
+    def leftover_filters(self) -> tuple[str, ...]:
+        """Topic filters that match what this node may have left retained, and neither its own availability
+        nor any command."""
+        return tuple(f"{self.base}/{_PLACEHOLDER.sub('+', topic.template)}" for topic in _LEFT_BEHIND)
+
+    def leftover(self, place: str, payload: bytes) -> list[Message]:
+        """What takes back a retained message that an earlier run left; nothing where it is not ours.
+
+        Those who listen now would keep the old value: to them the last word is unknown. Thread-safe.
+        """
+        below = place.removeprefix(self.base + "/")
+        topic = next((topic for topic in _LEFT_BEHIND if _pattern(topic).fullmatch(below)), None)
+        # <prefix>/<node> may be the prefix of other nodes, whose availability looks like a camera's status.
+        other_node = topic is CAMERA_STATUS and payload in (b"online", b"offline")
+        if topic is None or below == place or other_node:
+            return []
+        taken_back = Message(place, b"", topic.qos, retain=True)
+        last_word = _LAST_WORD.get(topic.template)
+        return [
+            *([Message(place, last_word, topic.qos, retain=False)] if last_word else []),
+            taken_back,
+        ]
+
     def _occupancy(self, event: ZoneOccupancy) -> Message:
         payload = payloads.OccupancyPayload.of(event, boot=self._boot, now_s=self._clock.utc_s())
         return self._message(OCCUPANCY, payload.encode(), {"camera": event.camera, "zone": event.zone})
@@ -130,6 +159,10 @@ class Topics:
         if topic.retain and "camera" in levels:
             self._retained.setdefault(levels["camera"], {})[place] = topic
         return Message(place, payload, topic.qos, topic.retain)
+
+
+def _pattern(topic: Topic) -> re.Pattern[str]:
+    return re.compile(_PLACEHOLDER.sub("[^/]+", topic.template))
 
 
 def _level(what: str, name: str) -> str:
