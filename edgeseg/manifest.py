@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from edgeseg import yamlfile
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.frames import U8
+from edgeseg.settings import LONGEST_SIDE_PX, SHORTEST_SIDE_PX, FitName
 
 MANIFEST = "model.yaml"
 CARD = "card.md"
@@ -29,7 +30,6 @@ CARD = "card.md"
 Format = Literal["onnx", "tflite", "openvino"]
 Precision = Literal["float", "int8"]
 Layout = Literal["nhwc", "nchw"]
-FitName = Literal["stretch", "letterbox", "tiles"]
 Form = Literal["logits", "probabilities", "labels", "deploy", "mask"]
 Role = Literal["logits", "probabilities", "labels", "confidence", "mask"]
 ROLES: dict[Form, tuple[Role, ...]] = {
@@ -187,8 +187,11 @@ def _positive(values: Triple) -> Triple:
 def _size(text: str) -> str:
     width, _, height = text.partition("x")
     sides = [int(side) if re.fullmatch("[0-9]{1,4}", side) else 0 for side in (width, height)]
-    if not all(16 <= side <= 4096 for side in sides):
-        raise ValueError(f"got {yamlfile.shown(text)}, expected WIDTHxHEIGHT, each from 16 to 4096")
+    if not all(SHORTEST_SIDE_PX <= side <= LONGEST_SIDE_PX for side in sides):
+        raise ValueError(
+            f"got {yamlfile.shown(text)}, expected WIDTHxHEIGHT, each from {SHORTEST_SIDE_PX} to "
+            f"{LONGEST_SIDE_PX}"
+        )
     return text
 
 

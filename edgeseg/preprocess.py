@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.frames import U8, Fit, Picture, Rect, View
-
-FitKind = Literal["stretch", "letterbox", "tiles"]
+from edgeseg.settings import FitName
 
 # Each tile is a whole inference: eight of them are what half a second of a small CPU can bear.
 MAX_TILES = 8
@@ -45,7 +44,7 @@ class Preprocess:
     input_size_px: (width, height) of the network's input.
     """
 
-    kind: FitKind
+    kind: FitName
     input_size_px: tuple[int, int]
 
     def fit_for(self, picture_size_px: tuple[int, int]) -> Fit:
@@ -75,7 +74,7 @@ class _Span:
 
 
 @lru_cache(maxsize=64)
-def make_fit(kind: FitKind, picture_size_px: tuple[int, int], input_size_px: tuple[int, int]) -> Fit:
+def make_fit(kind: FitName, picture_size_px: tuple[int, int], input_size_px: tuple[int, int]) -> Fit:
     """Place pictures of one (width, height) into inputs of one (width, height).
 
     - ``stretch``: the whole picture fills the input; the aspect ratio is given up.

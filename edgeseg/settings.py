@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
+FitName = Literal["stretch", "letterbox", "tiles"]
+FIT_NAMES: tuple[FitName, ...] = get_args(FitName)
+
+DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
+# Analysed frames a second, of a camera.
+SLOWEST_FPS, FASTEST_FPS = 0.1, 60.0
+# What a network's input may measure, width and height.
+SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
 
 class Secret:
@@ -121,7 +129,7 @@ class CameraSettings:
     engine: str
     input_size_px: tuple[int, int] | None
     rate_fps: float
-    fit: Literal["stretch", "letterbox", "tiles"] | None
+    fit: FitName | None
     priority: int
     zones: tuple[ZoneSettings, ...]
 

@@ -11,18 +11,18 @@ import pytest
 
 from edgeseg import overlay
 from edgeseg.frames import Frame, FrameTime, LabelMap, ZoneOccupancy
-from edgeseg.preprocess import FitKind, make_fit
-from edgeseg.settings import ZoneSettings
+from edgeseg.preprocess import make_fit
+from edgeseg.settings import FitName, ZoneSettings
 from edgeseg.video import VideoWriter, encode_labels
 
 PALETTE = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
 PICTURE = (320, 180)
 INPUT = (96, 96)
 GRID = 48
-KINDS: tuple[FitKind, ...] = ("stretch", "letterbox", "tiles")
+KINDS: tuple[FitName, ...] = ("stretch", "letterbox", "tiles")
 
 
-def labels_of(kind: FitKind, columns_from: float) -> LabelMap:
+def labels_of(kind: FitName, columns_from: float) -> LabelMap:
     """Class 1 wherever the camera picture is right of ``columns_from`` (a share of its width)."""
     fit = make_fit(kind, PICTURE, INPUT)
     labels = np.zeros((len(fit.views), GRID, GRID), np.uint8)
@@ -35,7 +35,7 @@ def labels_of(kind: FitKind, columns_from: float) -> LabelMap:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [PICTURE, (160, 90), (481, 270)])
-def test_labels_come_back_to_their_place(kind: FitKind, size: tuple[int, int]) -> None:
+def test_labels_come_back_to_their_place(kind: FitName, size: tuple[int, int]) -> None:
     labels = overlay.labels_on_picture(labels_of(kind, 0.6), size)
     assert labels.shape == (size[1], size[0])
     border = np.argmax(labels == 1, axis=1)
@@ -56,7 +56,7 @@ def test_background_stays_clear_and_borders_are_solid() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_picture_is_put_together_again(kind: FitKind) -> None:
+def test_the_picture_is_put_together_again(kind: FitName) -> None:
     fit = make_fit(kind, PICTURE, INPUT)
     views = np.zeros((len(fit.views), INPUT[1], INPUT[0], 3), np.uint8)
     centres = np.arange(INPUT[0]) + 0.5

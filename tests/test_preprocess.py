@@ -14,10 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeseg.frames import U8, Fit, FrameTime, Picture, Rect, View
-from edgeseg.preprocess import MAX_TILES, PADDING, FitKind, Preprocess, make_fit, place
+from edgeseg.preprocess import MAX_TILES, PADDING, Preprocess, make_fit, place
+from edgeseg.settings import FitName
 from edgeseg.sources.file import FileSource
 
-KINDS: tuple[FitKind, ...] = ("stretch", "letterbox", "tiles")
+KINDS: tuple[FitName, ...] = ("stretch", "letterbox", "tiles")
 NOW = FrameTime(0.0, 0.0)
 
 kinds = st.sampled_from(KINDS)
@@ -71,7 +72,7 @@ def inside(inner: Rect, outer: Rect) -> bool:
 @example("tiles", (2048, 1024), (513, 513))
 @given(kinds, picture_sizes, input_sizes)
 def test_every_point_is_owned_by_exactly_one_view(
-    kind: FitKind, picture_size_px: tuple[int, int], input_size_px: tuple[int, int]
+    kind: FitName, picture_size_px: tuple[int, int], input_size_px: tuple[int, int]
 ) -> None:
     fit = make_fit(kind, picture_size_px, input_size_px)
     whole, all_of_the_input = Rect(0, 0, *picture_size_px), Rect(0, 0, *input_size_px)
@@ -93,7 +94,7 @@ def test_every_point_is_owned_by_exactly_one_view(
 @settings(deadline=None)
 @given(kinds, picture_sizes, input_sizes, shares, shares)
 def test_a_point_finds_its_way_back(
-    kind: FitKind,
+    kind: FitName,
     picture_size_px: tuple[int, int],
     input_size_px: tuple[int, int],
     across: float,
@@ -163,7 +164,7 @@ def edges_of(row: U8, low: float, high: float, before: int) -> tuple[float, floa
     st.sampled_from(["luma", "chroma"]),
 )
 def test_a_drawn_rectangle_lands_where_the_fit_says(
-    kind: FitKind,
+    kind: FitName,
     picture_size_px: tuple[int, int],
     input_size_px: tuple[int, int],
     across: float,
@@ -263,7 +264,7 @@ def test_colours_agree_with_swscale(matrix: Literal["bt601", "bt709"], full_rang
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("layout", ["i420", "rgb"])
-def test_writing_into_shared_memory_gives_the_same_bytes(kind: FitKind, layout: str) -> None:
+def test_writing_into_shared_memory_gives_the_same_bytes(kind: FitName, layout: str) -> None:
     rng = np.random.default_rng(1)
     picture = i420(99, 201, (0, 0, 0))
     if layout == "rgb":

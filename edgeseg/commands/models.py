@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.commands.terminal import download_bars, print_table
 from edgeseg.errors import ModelError
+from edgeseg.settings import FIT_NAMES
 
 if TYPE_CHECKING:
     from edgeseg.manifest import Model
@@ -44,7 +45,7 @@ JSON_SCHEMA = {
                             },
                         },
                     },
-                    "fit": {"enum": ["stretch", "letterbox", "tiles"]},
+                    "fit": {"enum": list(FIT_NAMES)},
                     "classes": {"type": "array", "items": {"type": "string"}},
                     "artefacts": {
                         "type": "array",

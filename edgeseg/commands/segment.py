@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.appearing import ADVICE, beside
 from edgeseg.commands.terminal import print_table
 from edgeseg.errors import EdgesegError
+from edgeseg.runtimes import AUTO, ENGINES
+from edgeseg.settings import DEFAULT_MODEL, FASTEST_FPS, FIT_NAMES, SLOWEST_FPS
 
 if TYPE_CHECKING:
     from edgeseg.frames import U8
     from edgeseg.manifest import Model
 
-DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
-SLOWEST_FPS, FASTEST_FPS = 0.05, 60.0
 # A class that never covers a thousandth of a picture is noise of the network.
 SHOWN_FROM = 0.001
 
@@ -58,8 +58,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("input", type=Path, help="a picture, a folder of pictures, or a clip")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or folder of a model (%(default)s)")
-    parser.add_argument("--engine", default="auto", help="auto, onnxruntime or litert (%(default)s)")
-    parser.add_argument("--fit", choices=("stretch", "letterbox", "tiles"), help="default: the model's own")
+    parser.add_argument("--engine", default=AUTO, help=f"{', '.join(ENGINES)} (%(default)s)")
+    parser.add_argument("--fit", choices=FIT_NAMES, help="default: the model's own")
     parser.add_argument("--rate", type=float, default=5.0, help="pictures a second of a clip (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("out/segment"), help="folder (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")

@@ -15,7 +15,9 @@ from edgeseg.config.schema import CameraFile, MqttFile, PipelineFile, ZoneFile
 from edgeseg.errors import ConfigError, ModelError, Problem
 from edgeseg.manifest import Model
 from edgeseg.polygons import area_in_cells, rectangle
+from edgeseg.runtimes import formats
 from edgeseg.settings import (
+    DEFAULT_MODEL,
     CameraSettings,
     MqttSettings,
     PipelineSettings,
@@ -26,7 +28,6 @@ from edgeseg.settings import (
 )
 from edgeseg.yamlfile import Places, Step, Steps, dotted, shown
 
-DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
 DEFAULT_RATE_FPS = 5.0
 DEFAULT_PRIORITY = 0
 DEFAULT_CONFIDENCE_FLOOR = 0.0
@@ -36,9 +37,6 @@ LEAST_AREA = 1e-5
 
 FindModel = Callable[[str], Model]
 """Model name or absolute path -> the model. Raises ModelError or ConfigError."""
-
-# The model formats each engine runs.
-_FORMATS = {"auto": ("onnx", "tflite"), "onnxruntime": ("onnx",), "litert": ("tflite",)}
 
 
 @dataclass(slots=True)
@@ -133,13 +131,12 @@ class Builder:
         self, name: str, camera: CameraFile, file: PipelineFile, model: Model
     ) -> None:
         engine, size = camera.engine or file.engine, camera.input or file.input
-        able = [artefact for artefact in model.artefacts if artefact.format in _FORMATS[engine]]
+        able = [artefact for artefact in model.artefacts if artefact.format in formats(engine)]
         if not able:
             has = ", ".join(sorted({artefact.format for artefact in model.artefacts}))
             at: Steps = ("cameras", name, "engine") if camera.engine else ("engine",)
-            self._wrong(
-                at, f"{engine} runs {' and '.join(_FORMATS[engine])}, the model {model.name} has {has}"
-            )
+            runs = " and ".join(formats(engine))
+            self._wrong(at, f"{engine} runs {runs}, the model {model.name} has {has}")
         elif size is not None:
             at = ("cameras", name, "input") if camera.input else ("input",)
             refusals = [artefact.input.refusal(size) for artefact in able]

@@ -21,9 +21,10 @@ from pydantic import (
 )
 
 from edgeseg.config import addresses, names, units
+from edgeseg.runtimes import AUTO, ENGINES
+from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS, FitName
 from edgeseg.yamlfile import nearest, shown
 
-NOW_ENGINES = ("auto", "onnxruntime", "litert")
 LATER_ENGINES = ("openvino", "coral", "cuda", "tensorrt", "kserve")
 LATER = "not in this version yet"
 
@@ -34,11 +35,11 @@ LATER_CAMERA_KEYS = ("gate",)
 
 def _engine(value: object) -> object:
     if value in LATER_ENGINES:
-        raise ValueError(f"got {shown(value)}, {LATER}; expected {', '.join(NOW_ENGINES)}")
-    if value not in NOW_ENGINES:
-        hint = nearest(value, (*NOW_ENGINES, *LATER_ENGINES)) if isinstance(value, str) else ""
+        raise ValueError(f"got {shown(value)}, {LATER}; expected {', '.join(ENGINES)}")
+    if value not in ENGINES:
+        hint = nearest(value, (*ENGINES, *LATER_ENGINES)) if isinstance(value, str) else ""
         close = hint if "did you mean" in hint else ""
-        raise ValueError(f"got {shown(value)}, expected {', '.join(NOW_ENGINES)}{close}")
+        raise ValueError(f"got {shown(value)}, expected {', '.join(ENGINES)}{close}")
     return value
 
 
@@ -105,9 +106,9 @@ Terms = Annotated[
     ),
 ]
 EngineName = Annotated[
-    Literal["auto", "onnxruntime", "litert"],
+    str,
     BeforeValidator(_engine),
-    WithJsonSchema({"enum": list(NOW_ENGINES)}),
+    WithJsonSchema({"enum": list(ENGINES)}),
 ]
 # Any: geometry says what is wrong with a point far better than nested list types do.
 Polygons = Annotated[
@@ -218,9 +219,12 @@ class CameraFile(_Keys):
         "pictures (relative to this file). ${VAR} takes a secret from the environment."
     )
     rate: float | None = Field(
-        None, ge=0.05, le=60, description="Analysed frames a second, 0.05 to 60. Default: 5."
+        None,
+        ge=SLOWEST_FPS,
+        le=FASTEST_FPS,
+        description=f"Analysed frames a second, {SLOWEST_FPS:g} to {FASTEST_FPS:g}. Default: 5.",
     )
-    fit: Literal["stretch", "letterbox", "tiles"] | None = Field(
+    fit: FitName | None = Field(
         None,
         description="How the picture is placed into the network's input: `stretch` (squash), `letterbox` "
         "(keep its shape, with borders), `tiles` (several views of a wide picture). Default: the model's.",
@@ -271,7 +275,7 @@ class PipelineFile(_Keys):
         None,
         description="A folder in models/ (see `edgeseg models list`) or a path. A camera may name its own.",
     )
-    engine: EngineName = Field("auto", description="What runs the network; `auto` takes what fits the model.")
+    engine: EngineName = Field(AUTO, description="What runs the network; `auto` takes what fits the model.")
     input: Size | None = Field(None, description="Size the network sees. Default: the model's own.")
     groups: dict[str, Terms] = Field(
         {}, description="Names for several classes together, usable wherever a class is."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+from edgeseg.settings import LONGEST_SIDE_PX, SHORTEST_SIDE_PX
 from edgeseg.yamlfile import Sexagesimal, shown
 
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
@@ -45,7 +46,6 @@ _NEARLY_UNIT = {
     "milliseconds": "ms",
 }
 MAX_DURATION_S = 30 * 86400
-MIN_SIZE_PX, MAX_SIZE_PX = 16, 8192
 
 DURATION_PATTERN = rf"^\s*({_NUMBER}\s*(ms|s|min|h|d)\s*)+$"
 PERCENT_PATTERN = rf"^\s*{_NUMBER}\s*%\s*$"
@@ -125,8 +125,10 @@ def size_px(value: object) -> tuple[int, int]:
     if found is None:
         raise ValueError(f"got {shown(value)}, expected width x height in pixels such as '512x288'")
     width, height = int(found[1]), int(found[2])
-    if not (MIN_SIZE_PX <= width <= MAX_SIZE_PX and MIN_SIZE_PX <= height <= MAX_SIZE_PX):
-        raise ValueError(f"got {shown(value)}, expected {MIN_SIZE_PX} to {MAX_SIZE_PX} pixels each way")
+    if not all(SHORTEST_SIDE_PX <= side <= LONGEST_SIDE_PX for side in (width, height)):
+        raise ValueError(
+            f"got {shown(value)}, expected {SHORTEST_SIDE_PX} to {LONGEST_SIDE_PX} pixels each way"
+        )
     return width, height
 
 

@@ -20,9 +20,9 @@ from edgeseg.engines.tensors import PictureTable, TensorInfo
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
 from edgeseg.manifest import Artefact, Role
+from edgeseg.runtimes import RUNTIMES
 
-RUNTIMES = ("ai_edge_litert", "tflite_runtime")
-INSTALL = "pip install 'edgeseg[litert]'"
+_RUNTIME = RUNTIMES["litert"]
 
 # Neither package carries types: an interpreter is what its documentation says.
 Interpreter = Any
@@ -136,7 +136,7 @@ def _interpreter(path: Path, artefact: Artefact, size_px: tuple[int, int], threa
 def _construct(path: Path, threads: int) -> Interpreter:
     """The first runtime that constructs: tflite_runtime imports beside numpy 2, and fails only here."""
     reasons = []
-    for package in RUNTIMES:
+    for package in _RUNTIME.packages:
         try:
             module = importlib.import_module(f"{package}.interpreter")
         except ImportError as error:
@@ -148,7 +148,7 @@ def _construct(path: Path, threads: int) -> Interpreter:
         except SystemError:
             reasons.append(f"{package} does not work with numpy {np.__version__}")
     why = f" ({'; '.join(reasons)})" if reasons else ""
-    raise EngineError(f"engine litert: LiteRT is not installed{why}; install it with {INSTALL}")
+    raise EngineError(f"engine litert: LiteRT is not installed{why}; install it with {_RUNTIME.install}")
 
 
 @contextlib.contextmanager

@@ -9,16 +9,9 @@ import os
 from edgeseg import registry
 from edgeseg.engines.base import Engine
 from edgeseg.errors import EngineError
-from edgeseg.manifest import Artefact, Format, Model
+from edgeseg.manifest import Artefact, Model
+from edgeseg.runtimes import AUTO, ENGINES, RUNTIMES, formats
 from edgeseg.yamlfile import nearest
-
-AUTO = "auto"
-# engine -> the format it reads, the packages either of which it needs, how to install one
-_ENGINES: dict[str, tuple[Format, tuple[str, ...], str]] = {
-    "litert": ("tflite", ("ai_edge_litert", "tflite_runtime"), "pip install 'edgeseg[litert]'"),
-    "onnxruntime": ("onnx", ("onnxruntime",), "pip install onnxruntime"),
-}
-ENGINES: tuple[str, ...] = (AUTO, *_ENGINES)
 
 
 def open_engine(
@@ -34,9 +27,10 @@ def open_engine(
     ModelError (weights missing or damaged).
     """
     name, artefact = choose(model, engine, input_size_px)
-    _, packages, install = _ENGINES[name]
-    if not _installed(packages):
-        raise EngineError(f"model {model.name}: engine {name} is not installed; install it with {install}")
+    if not _installed(name):
+        raise EngineError(
+            f"model {model.name}: engine {name} is not installed; install it with {RUNTIMES[name].install}"
+        )
     path = registry.artefact_path(model, artefact)
     cores = threads or len(os.sched_getaffinity(0))
     module = importlib.import_module(f"edgeseg.engines.{name}")
@@ -50,16 +44,16 @@ def choose(
     """The engine and artefact that ``open_engine`` would load; reads no weights. Raises EngineError."""
     if engine not in ENGINES:
         raise EngineError(f"engine '{engine}' is not known{nearest(engine, ENGINES)}")
-    names = tuple(_ENGINES) if engine == AUTO else (engine,)
+    names = tuple(RUNTIMES) if engine == AUTO else (engine,)
     options = [
         (name, artefact)
         for artefact in model.artefacts
         for name in names
-        if artefact.format == _ENGINES[name][0]
+        if artefact.format == RUNTIMES[name].format
     ]
     if not options:
         has = ", ".join(sorted({artefact.format for artefact in model.artefacts}))
-        reads = " or ".join(_ENGINES[name][0] for name in names)
+        reads = " or ".join(formats(engine))
         raise EngineError(f"model {model.name}: engine {engine} reads {reads}, the model has {has} only")
     return min(options, key=lambda option: _demerits(model, option[0], option[1], input_size_px))
 
@@ -68,12 +62,12 @@ def _demerits(
     model: Model, name: str, artefact: Artefact, input_size_px: tuple[int, int] | None
 ) -> tuple[bool, bool, bool, bool]:
     return (
-        not _installed(_ENGINES[name][1]),
+        not _installed(name),
         input_size_px is not None and artefact.input.refusal(input_size_px) is not None,
         not registry.has_weights(model, artefact),
         artefact.precision != "int8",
     )
 
 
-def _installed(packages: tuple[str, ...]) -> bool:
-    return any(importlib.util.find_spec(package) is not None for package in packages)
+def _installed(name: str) -> bool:
+    return any(importlib.util.find_spec(package) is not None for package in RUNTIMES[name].packages)

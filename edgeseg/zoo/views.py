@@ -6,12 +6,13 @@ from pathlib import Path
 
 from edgeseg.errors import ModelError
 from edgeseg.frames import U8
-from edgeseg.preprocess import FitKind, Preprocess
+from edgeseg.preprocess import Preprocess
+from edgeseg.settings import FitName
 from edgeseg.sources.open import open_source
 
 
 def views_of(
-    path: Path, size_px: tuple[int, int], *, fit: FitKind = "letterbox", count: int = 64
+    path: Path, size_px: tuple[int, int], *, fit: FitName = "letterbox", count: int = 64
 ) -> list[U8]:
     """``count`` to ``2 * count`` views (fewer if there are fewer pictures), uint8 (h, w, 3) RGB.
 
