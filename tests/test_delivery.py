@@ -164,6 +164,49 @@ def test_state_flows_while_alerts_are_held(line: Line, outbox: Outbox) -> None:
     assert [one.message.topic for _, one in line.drain(0.5)] == ["s"]
 
 
+def empty(topic: str) -> Message:
+    return state(topic, b"", qos=0)
+
+
+def test_leftovers_are_taken_back_once_but_never_what_this_run_said(line: Line) -> None:
+    connect(line)
+    line.delivery.remember([state("said")])
+    line.delivery.take_back([empty("said"), empty("left"), empty("said later")])
+    line.delivery.remember([state("said later")])
+    assert not line.delivery.settled
+    sent = [(one.message.topic, one.message.payload) for _, one in line.drain()]
+    assert sent == [("p/n/status", b"online"), ("left", b""), ("said", b"1"), ("said later", b"1")]
+    connect(line)
+    assert "left" not in {one.message.topic for _, one in line.drain()}
+
+
+def test_a_leftover_that_is_found_again_is_not_taken_back_again(line: Line) -> None:
+    connect(line)
+    line.delivery.take_back([state("left", b"None", qos=0), empty("left")])
+    line.drain()
+    line.delivery.take_back([state("left", b"None", qos=0), empty("left")])
+    assert line.drain() == []
+
+
+def test_what_is_said_after_a_leftover_was_taken_back_comes_after_it(line: Line) -> None:
+    connect(line)
+    line.delivery.take_back([empty("s")])
+    before = line.drain()
+    line.delivery.remember([state("s")])
+    assert [one.message.payload for _, one in [*before, *line.drain()]] == [b"online", b"", b"1"]
+
+
+def test_leftovers_wait_for_room_and_end_with_the_connection(line: Line) -> None:
+    connect(line)
+    line.delivery.take_back(empty(f"left {number}") for number in range(2 * UNWRITTEN_WINDOW))
+    sent = line.drain()
+    assert len(sent) == 1 + UNWRITTEN_WINDOW
+    line.delivery.acknowledged(sent[-1][0], SUCCESS, 0.0)
+    assert len(line.drain()) == 1
+    connect(line)
+    assert len(line.drain()) == 1
+
+
 def test_what_the_broker_calls_too_large_is_not_sent(
     line: Line, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,6 +218,7 @@ def test_what_the_broker_calls_too_large_is_not_sent(
     assert alerts(sent) == [(1, False)]
     assert [one.message.topic for _, one in sent] == ["p/n/status", "p/n/alert", "s"]
     assert outbox.counts.rejected == 1
+    assert line.delivery.counts.oversized == 1
     assert "takes at most 200" in caplog.text
 
 

@@ -7,12 +7,14 @@ import json
 import logging
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -47,6 +49,7 @@ def publisher_for(tmp_path: Path) -> Iterator[Callable[..., MqttPublisher]]:
             tls: bool = False,
             on_command: Callable[[Command], None] | None = None,
             keepalive_s: int = 5,
+            capacity: int = 10_000,
         ) -> MqttPublisher:
             clock = SystemClock()
             publisher = MqttPublisher(
@@ -61,7 +64,7 @@ def publisher_for(tmp_path: Path) -> Iterator[Callable[..., MqttPublisher]]:
                     prefix="edgeseg",
                 ),
                 Topics("edgeseg", "gatehouse", boot="b1", clock=clock),
-                Outbox(tmp_path / "outbox.sqlite", clock),
+                Outbox(tmp_path / "outbox.sqlite", clock, capacity=capacity),
                 clock,
                 on_command=on_command,
                 keepalive_s=keepalive_s,
@@ -86,6 +89,14 @@ def bodies(messages: list[Received]) -> list[tuple[int, bool]]:
 
 def seqs(messages: list[Received]) -> list[int]:
     return [seq for seq, _ in bodies(messages)]
+
+
+def counted(subscriber: Subscriber) -> dict[str, int]:
+    """The stats, as soon as there are some."""
+    found = subscriber.wait_for(lambda all_: [one for one in all_ if one.topic == f"{BASE}/stats"], "stats")
+    said = json.loads(found[-1].payload)
+    assert isinstance(said, dict)
+    return said
 
 
 def child(port: int, outbox: Path, count: int, first: int = 0) -> subprocess.Popen[str]:
@@ -140,6 +151,10 @@ def test_nobody_listening_counts_as_delivered_and_is_counted(
         publisher.send(alert())
         wait_until(lambda: publisher.counts.unmatched == 1, "no matching subscribers")
         assert (publisher.counts.delivered, publisher.outbox_counts.waiting) == (1, 0)
+        publisher.send(stats())
+        with Subscriber(broker.port) as late:
+            said = counted(late)
+        assert (said["alerts_delivered"], said["alerts_unmatched"], said["messages_refused"]) == (1, 1, 0)
 
 
 def test_offline_is_said_on_close(tmp_path: Path, publisher_for: Callable[..., MqttPublisher]) -> None:
@@ -376,6 +391,135 @@ def test_mqtt_3_1_1_is_spoken_where_the_broker_knows_no_better(
     assert "does not answer MQTT 5; trying MQTT 3.1.1" in caplog.text
 
 
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_nothing_that_an_earlier_run_left_outlives_the_next_start(
+    version: str, tmp_path: Path, publisher_for: Callable[..., MqttPublisher]
+) -> None:
+    strangers = {
+        f"{BASE}/yard/set/enabled": b"OFF",
+        f"{BASE}/yard/notes": b"mine",
+        f"{BASE}/lodge/status": b"online",
+        "edgeseg/lodge/stats": b"{}",
+        "edgeseg/lodge/yard/zone/gate/class/car": b"38.0",
+    }
+    broker = Broker(tmp_path)
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(old_broker(tmp_path)) if version == "3.1.1" else broker.port
+        if version == "5":
+            stack.enter_context(broker)
+        with Subscriber(port, protocol=MQTTProtocolVersion.MQTTv311) as watching:
+            for topic, payload in strangers.items():
+                watching.publish(topic, payload, retain=True)
+            with publisher_for(port, keepalive_s=1) as earlier:
+                for event in one_of_each():
+                    earlier.send(event)
+                earlier.send(occupancy(coverage={"person": 0.38, "car": 0.1}))
+                earlier.send(CommandAnswer("yard", "snapshot", bytes(300_000)))
+                earlier.send(occupancy(zone="no longer there"))
+                watching.wait_for_payload("/no longer there/class/car", "12.3")
+            watching.wait_for_payload(f"{BASE}/status", "offline")
+            watching.forget()
+            with publisher_for(port, keepalive_s=1) as publisher:
+                publisher.send(occupancy(unknown="starting"))
+                publisher.send(rule_state("OFF"))
+                connected(publisher)
+                watching.wait_for_payload("/gate/class/person", "")
+                watching.wait_for_payload("/no longer there/occupancy", "")
+                watching.wait_for_payload("/yard/snapshot", "")
+                words = [one.payload for one in watching.on("/gate/class/person")]
+                assert words == [b"None", b""], "those who listen keep the old number"
+                # Said anew while the publisher still looks back, and known to it as its own.
+                publisher.send(occupancy(2, coverage={"person": 0.5}))
+                watching.wait_for_payload("/gate/class/person", "50.0")
+                if version == "5":
+                    wait_until(lambda: "UNSUBSCRIBE from edgeseg-gatehouse" in broker.log_text, "its end")
+                publisher.send(alert())
+                watching.wait_for(seqs, "a sign of life")
+                with Subscriber(port, protocol=MQTTProtocolVersion.MQTTv311) as late:
+                    late.wait_for(lambda all_: len(all_) >= 4 + len(strangers), "the retained state")
+                    late.publish("edgeseg/fence", b"")
+                    late.wait_for_payload("/fence", "")
+                    left = {one.topic: one.payload for one in late.messages if one.retain}
+    assert {topic: left.pop(topic) for topic in strangers} == strangers
+    assert set(left) == {
+        f"{BASE}/status",
+        f"{BASE}/yard/zone/gate/occupancy",
+        f"{BASE}/yard/zone/gate/class/person",
+        f"{BASE}/yard/zone/gate/rule/blocked",
+    }
+    assert left[f"{BASE}/yard/zone/gate/class/person"] == b"50.0"
+
+
+class SternBroker:
+    """Speaks as much MQTT 5 as it takes to answer a SUBSCRIBE with ``answer``, or to hang up on it."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+        self.port = self._listener.getsockname()[1]
+        self.subscriptions = 0
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as packets, contextlib.suppress(OSError):
+                while self._converse(connection, packets):
+                    pass
+
+    def _converse(self, connection: socket.socket, packets: BinaryIO) -> bool:
+        head = packets.read(1)
+        if not head:
+            return False
+        size, shift = 0, 0
+        while (byte := packets.read(1)[0]) & 0x80:
+            size, shift = size + ((byte & 0x7F) << shift), shift + 7
+        body = packets.read(size + (byte << shift))
+        match head[0] & 0xF6:
+            case 0x10:
+                connection.sendall(b"\x20\x03\x00\x00\x00")
+            case 0x82:
+                self.subscriptions += 1
+                if self._answer is None:
+                    return False
+                connection.sendall(b"\x90\x0b" + body[:2] + b"\x00" + 8 * self._answer)
+            case 0x32:
+                mid_at = 2 + int.from_bytes(body[:2], "big")
+                connection.sendall(b"\x40\x02" + body[mid_at : mid_at + 2])
+            case 0xC0:
+                connection.sendall(b"\xd0\x00")
+        return True
+
+    def __enter__(self) -> SternBroker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+@pytest.mark.parametrize(("answer", "attempts"), [(b"\x87", 1), (None, 3)], ids=["refuses", "hangs up"])
+def test_a_broker_that_lets_nobody_look_back_gets_everything_all_the_same(
+    answer: bytes | None,
+    attempts: int,
+    publisher_for: Callable[..., MqttPublisher],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with SternBroker(answer) as broker, publisher_for(broker.port) as publisher:
+        wait_until(lambda: broker.subscriptions == attempts, "the attempts")
+        publisher.send(alert())
+        wait_until(lambda: publisher.counts.delivered == 1, "the alert")
+        assert publisher.connected
+        publisher.close()
+    assert broker.subscriptions == attempts
+    assert "subscription" not in caplog.text
+
+
 class RudeBroker:
     """Accepts connections and behaves as told: reads a bit, answers with these bytes, closes."""
 
@@ -600,14 +744,16 @@ def test_the_broker_s_size_limit_does_not_end_in_a_circle(
         subscriber.wait_for(lambda all_: len(seqs(all_)) == 1, "the alert")
         subscriber.wait_for(lambda all_: any(one.topic.endswith("yard/status") for one in all_), "state")
         assert publisher.connected
+        publisher.send(stats())
+        assert counted(subscriber)["messages_oversized"] == 1
     assert "the broker takes at most 5000; not sent" in caplog.text
 
 
 def test_an_outbox_of_a_newer_version_is_refused_at_the_start(
     tmp_path: Path, publisher_for: Callable[..., MqttPublisher]
 ) -> None:
-    with Outbox(tmp_path / "outbox.sqlite", SystemClock()) as box:
-        box._open_database().execute("PRAGMA user_version=2")
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.sqlite")) as database:
+        database.execute("PRAGMA user_version=2")
     with pytest.raises(PublishError, match="newer"):
         publisher_for(1883).start()
 
@@ -620,12 +766,13 @@ def test_state_of_the_outbox_is_in_the_stats(
     with (
         Broker(tmp_path, acl=deny) as broker,
         Subscriber(broker.port) as subscriber,
-        publisher_for(broker.port) as publisher,
+        publisher_for(broker.port, capacity=3) as publisher,
     ):
-        publisher.send(alert())
+        for seq in range(5):
+            publisher.send(alert(seq))
+        wait_until(lambda: publisher.counts.refused, "a refusal")
         publisher.send(stats())
-        found = subscriber.wait_for(
-            lambda all_: [one for one in all_ if one.topic == f"{BASE}/stats"], "stats"
-        )
-        assert json.loads(found[0].payload)["outbox_waiting"] == 1
+        said = counted(subscriber)
+        assert (said["outbox_waiting"], said["outbox_dropped"], said["outbox_overflowed"]) == (3, 2, 2)
+        assert said["messages_refused"] >= 1
     assert f"connected to 127.0.0.1:{broker.port} (MQTT 5)" in caplog.text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import resource
 import signal
 import sqlite3
@@ -15,7 +17,7 @@ import pytest
 
 from edgeseg.clock import ManualClock
 from edgeseg.errors import PublishError
-from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox
+from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox, open_file
 
 DAY_S = 86_400.0
 
@@ -52,10 +54,10 @@ def test_rows_come_back_in_order_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_the_settings_that_make_it_survive_a_power_cut(tmp_path: Path) -> None:
-    with outbox(tmp_path / "o.sqlite") as box:
-        # The level is a property of the connection, and there can be only one: ask that.
-        assert box._open_database().execute("PRAGMA synchronous").fetchone() == (2,)
-        assert box._open_database().execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    # The level is a property of the connection: another one would not tell.
+    with contextlib.closing(open_file(tmp_path / "o.sqlite")) as database:
+        assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_the_oldest_are_dropped_and_counted_beyond_the_capacity(tmp_path: Path) -> None:
@@ -191,6 +193,62 @@ def test_a_disk_that_fills_up_loses_nothing_in_this_process(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("wait in memory") == 1
+
+
+_DISK_FULL_AT_DELETE = """
+import logging, resource, signal, sys
+from pathlib import Path
+from edgeseg.clock import SystemClock
+from edgeseg.publish.outbox import Outbox
+logging.basicConfig(format="%(message)s")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path = Path(sys.argv[1])
+with Outbox(path, SystemClock(), capacity=4) as box:
+    rows = [box.append("a", seq, "t", b"x") for seq in range(4)]
+    full = path.with_name(path.name + "-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (full, full))
+    if sys.argv[2] == "delete":
+        box.delete(rows[0])
+    elif sys.argv[2] == "reject":
+        box.reject(rows[0])
+    else:
+        box.append("a", 4, "t", b"x")
+    assert not box.durable, "the limit was not reached"
+    row, found = 0, []
+    while one := box.after(row):
+        found.append(one.seq)
+        row = one.row
+    print(*found, box.counts.waiting, box.counts.dropped)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "found"), [("delete", "1 2 3 3 0"), ("reject", "1 2 3 3 1"), ("overflow", "1 2 3 4 4 1")]
+)
+def test_what_a_full_disk_did_not_let_go_is_gone_all_the_same(what: str, found: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _DISK_FULL_AT_DELETE, str(tmp_path / "o.sqlite"), what],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == found
+
+
+def test_what_a_failing_disk_does_not_give_back_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "o.sqlite"
+    with outbox(path) as box:
+        for seq in range(3):
+            # Larger than what SQLite keeps in memory.
+            box.append("a", seq, "t/alert", bytes(4_000_000))
+        for file in (path, path.with_name("o.sqlite-wal")):
+            os.truncate(file, 0)
+        assert box.after(0) is None
+        assert (box.counts.waiting, box.counts.lost, box.counts.dropped) == (0, 3, 3)
+        fill(box, 1, first=3)
+        assert waiting(box) == [3]
 
 
 _APPEND_FOR_EVER = """

@@ -81,6 +81,7 @@ def test_it_says_online_first_and_offline_last(setting: Setting) -> None:
     with setting.publisher as publisher:
         publisher.send(status())
         setting.said(2)
+        assert not publisher.gone
     said = setting.said(3)
     assert [one["payload"] for one in said if one["topic"] == "edgeseg/gatehouse/status"] == [
         "online",

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from paho.mqtt.client import topic_matches_sub
 
 from edgeseg.clock import ManualClock
-from edgeseg.frames import CameraRemoved, CommandAnswer, Event, FrameTime, RuleState
+from edgeseg.frames import CameraRemoved, CommandAnswer, Event, FrameTime, NodeStats, RuleState
 from edgeseg.publish.base import Message
 from edgeseg.publish.command import RateLimit, parse
 from edgeseg.publish.topics import Topics
@@ -143,6 +144,58 @@ def test_a_removed_camera_leaves_nothing_behind() -> None:
     assert all_topics.messages(CameraRemoved("yard")) == []
     again = all_topics.messages(occupancy())
     assert any("/class/" in message.topic for message in again), "its classes are told anew"
+
+
+def test_everything_retained_can_be_found_and_taken_back_by_the_next_run() -> None:
+    given = [message for event in one_of_each() for message in topics().messages(event)]
+    next_run = topics()
+    for message in given:
+        *last_words, taken_back = next_run.leftover(message.topic, message.payload) or [None]
+        if not message.retain:
+            assert taken_back is None
+            continue
+        assert taken_back == Message(message.topic, b"", message.qos, retain=True)
+        unknown = {"class": b"None", "rule": b"unknown"}.get(message.topic.split("/")[-2])
+        assert last_words == ([Message(message.topic, unknown, message.qos, retain=False)] if unknown else [])
+        assert any(topic_matches_sub(one, message.topic) for one in next_run.leftover_filters)
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        ("edgeseg/gatehouse/status", b"offline"),
+        ("edgeseg/gatehouse/yard/set/enabled", b"OFF"),
+        ("edgeseg/gatehouse/set/enabled/rate", b"1"),
+        ("edgeseg/lodge/yard/status", b"{}"),
+        ("edgeseg/lodge/yard/zone/gate/class/car", b"1.0"),
+        ("yard/enabled", b"ON"),
+        ("edgeseg/gatehouse/yard/notes", b"the owner's own"),
+    ],
+)
+def test_what_is_not_left_by_this_node_is_left_alone(topic: str, payload: bytes) -> None:
+    assert topics().leftover(topic, payload) == []
+    assert not any(topic_matches_sub(one, topic) for one in topics().leftover_filters)
+
+
+def test_the_availability_of_a_node_below_this_one_is_left_alone() -> None:
+    assert topics().leftover("edgeseg/gatehouse/lodge/status", b"online") == []
+
+
+def test_stats_tell_each_cause() -> None:
+    counted = NodeStats(NOON_S, 60.0, {}, {}, {}, 1, 14, 2, 3, 4, 5, 6, 7, 8, 9)
+    said = json.loads(topics().messages(counted)[0].payload)
+    assert list(said.items())[-10:] == [
+        ("outbox_waiting", 1),
+        ("outbox_dropped", 14),
+        ("outbox_expired", 2),
+        ("outbox_overflowed", 3),
+        ("outbox_rejected", 4),
+        ("outbox_lost", 5),
+        ("alerts_delivered", 6),
+        ("alerts_unmatched", 7),
+        ("messages_refused", 8),
+        ("messages_oversized", 9),
+    ]
 
 
 def test_a_prefix_may_have_levels_but_no_empty_one() -> None:

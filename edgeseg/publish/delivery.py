@@ -65,6 +65,7 @@ class Delivery:
         self._state: dict[str, Message] = {}
         self._owed: dict[str, Message] = {}
         self._leftovers: deque[Message] = deque()
+        self._taken_back: set[str] = set()
         self._first: Message | None = None
         self._in_flight: dict[int, Outgoing] = {}
         self._cursor = 0
@@ -84,7 +85,10 @@ class Delivery:
     def take_back(self, messages: Iterable[Message]) -> None:
         """Send these once, but none whose topic is state by then: what an earlier run left retained must
         never come after what this run says."""
-        self._leftovers.extend(messages)
+        # Some brokers flag echoes as retained: taking those back would go in a circle.
+        found = [message for message in messages if message.topic not in self._taken_back]
+        self._taken_back.update(message.topic for message in found)
+        self._leftovers.extend(found)
 
     def connected(self, first: Message, *, window: int | None, largest_bytes: int | None) -> None:
         """A new connection owes everything; ``first`` goes ahead of it. Limits are the broker's."""
@@ -92,6 +96,7 @@ class Delivery:
             self._owed = dict(self._state)
         self._first = first
         self._leftovers.clear()
+        self._taken_back.clear()
         self._in_flight.clear()
         self._window = min(self._most, window or self._most)
         self._largest_bytes = largest_bytes

@@ -95,7 +95,7 @@ class Outbox:
                 self._database = _connect(":memory:")
                 return
             try:
-                self._database = _open_file(self._path)
+                self._database = open_file(self._path)
                 self.durable = True
                 self._adopt()
             except (sqlite3.Error, OSError) as error:
@@ -245,7 +245,9 @@ def _connect(database: str) -> sqlite3.Connection:
     return connection
 
 
-def _open_file(path: Path) -> sqlite3.Connection:
+def open_file(path: Path) -> sqlite3.Connection:
+    """The database at ``path``, made where missing, locked for this process, every statement on disk when it
+    returns. Raises PublishError for one of a newer edgeseg, sqlite3.Error or OSError for an unusable one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = _connect(str(path))
     try:
