@@ -83,6 +83,13 @@ class Camera:
             self._send([CommandAnswer(self.name, "enabled", "OFF")])
             self._suspend("disabled", None)
 
+    def leave(self) -> None:
+        """edgeseg stops: nothing that is retained may go on claiming a picture."""
+        with self._lock:
+            self._expected = False
+            if self.state not in ("offline", "disabled"):
+                self._suspend("offline", "stopped")
+
     def retire(self) -> None:
         """The camera is gone from the file: alerts that are on end, and no frame is analysed any more."""
         with self._lock:
@@ -156,6 +163,7 @@ class Camera:
         if self._since_s is not None and (state, reason) == (self.state, self._reason):
             return False
         self.state, self._reason, self._since_s = state, reason, self._clock.utc_s()
+        log.info("camera %s: %s%s", self.name, state, f" ({reason})" if reason else "")
         self._say_status()
         return True
 

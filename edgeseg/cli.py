@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
 
 from edgeseg import __version__
 from edgeseg.commands import check, demo, models, replay, run, schema, segment
-from edgeseg.errors import EdgesegError
+from edgeseg.errors import ConfigError, EdgesegError
 
 _COMMANDS = (demo, check, run, replay, segment, models, schema)
 
@@ -29,17 +30,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = args.run(args)
         sys.stdout.flush()
+    except ConfigError as error:
+        # One line for each problem, which editors and grep can follow to its place.
+        print(error, file=sys.stderr)
+        return 2
     except EdgesegError as error:
-        print(f"edgeseg: {error}" if "\n" not in str(error) else error, file=sys.stderr)
+        print(f"edgeseg: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader went away (`edgeseg replay ... | head`): not a fault. Standard output is pointed
         # elsewhere so that the interpreter's own flush at exit does not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"edgeseg: {error.filename or 'standard output'}: no space left on the device", file=sys.stderr)
+        _forget_stdout()
+        return 1
     return code
+
+
+def _forget_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import queue
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Union
 
+from edgeseg import __version__
 from edgeseg.clock import Clock
 from edgeseg.errors import ConfigError, EdgesegError, Problem
 from edgeseg.publish.base import Command, Publisher
@@ -65,8 +68,9 @@ class Daemon:
         }
         with _signals(handlers), self._thread_failures():
             settings = self._load()
+            log.info("edgeseg %s: %s, node %s", __version__, settings.file, settings.node)
             commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-            with self._publisher(settings, commands.put) as publisher:
+            with _alone(settings), self._publisher(settings, commands.put) as publisher:
                 supervisor = Supervisor(settings, publisher, self._clock, commands)
                 try:
                     supervisor.start()
@@ -158,6 +162,29 @@ def _refuse_another_identity(settings: PipelineSettings, changed: PipelineSettin
         if before != after:
             message = "changed, which takes a restart; nothing of the new file is in force yet"
             raise ConfigError([Problem(changed.file, 0, 0, key, message)])
+
+
+@contextmanager
+def _alone(settings: PipelineSettings) -> Iterator[None]:
+    """Two daemons that speak as one node would throw each other off the broker for ever.
+
+    The lock is an abstract socket (unix(7)): it spans users, services and state folders of a machine, and
+    the kernel removes it whatever happens. Raises ConfigError.
+    """
+    mqtt = settings.mqtt
+    if mqtt is None:
+        yield
+        return
+    identity = f"{mqtt.prefix}/{settings.node} at {mqtt.host}:{mqtt.port}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as lock:
+        try:
+            lock.bind("\0edgeseg-" + hashlib.sha256(identity.encode()).hexdigest())
+        except OSError:
+            message = (
+                f"another edgeseg on this machine is {identity} already; give each file a node of its own"
+            )
+            raise ConfigError([Problem(settings.file, 0, 0, "node", message)]) from None
+        yield
 
 
 @contextmanager

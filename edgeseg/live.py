@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from itertools import count
 
-from tenacity import Retrying, retry_if_exception_type, stop_when_event_set
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set
 from tenacity.nap import sleep_using_event
 from tenacity.wait import wait_exponential, wait_random
 
@@ -30,6 +30,10 @@ _PAUSE = wait_exponential(multiplier=1.0, max=30.0) + wait_random(0.0, 2.0)
 # A connection that gave pictures this long was good: after it the pauses begin anew.
 _GOOD_AFTER_S = 30.0
 _RECEIVE_TIMEOUT_S = 0.5
+# Many cameras lock an account after some wrong passwords; a person has to mend it anyway.
+_AFTER_REFUSED_LOGIN_S = 60.0
+# A signal to the whole process group ends the camera process before we are told to stop.
+_STOPPING_WITHIN_S = 0.2
 # What a point of priority is worth in the line of cameras: an advantage that never starves the others.
 _HEAD_START_S = 0.2
 
@@ -127,7 +131,7 @@ class LiveCapture:
         while not self._stop.is_set() and not self.finished:
             attempts = Retrying(
                 retry=retry_if_exception_type(SourceError),
-                wait=_PAUSE,
+                wait=_pause,
                 stop=stop_when_event_set(self._stop),
                 sleep=sleep_using_event(self._stop),
                 reraise=True,
@@ -142,6 +146,8 @@ class LiveCapture:
         try:
             self._read()
         except SourceError as error:
+            if self._stop.wait(_STOPPING_WITHIN_S):
+                return
             self.camera.offline(error)
             if is_finite(self._url):
                 level = logging.INFO if error.reason == "ended" else logging.ERROR
@@ -182,3 +188,10 @@ class LiveCapture:
                 with self._lock:
                     self._capture = None
                     self._dropped.update(capture.dropped)
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds until the next attempt."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    refused_login = isinstance(error, SourceError) and error.reason == "auth"
+    return max(_PAUSE(state), _AFTER_REFUSED_LOGIN_S if refused_login else 0.0)

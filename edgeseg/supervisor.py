@@ -117,6 +117,8 @@ class Supervisor:
         self._scheduler.close()
         if self._workers is not None:
             self._workers.shutdown()
+        for post in self._posts.values():
+            post.live.camera.leave()
         for engine in self._engines.values():
             engine.close()
         self._engines.clear()

@@ -36,6 +36,8 @@ class Daemon:
                 stdout=out,
                 stderr=err,
                 env=self._environment,
+                # A process group of its own, as a shell or systemd gives it.
+                start_new_session=True,
             )
         return self
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
+import sys
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
-from tests.broker import wait_until
+from tests.broker import free_port, wait_until
 from tests.conftest import write_clip
 from tests.daemon import STOPS_WITHIN_S, Daemon
 from tests.tiny_models import Convention, write_model
@@ -158,3 +164,78 @@ def test_nothing_of_training_is_loaded(tmp_path: Path, long_clip: Path) -> None:
         for library in ("torch", "nncf", "transformers", "tensorflow"):
             assert f"/{library}/" not in maps
         assert daemon.stop() == 0
+
+
+def test_it_ends_when_nobody_reads_any_more(tmp_path: Path, long_clip: Path) -> None:
+    command = [sys.executable, "-m", "edgeseg", "run", str(pipeline(tmp_path, long_clip))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b'{"topic"')
+        process.stdout.close()
+        assert process.wait(STOPS_WITHIN_S) == 0
+
+
+def test_a_manager_that_does_not_listen_is_no_obstacle(tmp_path: Path, tiny_clip: Path) -> None:
+    with Daemon(pipeline(tmp_path, tiny_clip), {"NOTIFY_SOCKET": str(tmp_path / "nobody")}) as daemon:
+        assert daemon.process.wait(60) == 0
+
+
+def test_a_second_daemon_of_the_same_node_is_refused(tmp_path: Path, long_clip: Path) -> None:
+    broker = f"mqtt: {{url: 'mqtt://127.0.0.1:{free_port()}'}}\n"
+    file = pipeline(tmp_path, long_clip)
+    file.write_text(broker + file.read_text())
+    with Daemon(file) as first:
+        first.wait_for_log("camera yard: live")
+        with Daemon(file) as second:
+            assert second.process.wait(60) == 2
+            assert "another edgeseg on this machine is edgeseg/test" in second.log
+        assert first.stop() == 0
+
+
+def test_another_node_takes_a_restart(tmp_path: Path, long_clip: Path) -> None:
+    file = pipeline(tmp_path, long_clip)
+    with Daemon(file) as daemon:
+        daemon.wait_for_log("camera yard: live")
+        file.write_text(file.read_text().replace("node: test", "node: other"))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for_log("node: changed, which takes a restart")
+        assert daemon.stop() == 0
+        assert daemon.messages("test/status")[-1] == "offline"
+
+
+def test_a_stop_leaves_nothing_that_claims_a_picture(tmp_path: Path, long_clip: Path) -> None:
+    with Daemon(pipeline(tmp_path, long_clip)) as daemon:
+        daemon.wait_for_log("camera yard: live")
+        assert daemon.stop() == 0
+        assert daemon.messages("test/yard/status")[-1]["state"] == "offline"
+        assert daemon.messages("zone/right/occupancy")[-1]["state"] == "unknown"
+        assert daemon.messages("zone/right/rule/seen")[-1] == "unknown"
+        assert "ERROR" not in daemon.log
+
+
+def test_a_signal_to_the_whole_group_is_no_crash(tmp_path: Path, long_clip: Path) -> None:
+    with Daemon(pipeline(tmp_path, long_clip)) as daemon:
+        daemon.wait_for_log("camera yard: live")
+        os.killpg(daemon.process.pid, signal.SIGTERM)
+        assert daemon.process.wait(STOPS_WITHIN_S) == 0
+        assert "crashed" not in daemon.log + daemon.output
+        assert "ERROR" not in daemon.log
+
+
+def test_a_clip_with_a_long_gap_is_no_dead_camera(tmp_path: Path) -> None:
+    clip = tmp_path / "gap.mkv"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in (*range(5), *range(125, 130)):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with Daemon(pipeline(tmp_path, clip)) as daemon:
+        assert daemon.process.wait(60) == 0
+        assert [state for state in states(daemon, "yard") if state in ("stale", "live")][:2] == [
+            "live",
+            "stale",
+        ]
+        assert states(daemon, "yard")[-2:] == ["live", "offline"]

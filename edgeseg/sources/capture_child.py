@@ -49,8 +49,9 @@ def capture(link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None
     """Run until told to stop, until the source fails, or until the daemon is gone."""
     # The fork server dies with the daemon, and this process with the fork server.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Ctrl-C reaches the whole terminal; when to stop is the daemon's decision.
+    # Both may reach the whole process group; when to stop is the daemon's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)
     try:
         try:
