@@ -140,9 +140,10 @@ def draw_zones(picture: U8, drawings: Sequence[ZoneDrawing]) -> U8:
 
 
 def zone_caption(drawing: ZoneDrawing) -> str:
-    """``door: person 34 %``, ``door: clear``, or ``door: unknown (stale)``."""
+    """``Door: person 34 %``, ``Door: clear``, or ``Door: unknown (stale)``."""
     occupancy = drawing.occupancy
-    name = drawing.zone.name
+    # OpenCV's fonts know no other letters.
+    name = drawing.zone.title if drawing.zone.title.isascii() else drawing.zone.name
     if occupancy is None:
         return name
     if occupancy.coverage is None:

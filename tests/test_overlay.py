@@ -72,9 +72,10 @@ def test_the_picture_is_put_together_again(kind: FitName) -> None:
 
 
 def test_captions_say_what_is_known() -> None:
-    zone = ZoneSettings("door", "Door", (((0, 0), (1, 0), (1, 1)),), (), 0.0, ())
+    outline = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))
 
-    def caption(state: str, coverage: dict[str, float] | None) -> str:
+    def caption(state: str, coverage: dict[str, float] | None, title: str = "Door") -> str:
+        zone = ZoneSettings("door", title, (outline,), (), 0.0, ())
         occupancy = ZoneOccupancy(
             "yard",
             "door",
@@ -90,9 +91,10 @@ def test_captions_say_what_is_known() -> None:
         )
         return overlay.zone_caption(overlay.ZoneDrawing(zone, occupancy, False))
 
-    assert caption("ok", {"background": 0.6, "person": 0.3, "chair": 0.1}) == "door: person 30 %, chair 10 %"
-    assert caption("ok", {"background": 1.0}) == "door: clear"
-    assert caption("unknown", None) == "door: unknown (stale)"
+    assert caption("ok", {"background": 0.6, "person": 0.3, "chair": 0.1}) == "Door: person 30 %, chair 10 %"
+    assert caption("ok", {"background": 1.0}) == "Door: clear"
+    assert caption("ok", {"background": 1.0}, title="Tür") == "door: clear"
+    assert caption("unknown", None) == "Door: unknown (stale)"
 
 
 def test_text_at_the_border_stays_inside() -> None:
