@@ -16,6 +16,8 @@ import numpy.typing as npt
 F64 = npt.NDArray[np.float64]
 
 _THINNEST_SLAB = 1e-12
+# Bounds the memory: at 513 columns, and some ten arrays of float64, about 40 MB.
+_LINES_AT_ONCE = 1024
 
 
 def area_in_cells(include: Sequence[F64], exclude: Sequence[F64], within: F64, shape: tuple[int, int]) -> F64:
@@ -40,29 +42,45 @@ def area_in_cells(include: Sequence[F64], exclude: Sequence[F64], within: F64, s
     top, bottom = cuts[:-1][thick], cuts[1:][thick]
     middle = (top + bottom) / 2
 
-    spans = (np.minimum(y0, y1) <= middle[:, None]) & (middle[:, None] < np.maximum(y0, y1))
-    order = np.argsort(np.where(spans, x0 + (middle[:, None] - y0) * slope, np.inf), axis=1, kind="stable")
-    spans = np.take_along_axis(spans, order, axis=1)
-    crossed = spans[:, :, None] & (ring_of_edge[order][:, :, None] == np.arange(len(rings)))
-    inside = np.logical_xor.accumulate(crossed, axis=1)
-    first_exclude = 1 + len(include)
-    in_zone = (
-        inside[:, :, 0]
-        & inside[:, :, 1:first_exclude].any(axis=2)
-        & ~inside[:, :, first_exclude:].any(axis=2)
-    )
-    steps = np.diff(in_zone.astype(np.int8), axis=1, prepend=0)
+    slab, edge = np.nonzero((np.minimum(y0, y1) <= middle[:, None]) & (middle[:, None] < np.maximum(y0, y1)))
+    x_middle = x0[edge] + (middle[slab] - y0[edge]) * slope[edge]
+    order = np.lexsort((edge, x_middle, slab))
+    slab, edge, x_middle = slab[order], edge[order], x_middle[order]
+    crossed = ring_of_edge[edge]
+    entered = _entered(slab, crossed)
+    # A ring that was entered is left in the same slab, so each sum is 0 again at the slab's end.
+    within_rings = np.cumsum(np.where(crossed == 0, entered, 0))
+    include_rings = np.cumsum(np.where((crossed > 0) & (crossed <= len(include)), entered, 0))
+    exclude_rings = np.cumsum(np.where(crossed > len(include), entered, 0))
+    in_zone = (within_rings > 0) & (include_rings > 0) & (exclude_rings == 0)
+    steps = np.diff(in_zone.astype(np.int8), prepend=0)
 
-    slab, place = np.nonzero(steps)
-    edge = order[slab, place]
+    place = np.flatnonzero(steps)
+    slab, edge, steps = slab[place], edge[place], steps[place]
     x_top = x0[edge] + (top[slab] - y0[edge]) * slope[edge]
     x_bottom = x0[edge] + (bottom[slab] - y0[edge]) * slope[edge]
-    signed_height = -steps[slab, place] * (bottom - top)[slab]
+    signed_height = -steps * (bottom - top)[slab]
+    row = middle[slab].astype(np.intp)
     area = np.zeros(shape)
-    np.add.at(
-        area, middle[slab].astype(np.intp), signed_height[:, None] * _left_of(x_top, x_bottom, shape[1])
-    )
+    for first in range(0, len(row), _LINES_AT_ONCE):
+        some = slice(first, first + _LINES_AT_ONCE)
+        left = _left_of(x_top[some], x_bottom[some], shape[1])
+        np.add.at(area, row[some], signed_height[some, None] * left)
     return area
+
+
+def _entered(slab: npt.NDArray[np.intp], ring: npt.NDArray[np.intp]) -> npt.NDArray[np.int8]:
+    """+1 where a crossing leads into its ring, -1 where out of it: they alternate from left to right.
+
+    slab, ring: of each crossing, in the order of slabs and from left to right in each.
+    """
+    order = np.lexsort((ring, slab))
+    group = np.stack([slab[order], ring[order]])
+    begins = np.append(True, (group[:, 1:] != group[:, :-1]).any(axis=0))[: len(order)]
+    begin = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+    entered = np.empty(len(order), np.int8)
+    entered[order] = 1 - 2 * ((np.arange(len(order)) - begin) % 2)
+    return entered
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> F64:

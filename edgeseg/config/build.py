@@ -175,7 +175,14 @@ class Builder:
         before = len(self.problems)
         include = self._polygons((*at, "polygon"), zone.polygon)
         exclude = self._polygons((*at, "exclude"), zone.exclude) if zone.exclude is not None else ()
-        if len(self.problems) == before and not covers(LEAST_AREA, include, exclude):
+        points = sum(len(polygon) for polygon in (*include, *exclude))
+        if points > geometry.MAX_ZONE_POINTS:
+            most = geometry.MAX_ZONE_POINTS
+            self._wrong(
+                (*at, "polygon"),
+                f"{points} points in all polygons of the zone, {most} are the most; use fewer, or two zones",
+            )
+        elif len(self.problems) == before and not covers(LEAST_AREA, include, exclude):
             what = "exclude leaves nothing of it" if exclude else "it is too small to measure"
             self._wrong((*at, "polygon"), f"encloses less than 0.001 % of the picture; {what}")
         return ZoneSettings(

@@ -15,6 +15,9 @@ from edgeseg.yamlfile import Steps, shown
 
 # The crossing test compares every edge with every other one.
 MAX_POINTS = 200
+# So does the measuring of a zone, with the edges of all its polygons: at this many a grid of 513 x 513
+# takes a worker at most about a second and 150 MB, once.
+MAX_ZONE_POINTS = 256
 
 
 @dataclass(frozen=True, slots=True)
