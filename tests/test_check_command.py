@@ -64,13 +64,21 @@ mqtt: {url: "mqtt://b", username: u, password_file: p}
 cameras:
   yard:
     source: rtsp://viewer:hunter2@10.0.0.5/
-    zones: {gate: {polygon: [[0, 0], [1, 0], [1, 1]], confidence: 50 %}}
+    zones:
+      gate:
+        polygon: [[0, 0], [1, 0], [1, 1]]
+        confidence: 50 %
+        rules:
+          night: {occupied: [car], hours: "22:00-06:00"}
+          morning: {occupied: [car], hours: "06:00-09:00", timezone: UTC}
 """
     assert run(pipeline(tmp_path, text)) == 0
     printed = capsys.readouterr().out
     assert "hunter2" not in printed
+    assert "UTC; write timezone: Europe/Rome" in printed
     assert [line.split(": ")[1] for line in printed.splitlines()[:-1]] == [
         "cameras.yard.source",
+        "cameras.yard.zones.gate.rules.night.hours",
         "cameras.yard.zones.gate.confidence",
         "mqtt.url",
     ]

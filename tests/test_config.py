@@ -13,7 +13,7 @@ from edgeseg import config, registry
 from edgeseg.config import geometry, names, units
 from edgeseg.errors import ConfigError
 from edgeseg.settings import ActiveHours, PipelineSettings, RuleSettings
-from edgeseg.yamlfile import Sexagesimal
+from edgeseg.yamlfile import Sexagesimal, nearest
 
 FILE = "yard.yaml"
 ZONE = """\
@@ -327,6 +327,35 @@ def test_zones_may_overlap_and_touch_themselves_nowhere() -> None:
 def test_shapes_that_are_no_polygon(value: object, words: str) -> None:
     _, flaws = geometry.read_polygons(value)
     assert words in flaws[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("cra", ("bus", "car", "cat", "crane_truck"), "car"),
+        ("cra", ("cat", "car"), "car"),
+        ("Peron", ("person", "bus"), "person"),
+        ("zone", ("polygon", "zones"), "zones"),
+    ],
+)
+def test_letters_that_changed_places_are_nearer(name: str, known: tuple[str, ...], meant: str) -> None:
+    assert nearest(name, known) == f"; did you mean '{meant}'?"
+
+
+def test_nothing_near() -> None:
+    assert nearest("xyz", ("car", "bus")) == "; known are: bus, car"
+    assert nearest("xyz", ()) == ""
+
+
+def test_a_zone_with_too_many_points() -> None:
+    triangles = [[[0.1, 0.1], [0.9, 0.1], [0.9, 0.2 + i / 100]] for i in range(60)]
+    zone = f"        polygon: {triangles}\n        exclude: {{}}\n"
+    assert load(ZONE + zone.format(triangles[:25])).cameras[0].zones[0].include
+    said = problems(ZONE + zone.format(triangles[:26]))
+    assert said == [
+        "yard.yaml:6:18: cameras.yard.zones.gate.polygon: 258 points in all polygons of the zone, "
+        "256 are the most; use fewer, or two zones"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,12 @@ def _of_camera(camera: CameraSettings, model: Model) -> Iterator[str]:
         yield f"{at}: has no zones, so nothing of it is measured"
     tells_confidence = any(artefact.output.form != "labels" for artefact in model.artefacts)
     for zone in camera.zones:
+        for rule in zone.rules:
+            if rule.hours is not None and rule.hours.timezone is None:
+                yield (
+                    f"{at}.zones.{zone.name}.rules.{rule.name}.hours: are taken as UTC; write timezone: "
+                    "Europe/Rome or whichever is meant, or timezone: UTC"
+                )
         if zone.confidence_floor > 0 and not tells_confidence:
             yield (
                 f"{at}.zones.{zone.name}.confidence: the model {model.name} tells no confidence, so "

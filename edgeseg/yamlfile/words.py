@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Union
+from typing import NamedTuple, Union
 
 Step = Union[str, int]
 Steps = tuple[Step, ...]
+
+# difflib's own bound for words that are close.
+_CLOSE = 0.6
 
 _WORDS = re.compile(r"[\w -]{1,64}")
 _CREDENTIALS = re.compile(r"://\S*@")
@@ -17,13 +20,26 @@ _CREDENTIALS = re.compile(r"://\S*@")
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` or a list of what is known, to append to an error. Empty if none is."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean '{next(n for n in names if n.lower() == close[0])}'?"
+    close = max(names, key=lambda known: _closeness(name.lower(), known.lower()), default="")
+    if _closeness(name.lower(), close.lower()).ratio >= _CLOSE:
+        return f"; did you mean '{close}'?"
     if not names:
         return ""
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return f"; known are: {listed}"
+
+
+class _Closeness(NamedTuple):
+    """How alike two words are, to be compared: of equally like ones that with the same letters is nearer,
+    as letters change places more often than they change."""
+
+    ratio: float
+    same_letters: bool
+
+
+def _closeness(name: str, known: str) -> _Closeness:
+    ratio = difflib.SequenceMatcher(None, known, name).ratio()
+    return _Closeness(ratio, sorted(name) == sorted(known))
 
 
 def shown(value: object) -> str:
