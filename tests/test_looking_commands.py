@@ -100,3 +100,17 @@ def test_the_demo_on_a_clip_of_ones_own(
 def test_a_demo_clip_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--clip", str(tmp_path / "gone.mp4")]) == 2
     assert "EDGESEG_DEMO_CLIP" in capsys.readouterr().err
+
+
+def test_a_demo_clip_that_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EDGESEG_DEMO_CLIP", raising=False)
+    # Nobody makes folders in /proc, so nothing is fetched either.
+    monkeypatch.setenv("EDGESEG_CACHE", "/proc/edgeseg")
+    assert main(["demo", "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "cannot be written" in said[0]
+    assert "EDGESEG_CACHE" in said[0]
+    assert not (tmp_path / "out").exists()
