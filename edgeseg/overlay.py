@@ -139,6 +139,22 @@ def draw_zones(picture: U8, drawings: Sequence[ZoneDrawing]) -> U8:
     return picture
 
 
+def draw_grid(picture: U8) -> U8:
+    """Lines at every tenth of the picture, numbered as polygons are: [0, 0] top left, [1, 1] bottom right.
+    Draws into ``picture``."""
+    height, width = picture.shape[:2]
+    lines = picture.copy()
+    for tenth in range(1, 10):
+        across, down = round(tenth * width / 10), round(tenth * height / 10)
+        cv2.line(lines, (across, 0), (across, height - 1), _INK, 1)
+        cv2.line(lines, (0, down), (width - 1, down), _INK, 1)
+    cv2.addWeighted(lines, 0.5, picture, 0.5, 0, dst=picture)
+    for tenth in range(1, 10):
+        write(picture, f".{tenth}", (round(tenth * width / 10), height))
+        write(picture, f".{tenth}", (0, round(tenth * height / 10)))
+    return picture
+
+
 def zone_caption(drawing: ZoneDrawing) -> str:
     """``Door: person 34 %``, ``Door: clear``, or ``Door: unknown (stale)``."""
     occupancy = drawing.occupancy

@@ -67,7 +67,13 @@ def test_a_clip_gives_a_video_and_labels(model: Path, tmp_path: Path, tiny_clip:
     arguments = ["segment", str(tiny_clip), "--model", str(model), "--output", str(out), "--rate", "2"]
     assert main(arguments) == 0
     names = sorted(path.name for path in out.iterdir())
-    assert names == [f"labels-{number:06d}.png" for number in range(6)] + ["overlay.mp4"]
+    labels = [f"square-labels-{number:06d}.png" for number in range(6)]
+    assert names == [*labels, "square-overlay.mp4"]
+    (out / "square-labels-notes.txt").write_text("mine")
+    arguments[arguments.index("2")] = "1"
+    assert main(arguments) == 0
+    again = sorted(path.name for path in out.iterdir())
+    assert again == [*labels[:3], "square-labels-notes.txt", "square-overlay.mp4"], "a coarser run replaces"
 
 
 def test_a_folder_without_pictures(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,14 @@ def test_captions_say_what_is_known() -> None:
     assert caption("unknown", None) == "Door: unknown (stale)"
 
 
+def test_the_grid_is_numbered_in_tenths() -> None:
+    picture = np.zeros((200, 300, 3), np.uint8)
+    overlay.draw_grid(picture)
+    assert (picture[50, 30::30] > 100).all(), "upright lines"
+    assert (picture[20::20, 95] > 100).all(), "level lines"
+    assert not picture[50, 95].any(), "nothing between them"
+
+
 def test_text_at_the_border_stays_inside() -> None:
     picture = np.zeros((60, 80, 3), np.uint8)
     overlay.write(picture, "far out", (500, 500))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.appearing import appearing, writing
 from edgeseg.commands.terminal import download_bars
+from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg.commands.replay import camera_of
     from edgeseg.places import cache_dir
 
+    if args.seconds <= 0:
+        raise EdgesegError(f"--seconds {args.seconds:g}: expected more than 0")
     pipelines = shipped.folder("pipelines")
     settings = config.load(pipelines / "demo.yaml")
     found = find_clip(args.clip, cache_dir() / "demo", _say)
@@ -161,8 +164,9 @@ def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told], time
     from edgeseg.overlay import leading_classes
 
     zones = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("zone", "covered", "", "by", "alert"):
-        zones.add_column(title)
+    # Fixed widths, so that nothing jumps from one picture to the next.
+    for title, cells in (("zone", 14), ("covered", 7), ("", _BAR_CELLS), ("by", 24), ("alert", 5)):
+        zones.add_column(title, width=cells, no_wrap=True)
     for drawing in camera.board.drawings():
         coverage = drawing.occupancy.coverage if drawing.occupancy else None
         covered = sum(share for name, share in (coverage or {}).items() if name != "background")

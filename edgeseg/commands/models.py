@@ -107,7 +107,7 @@ def _action(
     actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parser.add_argument("--json", action="store_true", help="print JSON (`edgeseg schema models`)")
+    parser.add_argument("--json", action="store_true", help="print JSON (`edgeseg schema cli` describes it)")
     parser.set_defaults(run=run, action=name)
     return parser
 

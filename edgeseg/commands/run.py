@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg import config
     from edgeseg.clock import SystemClock
     from edgeseg.daemon import Daemon
+    from edgeseg.places import state_dir
     from edgeseg.secrets import Redaction
     from edgeseg.settings import PipelineSettings
 
@@ -40,16 +41,6 @@ def run(args: argparse.Namespace) -> int:
         return settings
 
     return Daemon(load, SystemClock(), state_dir()).run()
-
-
-def state_dir() -> Path:
-    """Where what must survive a restart is kept: systemd's StateDirectory, or XDG's."""
-    given = os.environ.get("STATE_DIRECTORY")
-    if given:
-        # Several directories are separated by colons (systemd.exec); ours is the first.
-        return Path(given.split(":")[0])
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "edgeseg"
 
 
 def _log_to_stderr(redaction: logging.Filter, level: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 from collections import Counter
@@ -62,6 +63,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--fit", choices=FIT_NAMES, help="default: the model's own")
     parser.add_argument("--rate", type=float, default=5.0, help="pictures a second of a clip (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("out/segment"), help="folder (%(default)s)")
+    parser.add_argument(
+        "--grid", action="store_true", help="draw the 0-1 coordinates that zones are given in"
+    )
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     parser.set_defaults(run=run)
 
@@ -113,7 +117,11 @@ def _segment(
         engine = open_engine(model, args.engine, threads=os.cpu_count() or 1)
         stack.callback(engine.close)
         advance = stack.enter_context(progress(f"segmenting {args.input.name}", "picture", args.json))
-        video = None if pictures else stack.enter_context(VideoWriter(output.path("overlay.mp4"), args.rate))
+        video = (
+            None
+            if pictures
+            else stack.enter_context(VideoWriter(output.path(f"{args.input.stem}-overlay.mp4"), args.rate))
+        )
         # Pictures are read one by one, so that each answer carries its picture's name.
         for position, path in enumerate(pictures or [args.input]):
             for clip_frame in clip.frames(path, "", preprocess, args.rate):
@@ -124,6 +132,8 @@ def _segment(
                 overlay.write(
                     tinted, overlay.leading_classes(tally.add(labels), most=4) or "background", (8, 8)
                 )
+                if args.grid:
+                    overlay.draw_grid(tinted)
                 if video is None:
                     # a.jpg and a.png would have the same names.
                     stem = path.stem if stems[path.stem] == 1 else path.name
@@ -131,7 +141,7 @@ def _segment(
                     name = f"{stem}-labels.png"
                 else:
                     video.append(tinted, frame.time.camera_time_s)
-                    name = f"labels-{frame.seq:06d}.png"
+                    name = f"{args.input.stem}-labels-{frame.seq:06d}.png"
                 output.path(name).write_bytes(encode_labels(labels, model.palette))
                 advance((position + 1) / len(pictures) if pictures else clip_frame.done_share)
 
@@ -159,6 +169,12 @@ def _appearing_in(folder: Path) -> Iterator[_Output]:
         output = _Output(folder, partial)
         yield output
         folder.mkdir(exist_ok=True)
+        # Labels of a finer run would stand between those of this one.
+        for stem in {
+            path.name.removesuffix("-overlay.mp4") for path in output.files if path.suffix == ".mp4"
+        }:
+            for old in folder.glob(f"{glob.escape(stem)}-labels-*.png"):
+                old.unlink()
         for path in output.files:
             (partial / path.name).replace(path)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 from edgeseg.publish.base import Command
-
-SLOWEST_FPS = 0.1
-FASTEST_FPS = 60.0
+from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS
 
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 # float() would also take 1e1, 1_0, inf, nan and digits of other scripts.
