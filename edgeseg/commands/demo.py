@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     _say(
         _NEXT_STEPS.format(
             activate="" if shutil.which("edgeseg") else _ACTIVATE.format(_short(Path(sys.prefix))),
-            clip=found.path,
+            clip=_short(found.path),
             pipelines=_short(pipelines),
             camera=chosen.name,
         )
@@ -184,9 +184,11 @@ def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told], time
 
 
 def _short(path: Path) -> Path:
-    """From the current folder where it is inside that, for people to type."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    """From the current or the home folder where it is inside one, for people to type."""
+    for folder, name in ((Path.cwd(), "."), (Path.home(), "~")):
+        if path.is_relative_to(folder):
+            return Path(name) / path.relative_to(folder)
+    return path
 
 
 def _say(line: str) -> None:
