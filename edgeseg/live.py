@@ -180,7 +180,10 @@ class LiveCapture:
                 while not self._stop.is_set():
                     time = capture.receive(_RECEIVE_TIMEOUT_S)
                     if time is not None:
-                        self._first_frame_s = self._first_frame_s or time.camera_time_s
+                        if self._first_frame_s is None:
+                            self._first_frame_s = time.camera_time_s
+                            width, height = capture.picture_size_px or (0, 0)
+                            log.info("camera %s: %d x %d pictures", self.camera.name, width, height)
                         self.camera.received(time)
                         head_start_s = self._settings.priority * _HEAD_START_S
                         self._scheduler.offer(self.camera.name, time.camera_time_s - head_start_s)

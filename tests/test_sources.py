@@ -16,8 +16,9 @@ import pytest
 from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import Picture
+from edgeseg.sources.base import Source
 from edgeseg.sources.file import FileSource
-from edgeseg.sources.open import AnySource, open_source
+from edgeseg.sources.open import open_source
 from edgeseg.sources.pictures import PicturesSource
 from edgeseg.sources.v4l2 import V4l2Source
 from tests.conftest import write_clip
@@ -409,7 +410,7 @@ def test_damaged_packets_are_skipped_and_counted(tiny_clip: Path, tmp_path: Path
                 packet.update(inside.to_bytes(4, "big") + b"\x41" + b"\xff" * (inside - 1))
             packet.stream = copy
             out.mux(packet)
-    source: AnySource
+    source: Source
     with open_source(str(damaged)) as source:
         pictures = list(source)
         assert 26 <= len(pictures) <= 29

@@ -15,9 +15,24 @@ class Source(Protocol):
     ``__enter__`` opens and raises SourceError; iteration yields pictures in order and raises
     SourceError. A live stream that ends raises ``ended``; a finite one (file, folder of pictures)
     stops iterating at its regular end and raises ``truncated`` where it is shorter than it says.
+
+    shown: how messages may name it, without credentials. live: whether camera time is arrival time.
+    corrupt_packets: skipped since the beginning because they did not decode.
     """
 
+    shown: str
     live: bool
+
+    @property
+    def corrupt_packets(self) -> int: ...
+
+    @property
+    def duration_s(self) -> float | None:
+        """A clip's declared duration; None for a live source. Open it first."""
+
+    @property
+    def rate_fps(self) -> float | None:
+        """The declared picture rate, None where there is none. Open it first."""
 
     def __enter__(self) -> Source: ...
 

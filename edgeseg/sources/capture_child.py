@@ -20,6 +20,7 @@ import numpy as np
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, FrameTime, Picture
+from edgeseg.sources.base import Source
 from edgeseg.sources.capture_messages import (
     SLOTS,
     Alive,
@@ -35,7 +36,7 @@ from edgeseg.sources.capture_messages import (
     ToCamera,
     views_shape,
 )
-from edgeseg.sources.open import AnySource, open_source
+from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 from edgeseg.sources.times import ArrivalTimes
 
@@ -92,7 +93,7 @@ class _Capture:
         with source:
             self._read(source)
 
-    def _read(self, source: AnySource) -> None:
+    def _read(self, source: Source) -> None:
         started_s = self._window_s = self._clock.monotonic_s()
         arrivals = ArrivalTimes(self._clock)
         for picture in source:
@@ -111,14 +112,14 @@ class _Capture:
                 self._tell(Alive(self._tally(source)))
         raise SourceError("ended", f"{self._order.shown}: the clip has ended")
 
-    def _pace(self, when_s: float, source: AnySource) -> None:
+    def _pace(self, when_s: float, source: Source) -> None:
         """Wait for a clip's next picture, which a gap may put off for long, without seeming dead."""
         while not self._stopped and self._clock.monotonic_s() < when_s:
             self._listen_until(min(when_s, self._clock.monotonic_s() + _ALIVE_EVERY_S))
             if self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
                 self._tell(Alive(self._tally(source)))
 
-    def _tally(self, source: AnySource) -> Tally:
+    def _tally(self, source: Source) -> Tally:
         return Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps)
 
     def _hand_over(self, picture: Picture, time: FrameTime, tally: Tally) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Union
 from urllib.parse import unquote
 
 from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
 from edgeseg.secrets import redact_url
+from edgeseg.sources.base import Source
 from edgeseg.sources.file import FileSource
 from edgeseg.sources.network import PORTS, NetworkSource
 from edgeseg.sources.pictures import PICTURE_SUFFIXES, PicturesSource
 from edgeseg.sources.v4l2 import V4l2Source
-
-AnySource = Union[FileSource, NetworkSource, PicturesSource, V4l2Source]
 
 
 def open_source(
@@ -26,7 +24,7 @@ def open_source(
     picture_rate_fps: float = 1.0,
     open_timeout_s: float = 5.0,
     read_timeout_s: float = 3.0,
-) -> AnySource:
+) -> Source:
     """The source for ``rtsp://``, ``rtsps://``, ``http(s)://``, ``v4l2:///dev/video0``, a file, a folder.
 
     Not opened yet: use it as a context manager. shown: the URL as messages may show it; redacted here
