@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from edgeseg import __version__
-from edgeseg.commands import check, demo, models, replay, run, schema, segment
+from edgeseg.commands import check, demo, evaluate, models, replay, run, schema, segment
 from edgeseg.errors import ConfigError, EdgesegError
 
-_COMMANDS = (demo, check, run, replay, segment, models, schema)
+_COMMANDS = (demo, check, run, replay, segment, models, evaluate, schema)
 
 _EPILOG = """\
 first steps:

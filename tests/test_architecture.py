@@ -30,7 +30,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("clip", "live"),
     ("supervisor",),
     ("daemon",),
-    ("commands", "zoo"),
+    # what makes and judges networks: commands that need it import it when they run, nothing else does
+    ("zoo",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -241,7 +241,7 @@ def test_auto_prefers_int8_that_is_here(tmp_path: Path) -> None:
 
 def test_engines_that_do_not_fit(folder: Path) -> None:
     model = tiny("onnx-nchw-float-logits", folder)
-    with pytest.raises(EngineError, match="reads tflite, the model has onnx only"):
+    with pytest.raises(EngineError, match="reads tflite, the model has onnx float only"):
         open_engine(model, "litert")
     with pytest.raises(EngineError, match="did you mean 'onnxruntime'"):
         open_engine(model, "onnxruntine")

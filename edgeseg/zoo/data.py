@@ -51,11 +51,11 @@ def find_split(
     Raises ModelError if there is nothing to train or to validate on, or labels are missing.
     """
     if (data / "trainannot").is_dir():
-        train, val = _pairs(data / "train", data / "trainannot"), _pairs(data / "val", data / "valannot")
+        train, val = pairs(data / "train", data / "trainannot"), pairs(data / "val", data / "valannot")
     elif (data / "train" / "images").is_dir():
-        train, val = (_pairs(data / part / "images", data / part / "labels") for part in ("train", "val"))
+        train, val = (pairs(data / part / "images", data / part / "labels") for part in ("train", "val"))
     elif (data / "images").is_dir():
-        both = _pairs(data / "images", data / "labels")
+        both = pairs(data / "images", data / "labels")
         val = both[every - 1 :: every]
         train = tuple(sample for sample in both if sample not in val)
     else:
@@ -71,7 +71,8 @@ def find_split(
     return Split((*train, *extra), val)
 
 
-def _pairs(pictures: Path, labels: Path) -> tuple[Sample, ...]:
+def pairs(pictures: Path, labels: Path) -> tuple[Sample, ...]:
+    """Every picture of one folder with the label PNG of the same name in the other. Raises ModelError."""
     if not labels.is_dir():
         raise ModelError(f"{labels}: not a folder; the labels of {pictures} belong there")
     found = []
