@@ -57,8 +57,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="score a model on labelled pictures, or its artefacts against each other",
         description="With a folder that has images/ and labels/ (or CamVid's val/ and valannot/): IoU by "
         "class, mean IoU, pixel accuracy, frequency-weighted IoU; one confusion matrix over all pictures, "
-        "void left out. With any other folder of pictures, or a clip: how far the chosen artefact agrees with "
-        "the float one, by class and in what zones would show.",
+        "void left out. With any other folder of pictures, or a clip: how far the chosen artefact agrees "
+        "with the float one, by class and in what zones would show.",
     )
     parser.add_argument("model", help="name or folder of a model")
     parser.add_argument("data", type=Path, help="a folder with labels, a folder of pictures, or a clip")
