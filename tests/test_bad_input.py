@@ -127,6 +127,17 @@ def test_several_cameras_and_none_named(
     one_line(capsys, "--camera gat", "yard, gate")
 
 
+def test_a_pipeline_file_where_the_clip_comes(
+    model: Path, tmp_path: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = pipeline(tmp_path, model, "clip.mp4")
+    assert main(["replay", str(file), str(tiny_clip)]) == 2
+    assert one_line(capsys) == (
+        f"edgeseg: {file}: is no clip; the clip comes first, then the pipeline file: "
+        f"edgeseg replay {tiny_clip} {file}"
+    )
+
+
 def test_a_rate_out_of_bounds(tiny_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", str(tiny_clip), "--rate", "0"]) == 2
     one_line(capsys, "--rate 0")

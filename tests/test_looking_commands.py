@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,8 @@ from jsonschema import Draft202012Validator
 
 from edgeseg.cli import main
 from edgeseg.commands import segment
+from edgeseg.commands.demo_clip import find_clip
+from edgeseg.errors import EdgesegError
 from tests.tiny_models import Convention, picture, write_model
 
 WRITTEN = ("labels.png", "overlay.jpg")
@@ -106,6 +109,23 @@ def test_the_demo_on_a_clip_of_ones_own(
 def test_a_demo_clip_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--clip", str(tmp_path / "gone.mp4")]) == 2
     assert "EDGESEG_DEMO_CLIP" in capsys.readouterr().err
+
+
+def test_a_demo_clip_that_cannot_be_fetched_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    cache = tmp_path / "cache"
+    # Neither the network nor apt-get is there.
+    monkeypatch.setenv("PATH", "")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        with pytest.raises(EdgesegError, match="name one of your own with EDGESEG_DEMO_CLIP"):
+            find_clip(None, cache, said.append)
+    assert "no download (cannot connect to" in said[1]
+    assert list(cache.iterdir()) == []
 
 
 def test_a_demo_clip_that_cannot_be_kept(

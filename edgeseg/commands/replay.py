@@ -45,6 +45,11 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg.clip import Replay
     from edgeseg.commands.terminal import progress
 
+    if _is_yaml(args.clip) and not _is_yaml(args.pipeline):
+        raise EdgesegError(
+            f"{args.clip}: is no clip; the clip comes first, then the pipeline file: "
+            f"edgeseg replay {args.pipeline} {args.clip}"
+        )
     settings = config.load(args.pipeline)
     chosen = camera_of(settings, args.camera)
     if not args.clip.exists():
@@ -59,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
             if replay.publisher.gone:
                 break
     return 0
+
+
+def _is_yaml(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml")
 
 
 def camera_of(settings: PipelineSettings, name: str | None) -> CameraSettings:
