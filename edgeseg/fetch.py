@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -65,7 +66,9 @@ async def _fetch(url: str, into: BinaryIO, size_bytes: int, on_progress: Callabl
     except aiohttp.ClientPayloadError:
         raise FetchError(f"the connection was cut after {have} of {size_bytes} bytes", retry=True) from None
     except aiohttp.ClientConnectorError as error:
-        reason = error.os_error.strerror or str(error.os_error)
+        code = error.os_error.errno or 0
+        # asyncio has words of its own, name look-ups have codes of their own, below 0.
+        reason = os.strerror(code) if code > 0 else error.os_error.strerror or str(error.os_error)
         raise FetchError(f"cannot connect to {error.host}: {reason}", retry=False) from None
     except aiohttp.ClientError as error:
         raise FetchError(f"the download failed: {type(error).__name__}", retry=True) from None

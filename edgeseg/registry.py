@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from edgeseg import manifest, shipped
-from edgeseg.errors import ModelError
+from edgeseg.errors import ConfigError, ModelError
 from edgeseg.manifest import Artefact, Blob, Model
 from edgeseg.places import cache_dir
 from edgeseg.yamlfile import nearest
@@ -58,6 +58,15 @@ def find(name: str) -> Model:
 def list_models() -> tuple[Model, ...]:
     """Every model folder on the search path, by name; the first of a name counts. Raises ConfigError."""
     return tuple(find(name) for name in sorted(_names()))
+
+
+def models_with(class_name: str) -> tuple[str, ...]:
+    """Names of the models on the search path that have this class; models with a wrong manifest have none."""
+    found = []
+    for name in sorted(_names()):
+        with contextlib.suppress(ConfigError, ModelError):
+            found += [name] if class_name in find(name).classes else []
+    return tuple(found)
 
 
 def search_path() -> tuple[Path, ...]:
@@ -254,7 +263,7 @@ def _download(model: Model, blob: Blob, into: BinaryIO, progress: Progress, stop
     if blob.url is None:
         raise ModelError(
             f"model {model.name}: {blob.file} is not here and its manifest names no url; put it into "
-            f"{_home(model)} or name a folder that has it in EDGESEG_MODEL_MIRROR"
+            f"{_home(model)}, or set EDGESEG_MODEL_MIRROR to a folder that holds it"
         )
     # Imported here: the daemon starts without an HTTP client.
     from edgeseg.fetch import FetchError, fetch
@@ -282,7 +291,7 @@ def _download(model: Model, blob: Blob, into: BinaryIO, progress: Progress, stop
 def _no_download(model: Model, blob: Blob, error: Exception) -> str:
     return (
         f"model {model.name}: {blob.url}: {error}; run `edgeseg models pull {model.name}` again to go on "
-        "where it stopped, or without a network name a folder that has the file in EDGESEG_MODEL_MIRROR"
+        "where it stopped; offline: set EDGESEG_MODEL_MIRROR to a folder that holds the file"
     )
 
 

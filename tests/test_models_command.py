@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from edgeseg import registry
 from edgeseg.commands import models
 from edgeseg.errors import ConfigError, ModelError
 from tests.conftest import ROOT
@@ -24,11 +25,15 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGESEG_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("EDGESEG_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    # The checkout's own folders may hold weights: these have none.
+    # The checkout's own folders may hold weights: these have none but what cannot be fetched.
     for name in SHIPPED:
         (tmp_path / "models" / name).mkdir(parents=True)
         for file in ("model.yaml", "card.md"):
             shutil.copy(ROOT / "models" / name / file, tmp_path / "models" / name)
+        for artefact in registry.find(str(ROOT / "models" / name)).artefacts:
+            for blob in artefact.blobs:
+                if blob.url is None:
+                    shutil.copy(ROOT / "models" / name / blob.file, tmp_path / "models" / name)
 
 
 def run(*arguments: str) -> int:
@@ -86,6 +91,15 @@ def test_pull_and_verify(
             run(*arguments)
         assert "damaged" in capsys.readouterr().out
     assert run("pull", "deeplab-mnv2-cityscapes") == 0
+
+
+def test_verify_says_what_fails_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("verify", "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "only damaged files fail it, and of a model that is named missing ones too" in said
+    assert run("verify") == 0
+    assert "missing" in capsys.readouterr().out
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:

@@ -115,6 +115,13 @@ def test_finds_by_name_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert {"tiny", "other", "deeplabv3-mnv2-pascal"} <= {model.name for model in registry.list_models()}
 
 
+def test_models_that_have_a_class(tmp_path: Path) -> None:
+    write_model(tmp_path / "models" / "tiny", Convention())
+    write_model(tmp_path / "models" / "broken", Convention(), fit="strech")
+    assert registry.models_with("red") == ("tiny",)
+    assert registry.models_with("no_such_class") == ()
+
+
 def test_finds_by_path(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "elsewhere" / "tiny", Convention())
     for path in (folder, folder / "model.yaml", folder / "tiny.onnx"):
@@ -216,8 +223,12 @@ def test_offline_says_so_in_one_line(tmp_path: Path) -> None:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/weights.onnx"
         model = pinned(tmp_path / "models" / "tiny", url)
-        with pytest.raises(ModelError, match=r"cannot connect to 127\.0\.0\.1.*EDGESEG_MODEL_MIRROR"):
+        with pytest.raises(ModelError) as caught:
             registry.pull(model)
+    assert str(caught.value) == (
+        f"model tiny: {url}: cannot connect to 127.0.0.1: Connection refused; run `edgeseg models pull tiny` "
+        "again to go on where it stopped; offline: set EDGESEG_MODEL_MIRROR to a folder that holds the file"
+    )
     assert left(model.folder) == ["model.yaml"]
 
 

@@ -99,7 +99,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     which = pull.add_mutually_exclusive_group(required=True)
     which.add_argument("name", metavar="NAME", nargs="?", help="a model's name, or a path")
     which.add_argument("--all", action="store_true", help="every model")
-    verify = _action(actions, "verify", "hash the weights that are here and compare with the manifests")
+    verify = _action(
+        actions,
+        "verify",
+        "hash the weights that are here and compare with the manifests; only damaged files fail it, and of "
+        "a model that is named missing ones too",
+    )
     verify.add_argument("name", metavar="NAME", nargs="?", help="a model's name, or a path; default: all")
 
 
