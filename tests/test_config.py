@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from edgeseg import config, registry
+from edgeseg.commands.schema import DIALECT
 from edgeseg.config import geometry, names, units
 from edgeseg.errors import ConfigError
 from edgeseg.settings import ActiveHours, PipelineSettings, RuleSettings
@@ -256,6 +257,8 @@ def test_a_wrong_key_is_not_also_a_missing_one() -> None:
         ("rtsp://u:p?ss@10.0.0.5/", "write %40"),
         ("rtsp://10.0.0.5:99999/", "port from 1 to 65535"),
         ("rtsp://10.0.0.5:0/", "port"),
+        ("rtsp://10.0.0.5:" + "9" * 5000, "port from 1 to 65535"),
+        ("rtsp://u:[p@10.0.0.5:554/", "%3A for a ':' inside a password"),
         ("rtsp:///stream", "no host"),
         ("rtsp://u:p@/stream", "no host"),
         ("rtsp:/10.0.0.5", "'//' after the colon"),
@@ -291,10 +294,25 @@ def test_sources_that_cannot_be(source: str, words: str) -> None:
         "file:///srv/clips/a.mp4",
         "clips/a b.mp4",
         "pictures",
+        "${HOME}/x.mp4",
+        # What is no variable's name may be part of a password.
+        "rtsp://u:Pa$WORD@10.0.0.5/",
+        "rtsp://u:$word@10.0.0.5/",
     ],
 )
 def test_sources_that_can_be(source: str) -> None:
     assert load(f"cameras: {{yard: {{source: '{source}'}}}}").cameras[0].source.template == source
+
+
+def test_a_path_takes_variables_as_they_are_and_says_where_it_led() -> None:
+    settings = config.resolve(
+        load("cameras: {yard: {source: '${CLIPS}/x.mp4'}}"), {"CLIPS": "/srv/50 % off"}, None
+    )
+    (camera,) = settings.cameras
+    assert camera.source.url is not None
+    assert camera.source.url.reveal() == camera.source.shown == "/srv/50 % off/x.mp4"
+    # Hidden, every other line about that folder would be unreadable.
+    assert config.secrets_of(settings) == ()
 
 
 def test_zones_may_overlap_and_touch_themselves_nowhere() -> None:
@@ -381,6 +399,10 @@ def test_durations(text: str, seconds: float) -> None:
         ("10 sec", "write '10 s'"),
         ("5 m", "write '5 min'"),
         ("5 S", "write '5 s'"),
+        ("1h30m", "write '1 h 30 min'"),
+        ("30m1h", "write '1 h 30 min'"),
+        ("1h 30 fortnights", "units are ms, s, min, h, d"),
+        ("1h30m or so", "no unit is called 'm'; units are"),
         ("5 weeks", "units are ms, s, min, h, d"),
         ("30 min 1 h", "largest first"),
         ("1 h 1 h", "each unit once"),
@@ -477,6 +499,15 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
         assert not validator.is_valid(wrong), wrong
     text = json.dumps(schema)
     assert '"null"' not in text
+    assert (schema["$schema"], schema["title"]) == (DIALECT, "edgeseg pipeline file")
+    titles = {name: part["title"] for name, part in schema["$defs"].items()}
+    assert titles == {
+        "camera": "camera",
+        "changed_from": "changed from",
+        "mqtt_broker": "MQTT broker",
+        "rule": "rule",
+        "zone": "zone",
+    }
     described = [
         (name, key)
         for name, part in {"": schema, **schema["$defs"]}.items()

@@ -17,9 +17,12 @@ from edgeseg.yamlfile import nearest
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 SCHEMES = (*NETWORK_SCHEMES, "v4l2", "file")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# Capitals alone between two separators: a '$' elsewhere may well belong to a password.
+_BARE_VARIABLE = re.compile(r"(?:^|(?<=[/:@?&=]))\$[A-Z_][A-Z0-9_]*(?=[/:@?&#]|$)")
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")
+_PORT = "has a port out of range, expected a port from 1 to 65535"
 _TAKES = "rtsp://, rtsps://, http://, https://, v4l2:///dev/video0, a file or a folder"
 
 
@@ -90,6 +93,12 @@ def _check_variables(text: str) -> None:
     rest = VARIABLE.sub("", text)
     if "${" in rest:
         raise ValueError("has a '${' that is no ${NAME}; names are letters, digits and _")
+    if _BARE_VARIABLE.search(rest):
+        # Not its name: it may be a password after all.
+        plain = "%24" if _SCHEME.match(text) else "file:// and %24"
+        raise ValueError(
+            f"has a $NAME without braces; did you mean ${{NAME}}? (for a plain '$' write {plain})"
+        )
     if VARIABLE.fullmatch(text):
         raise ValueError(
             "is all one variable, but what a variable holds is percent-encoded; write the address "
@@ -123,12 +132,16 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
         parts = urlsplit(bare)
         host, port = parts.hostname, parts.port
     except ValueError:
+        written = re.search(r"://(?:[^/?#]*@)?(?:[^/?#@:]*|\[[^/?#]*\]):0*([0-9]+)(?=[/?#]|$)", bare)
+        if written is not None and (len(written[1]) > 5 or int(written[1]) > 65535):
+            raise ValueError(_PORT) from None
+        escapes = "; %2F for a '/' and %3A for a ':' inside a password" if "@" in text else ""
         raise ValueError(
             "has no valid host and port; expected host or host:port with a port from 1 to 65535 "
-            "([...] around IPv6; %2F for a '/' and %3A for a ':' inside a password)"
+            f"([...] around IPv6{escapes})"
         ) from None
     if not host or not _HOST.fullmatch(host):
         raise ValueError("has no host, or one with characters that no host name has")
     if port == 0:
-        raise ValueError("has port 0, expected 1 to 65535")
+        raise ValueError(_PORT)
     return host, port

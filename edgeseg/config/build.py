@@ -37,6 +37,8 @@ LEAST_AREA = 1e-5
 
 FindModel = Callable[[str], Model]
 """Model name or absolute path -> the model. Raises ModelError or ConfigError."""
+ModelsWith = Callable[[str], tuple[str, ...]]
+"""Class -> names of the installed models that tell it apart."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Builder:
     places: Places
     folder: Path
     find_model: FindModel
+    models_with: ModelsWith
     broken: frozenset[Steps]
     group_names: frozenset[str]
     problems: list[Problem] = field(default_factory=list)
@@ -64,7 +67,8 @@ class Builder:
             self._check_name(("cameras", name))
             model_name = self._model_name(camera.model or file.model)
             model = models[model_name]
-            vocabulary = Vocabulary(model_name, model.classes if model else None, groups)
+            classes = model.classes if model else None
+            vocabulary = Vocabulary(model_name, classes, groups, self.models_with)
             cameras.append(self._camera(name, camera, file, vocabulary))
             if model is not None:
                 self._check_engine_and_input(name, camera, file, model)
@@ -119,7 +123,7 @@ class Builder:
             self._wrong(("groups", *steps), message, key=len(steps) == 1)
 
         classes = {name: model.classes if model else None for name, model in models.items()}
-        check_groups(file.groups, classes, wrong)
+        check_groups(file.groups, classes, self.models_with, wrong)
         groups: dict[str, tuple[str, ...]] = dict.fromkeys(sorted(self.group_names), ())
         for name, members in file.groups.items():
             self._check_name(("groups", name))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeseg.yamlfile import Step, nearest, shown
 
 Report = Callable[[Sequence[Step], str], None]
 """Takes the steps below the list of words to what is wrong, and the message."""
+
+# As many as one line of an error can list.
+_FEW = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +20,13 @@ class Vocabulary:
 
     classes: of its model; None where the model is not known, then every word passes.
     groups: name -> classes of any model of the file.
+    models_with: class -> names of the installed models that have it.
     """
 
     model: str
     classes: tuple[str, ...] | None
     groups: Mapping[str, tuple[str, ...]]
+    models_with: Callable[[str], tuple[str, ...]]
 
     def classes_of_terms(self, terms: Sequence[str], report: Report) -> tuple[str, ...]:
         """The model's classes behind ``terms``, each once, in the order of the words."""
@@ -39,7 +44,7 @@ class Vocabulary:
             elif self.classes is None or term in self.classes:
                 found[term] = None
             else:
-                hint = nearest(term, (*self.classes, *self.groups))
+                hint = _hint(term, (*self.classes, *self.groups), [self.model], self.models_with)
                 report([index], f"the model {self.model} has no class {shown(term)}{hint}")
         return tuple(found)
 
@@ -47,6 +52,7 @@ class Vocabulary:
 def check_groups(
     groups: Mapping[str, Sequence[str]],
     classes_by_model: Mapping[str, tuple[str, ...] | None],
+    models_with: Callable[[str], tuple[str, ...]],
     report: Report,
 ) -> None:
     """Groups hold classes of the file's models, each once, and are not named like one.
@@ -65,5 +71,22 @@ def check_groups(
             elif member in groups and member not in known:
                 report(at, f"{shown(member)} is a group itself; a group lists classes")
             elif complete and member not in known:
-                models = " or ".join(sorted(set(known.values())))
-                report(at, f"no class {shown(member)} in the model {models}{nearest(member, known)}")
+                models = sorted(classes_by_model)
+                hint = _hint(member, known, models, models_with)
+                report(at, f"no class {shown(member)} in the model {' or '.join(models)}{hint}")
+
+
+def _hint(
+    word: str, known: Iterable[str], models: Sequence[str], models_with: Callable[[str], tuple[str, ...]]
+) -> str:
+    """To append to what is said of an unknown class: which model has it, which word is near, or where all
+    are listed. models: those of the file, whose classes are ``known``."""
+    others = models_with(word)
+    if others:
+        return f"; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"
+    words = set(known)
+    near = nearest(word, words)
+    if "did you mean" in near or len(words) <= _FEW:
+        return near
+    shows = " or ".join(f"`edgeseg models show {model}`" for model in models)
+    return f"; see its classes with {shows}"

@@ -13,7 +13,7 @@ from edgeseg.config.schema import LATER, LATER_CAMERA_KEYS, LATER_PIPELINE_KEYS,
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.manifest import Model
 from edgeseg.settings import PipelineSettings
-from edgeseg.yamlfile import Places, Steps, dotted, problems_from
+from edgeseg.yamlfile import Places, Steps, dotted, editor_schema, problems_from
 from edgeseg.yamlfile import load as load_yaml
 
 
@@ -25,7 +25,8 @@ class Registry(Protocol):
 
 
 def load(path: Path, registry: Registry | None = None) -> PipelineSettings:
-    """Settings of a pipeline file. Static: reads this file and the manifests of the models it names.
+    """Settings of a pipeline file. Static: reads this file and the manifests of the models it names, and
+    of the installed ones to say which has a class that is missing.
 
     registry: where models are looked up; None means the installed ones.
     In the result ``url`` of sources and ``password`` of the broker are None until ``resolve``.
@@ -46,7 +47,9 @@ def load(path: Path, registry: Registry | None = None) -> PipelineSettings:
     problems = sieve.problems
     if file is not None:
         find = installed.find if registry is None else registry.find
-        builder = Builder(places, path.parent, find, frozenset(sieve.broken), group_names)
+        builder = Builder(
+            places, path.parent, find, installed.models_with, frozenset(sieve.broken), group_names
+        )
         settings = builder.pipeline(file)
         problems += builder.problems
         if not problems:
@@ -167,30 +170,4 @@ def _get(value: Any, steps: Steps) -> Any:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a pipeline file, for editors; the descriptions are their help texts."""
-    schema = PipelineFile.model_json_schema(by_alias=True)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "edgeseg pipeline",
-        **_tidy(schema),
-    }
-
-
-def _tidy(node: Any) -> Any:
-    """Optional keys are left out of a file, never null; pydantic's generated titles only repeat the key."""
-    if isinstance(node, list):
-        return [_tidy(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    node = {key: _tidy(value) for key, value in node.items()}
-    if node.get("default", ...) is None:
-        del node["default"]
-    # No key of a pipeline file is called title: what is text here is pydantic's own.
-    if isinstance(node.get("title"), str):
-        del node["title"]
-    branches = [branch for branch in node.get("anyOf", ()) if branch != {"type": "null"}]
-    if len(branches) == 1:
-        del node["anyOf"]
-        node = {**branches[0], **node}
-    elif branches:
-        node["anyOf"] = branches
-    return node
+    return editor_schema(PipelineFile)

@@ -36,7 +36,7 @@ def resolve(
 
 def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
     """Every credential that resolved settings hold, for ``edgeseg.secrets.Redaction``: what was filled in
-    for ``${VAR}``, passwords in addresses, the broker's password."""
+    for ``${VAR}`` in URLs, passwords in addresses, the broker's password. A path holds none."""
     found: set[str] = set()
     for camera in settings.cameras:
         found |= _secrets_of_source(camera.source)
@@ -67,8 +67,10 @@ class _Filler:
                 self.missing.append(
                     (at, f"the environment variable {name} {state}; camera {camera.name} needs it")
                 )
-        url = Secret(addresses.filled(template, values, self.folder))
-        return replace(camera, source=replace(camera.source, url=url))
+        url = addresses.filled(template, values, self.folder)
+        # Of a file that is not there, its author wants to see where it was sought.
+        shown = url if values and "://" not in url else camera.source.shown
+        return replace(camera, source=replace(camera.source, url=Secret(url), shown=shown))
 
     def mqtt(self, mqtt: MqttSettings) -> MqttSettings:
         password: Secret | None = None
@@ -141,11 +143,12 @@ def _secrets_of_source(source: SourceUrl) -> set[str]:
         return set()
     url = source.url.reveal()
     found: set[str] = set()
+    if "://" not in url:
+        return found
     literals = [re.escape(part) for part in addresses.VARIABLE.split(source.template)[::2]]
     filled = re.search("(.+?)".join(literals) + "$", url, re.DOTALL)
     if filled is not None:
         found.update(unquote(value) for value in filled.groups())
-    if "://" in url:
-        # The user name alone is no secret, and often a word such as "admin" or "live".
-        found.add(unquote(urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]))
+    # The user name alone is no secret, and often a word such as "admin" or "live".
+    found.add(unquote(urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]))
     return found

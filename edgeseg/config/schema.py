@@ -7,6 +7,7 @@ checked in ``build``.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import (
@@ -68,6 +69,30 @@ def _prefix(value: str) -> str:
     return value
 
 
+def _broker_keys(value: object) -> object:
+    """``mqtt: mqtt://host``, as many programs have it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        addresses.broker(value)
+    except ValueError:
+        url = "mqtt://host"
+    else:
+        url = value
+    raise ValueError(f'got {shown(value)}, expected keys with values; write {{url: "{url}"}}')
+
+
+def _between(lowest: float, highest: float) -> Callable[[float], float]:
+    """pydantic's own bounds are told one at a time, the one that was missed."""
+
+    def check(value: float) -> float:
+        if not lowest <= value <= highest:
+            raise ValueError(f"got {value:.15g}, expected {lowest:g} to {highest:g}")
+        return value
+
+    return check
+
+
 def _text(schema: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **schema})
 
@@ -96,6 +121,16 @@ Hours = Annotated[
     BeforeValidator(units.hours_min),
     _text({"pattern": units.HOURS_PATTERN, "examples": ["22:00-06:00"]}),
 ]
+Rate = Annotated[
+    float,
+    AfterValidator(_between(SLOWEST_FPS, FASTEST_FPS)),
+    WithJsonSchema({"type": "number", "minimum": SLOWEST_FPS, "maximum": FASTEST_FPS}),
+]
+Priority = Annotated[
+    int,
+    AfterValidator(_between(0, 100)),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 100}),
+]
 Name = Annotated[str, AfterValidator(_name), _text({"pattern": names.NAME_PATTERN})]
 Terms = Annotated[
     list[str],
@@ -122,7 +157,7 @@ class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-class ChangedFrom(_Keys):
+class ChangedFrom(_Keys, title="changed from"):
     from_: Terms = Field(
         alias="from", description="Classes or groups that should be there; the rule watches their share."
     )
@@ -144,7 +179,7 @@ Changed = Annotated[
 ]
 
 
-class RuleFile(_Keys):
+class RuleFile(_Keys, title="rule"):
     """Exactly one of occupied, changed and absent says what the rule watches for."""
 
     occupied: Terms | None = Field(
@@ -199,7 +234,7 @@ class RuleFile(_Keys):
     )
 
 
-class ZoneFile(_Keys):
+class ZoneFile(_Keys, title="zone"):
     name: Title | None = Field(None, description="What people see. Default: made from the key.")
     polygon: Polygons = Field(
         description="Points [x, y] in their order around the zone, 0-1 of the camera picture; one polygon "
@@ -213,15 +248,14 @@ class ZoneFile(_Keys):
     rules: dict[str, RuleFile] = Field({}, description="Alerts of this zone, by name.")
 
 
-class CameraFile(_Keys):
+class CameraFile(_Keys, title="camera"):
     source: str = Field(
         description="rtsp://, rtsps://, http://, https://, v4l2:///dev/video0, a clip or a folder of "
-        "pictures (relative to this file). ${VAR} takes a secret from the environment."
+        "pictures (relative to this file). ${VAR} is filled in from the environment: percent-encoded in a "
+        "URL, as it is in a path."
     )
-    rate: float | None = Field(
+    rate: Rate | None = Field(
         None,
-        ge=SLOWEST_FPS,
-        le=FASTEST_FPS,
         description=f"Analysed frames a second, {SLOWEST_FPS:g} to {FASTEST_FPS:g}. Default: 5.",
     )
     fit: FitName | None = Field(
@@ -229,10 +263,8 @@ class CameraFile(_Keys):
         description="How the picture is placed into the network's input: `stretch` (squash), `letterbox` "
         "(keep its shape, with borders), `tiles` (several views of a wide picture). Default: the model's.",
     )
-    priority: int | None = Field(
+    priority: Priority | None = Field(
         None,
-        ge=0,
-        le=100,
         description="Who is served first when there is too much to do: a point is a head start of 0.2 s. "
         "Default: 0.",
     )
@@ -242,7 +274,7 @@ class CameraFile(_Keys):
     zones: dict[str, ZoneFile] = Field({}, description="Areas to measure, by name.")
 
 
-class MqttFile(_Keys):
+class MqttFile(_Keys, title="MQTT broker"):
     url: Annotated[str, AfterValidator(_broker)] = Field(
         description="mqtt://host or mqtts://host (TLS), with :port where it is not 1883 or 8883."
     )
@@ -262,13 +294,13 @@ class MqttFile(_Keys):
     )
 
 
-class PipelineFile(_Keys):
+class PipelineFile(_Keys, title="edgeseg pipeline file"):
     """A pipeline file of edgeseg: cameras, their zones, and the rules that raise alerts."""
 
     node: Name | None = Field(
         None, description="Name of this device in topics. Default: the machine's host name."
     )
-    mqtt: MqttFile | None = Field(
+    mqtt: Annotated[MqttFile, BeforeValidator(_broker_keys)] | None = Field(
         None, description="The broker. Left out: events as JSON lines on standard output."
     )
     model: ModelName | None = Field(

@@ -71,8 +71,8 @@ def duration_s(value: object) -> float:
             raise ValueError(f"got {shown(value)}, expected a duration such as '10 s' or '1 h 30 min'")
         number, unit = part.groups()
         if unit not in _UNIT_S:
-            meant = _NEARLY_UNIT.get(unit.lower()) or (unit.lower() if unit.lower() in _UNIT_S else "")
-            hint = f"write '{number} {meant}'" if meant else "units are ms, s, min, h, d"
+            meant = _meant(text)
+            hint = f"write '{meant}'" if meant else "units are ms, s, min, h, d"
             raise ValueError(f"got {shown(value)}: no unit is called {unit!r}; {hint}")
         if _UNIT_S[unit] >= seen:
             raise ValueError(f"got {shown(value)}; name each unit once, the largest first: '1 h 30 min'")
@@ -84,6 +84,16 @@ def duration_s(value: object) -> float:
     if total > MAX_DURATION_S:
         raise ValueError(f"got {shown(value)}, expected at most 30 d")
     return float(total)
+
+
+def _meant(text: str) -> str:
+    """``1h30m`` -> ``1 h 30 min``: the whole duration with the units that were meant; empty for none."""
+    written = _PART.findall(text)
+    parts = [(number, _NEARLY_UNIT.get(unit.lower(), unit.lower())) for number, unit in written]
+    if _PART.sub("", text).strip() or any(unit not in _UNIT_S for _, unit in parts):
+        return ""
+    largest_first = sorted(parts, key=lambda part: -_UNIT_S[part[1]])
+    return " ".join(f"{number} {unit}" for number, unit in largest_first)
 
 
 def duration_text(seconds: float) -> str:
