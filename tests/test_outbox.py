@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,7 +144,96 @@ def already_in_use(path: Path) -> None:
     already_in_use.owner.open()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("spoil", [not_a_database, torn, folder_is_a_file, already_in_use])
+def torn_with_a_log(path: Path) -> None:
+    torn(path)
+    path.with_name("outbox.sqlite-wal").write_bytes(b"stale")
+
+
+@pytest.mark.parametrize("spoil", [not_a_database, torn, torn_with_a_log])
+def test_a_damaged_database_is_set_aside_and_a_new_one_begins(
+    spoil: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "outbox.sqlite"
+    spoil(path)
+    damaged = path.read_bytes()
+    with outbox(path) as box:
+        assert box.durable
+        fill(box, 3)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "set aside as outbox.sqlite.damaged-1, a new one begins" in record.message
+    assert str(path) in record.message
+    assert (tmp_path / "outbox.sqlite.damaged-1").read_bytes() == damaged
+    assert not path.with_name("outbox.sqlite-wal").exists()
+    caplog.clear()
+    with outbox(path) as box:
+        assert waiting(box) == [0, 1, 2]
+    assert not caplog.records
+
+
+def test_the_newest_two_damaged_databases_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    for number in range(4):
+        path.write_bytes(f"not a database, number {number}".encode() * 100)
+        with outbox(path) as box:
+            assert box.durable
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "outbox.sqlite",
+        "outbox.sqlite.damaged-1",
+        "outbox.sqlite.damaged-2",
+    ]
+    assert b"number 3" in (tmp_path / "outbox.sqlite.damaged-1").read_bytes()
+    assert b"number 2" in (tmp_path / "outbox.sqlite.damaged-2").read_bytes()
+
+
+_AS_NOBODY = """
+import logging, os, sys
+from pathlib import Path
+from edgeseg.clock import SystemClock
+from edgeseg.publish.outbox import Outbox
+logging.basicConfig(format="%(message)s")
+if os.getuid() == 0:
+    os.setuid(65534)
+with Outbox(Path(sys.argv[1]), SystemClock()) as box:
+    assert not box.durable
+    box.append("a", 0, "t", b"x")
+    assert box.counts.waiting == 1
+"""
+
+
+@pytest.mark.parametrize("what", ["folder", "folder to be made", "file", "damaged"])
+def test_a_missing_permission_is_called_that(what: str) -> None:
+    # Not tmp_path, whose parents are closed to the user that root becomes here.
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o755)
+        folder = Path(base) / "state"
+        folder.mkdir()
+        path = folder / "yard" / "o.sqlite" if what == "folder to be made" else folder / "o.sqlite"
+        if what == "file":
+            with outbox(path):
+                pass
+            path.chmod(0o444)
+        if what == "damaged":
+            not_a_database(path)
+            path.chmod(0o644)
+        folder.chmod(0o777 if what == "file" else 0o555)
+        done = subprocess.run(
+            [sys.executable, "-c", _AS_NOBODY, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    place, mode = (path, "-r--r--r--") if what == "file" else (folder, "dr-xr-xr-x")
+    assert f"{place} belongs to uid {os.getuid()}, gid" in line
+    assert f"with mode {mode}, and edgeseg runs as uid {os.getuid() or 65534}" in line
+    assert "Check the disk" not in line
+
+
+@pytest.mark.parametrize("spoil", [folder_is_a_file, already_in_use])
 def test_an_unusable_database_degrades_to_memory_and_says_so(
     spoil: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,7 +246,10 @@ def test_an_unusable_database_degrades_to_memory_and_says_so(
         assert waiting(box) == [0, 1, 2]
     assert "wait in memory" in caplog.text
     assert str(path) in caplog.text
+    if spoil is folder_is_a_file:
+        assert f"{path.parent} is no folder" in caplog.text
     if spoil is already_in_use:
+        assert "Another process has the file open" in caplog.text
         already_in_use.owner.close()  # type: ignore[attr-defined]
 
 
@@ -164,7 +257,7 @@ _FULL_DISK = """
 import logging, resource, signal, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox, open_file
 logging.basicConfig(format="%(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Outbox(Path(sys.argv[1]), SystemClock(), ttl_s=3600.0, capacity=10_000) as box:
@@ -199,7 +292,7 @@ _DISK_FULL_AT_DELETE = """
 import logging, resource, signal, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox, open_file
 logging.basicConfig(format="%(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
@@ -255,7 +348,7 @@ _APPEND_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox, open_file
 box = Outbox(Path(sys.argv[1]), SystemClock(), ttl_s=3600.0, capacity=100_000)
 box.open()
 for seq in itertools.count():

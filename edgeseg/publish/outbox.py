@@ -18,6 +18,7 @@ from types import TracebackType
 
 from edgeseg.clock import Clock
 from edgeseg.errors import PublishError
+from edgeseg.publish.outbox_file import advice, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,9 @@ class Outbox:
         set by NTP long after boot expires nothing; what an earlier process left is aged by UTC once.
     capacity: beyond it the oldest is dropped.
 
-    A database that is damaged, locked by another process or cannot be written is replaced by memory, with
-    a log line that says so: alerts then still go out, but do not survive the process.
+    A database that is found damaged at ``open`` is set aside and a new one begun. One that is locked by
+    another process, cannot be written or fails later is replaced by memory, with a log line that says so:
+    alerts then still go out, but do not survive the process.
     """
 
     def __init__(
@@ -92,14 +94,17 @@ class Outbox:
         """Raises PublishError for a database of a newer edgeseg."""
         with self._lock:
             if self._path is None:
-                self._database = _connect(":memory:")
+                self._database = _open_memory()
                 return
             try:
-                self._database = open_file(self._path)
-                self.durable = True
-                self._adopt()
+                try:
+                    self._open_file(self._path)
+                except sqlite3.DatabaseError as error:
+                    if not _is_damage(error):
+                        raise
+                    self._begin_anew(self._path, error)
             except (sqlite3.Error, OSError) as error:
-                self._use_memory(error)
+                self._use_memory(self._path, error)
 
     def append(self, alert_id: str, seq: int, topic: str, payload: bytes) -> int:
         """Store one message at the end; it is on disk when this returns. Returns its row."""
@@ -165,6 +170,27 @@ class Outbox:
     ) -> None:
         self.close()
 
+    def _open_file(self, path: Path) -> None:
+        self._database = open_file(path)
+        self.durable = True
+        self._adopt()
+
+    def _begin_anew(self, path: Path, error: sqlite3.DatabaseError) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        self.durable = False
+        self._expires_s.clear()
+        aside = set_aside(path)
+        log.error(
+            "outbox %s: damaged (%s): set aside as %s, a new one begins; alerts that waited in it are not"
+            " sent. Check the disk",
+            path,
+            error,
+            aside.name,
+        )
+        self._open_file(path)
+
     def _adopt(self) -> None:
         now_s, utc_s = self._clock.monotonic_s(), self._clock.utc_s()
         for waiting in self._rows("SELECT * FROM waiting ORDER BY id"):
@@ -188,18 +214,18 @@ class Outbox:
         try:
             self._open_database().execute(statement, values)
         except sqlite3.Error as error:
-            if not self.durable:
+            if self._path is None or not self.durable:
                 raise
-            self._use_memory(error)
+            self._use_memory(self._path, error)
             self._open_database().execute(statement, values)
 
     def _read(self, statement: str, row: int) -> Iterator[Waiting]:
         try:
             return iter(list(self._rows(statement, row)))
         except sqlite3.Error as error:
-            if not self.durable:
+            if self._path is None or not self.durable:
                 raise
-            self._use_memory(error)
+            self._use_memory(self._path, error)
             return self._rows(statement, row)
 
     def _rows(self, statement: str, *values: object) -> Iterator[Waiting]:
@@ -211,21 +237,22 @@ class Outbox:
             raise PublishError(f"outbox {self._path or 'in memory'}: used before open() or after close()")
         return self._database
 
-    def _use_memory(self, error: Exception) -> None:
+    def _use_memory(self, path: Path, error: Exception) -> None:
         log.warning(
             "outbox %s: %s; alerts wait in memory instead and are lost if edgeseg ends before the broker"
-            " has them. Check the disk, or move the file away, and restart",
-            self._path,
+            " has them. %s",
+            path,
             error,
+            advice(path, error, damaged=_is_damage(error)),
         )
-        memory = _connect(":memory:")
+        memory = _open_memory()
         kept = []
         if self._database is not None:
             with closing(self._database):
                 try:
                     kept = self._database.execute("SELECT * FROM waiting ORDER BY id").fetchall()
                 except sqlite3.Error as unreadable:
-                    log.warning("outbox %s: the waiting alerts cannot be read: %s", self._path, unreadable)
+                    log.warning("outbox %s: the waiting alerts cannot be read: %s", path, unreadable)
         memory.executemany("INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?)", kept)
         lost = len(self._expires_s.keys() - {row[0] for row in kept})
         self._counts = replace(self._counts, lost=self._counts.lost + lost)
@@ -236,12 +263,10 @@ class Outbox:
         self.durable = False
 
 
-def _connect(database: str) -> sqlite3.Connection:
-    # The lock of Outbox serialises its callers, so the connection may move between threads.
-    # isolation_level=None: each statement commits by itself.
-    connection = sqlite3.connect(database, timeout=1.0, isolation_level=None, check_same_thread=False)
-    if database == ":memory:":
-        connection.execute(_TABLE)
+def _open_memory() -> sqlite3.Connection:
+    """An empty database that ends with the process."""
+    connection = _connect(":memory:")
+    connection.execute(_TABLE)
     return connection
 
 
@@ -270,3 +295,15 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the content is at fault. A lock, a permission or a full disk is an OperationalError; SQLite's
+    CORRUPT and NOTADB come as the plain base class."""
+    return type(error) is sqlite3.DatabaseError
+
+
+def _connect(database: str) -> sqlite3.Connection:
+    # The lock of Outbox serialises its callers, so the connection may move between threads.
+    # isolation_level=None: each statement commits by itself.
+    return sqlite3.connect(database, timeout=1.0, isolation_level=None, check_same_thread=False)
