@@ -12,7 +12,7 @@ from edgeseg.clock import ManualClock
 from edgeseg.publish.base import Message
 from edgeseg.publish.delivery import UNWRITTEN_WINDOW, Delivery, Outgoing
 from edgeseg.publish.outbox import Outbox
-from edgeseg.publish.quiet import QuietLog
+from edgeseg.publish.quiet import MOST_KINDS, QuietLog
 
 ONLINE = Message("p/n/status", b"online", qos=1, retain=True)
 SUCCESS, UNMATCHED, NOT_AUTHORIZED = 0x00, 0x10, 0x87
@@ -232,3 +232,15 @@ def test_a_warning_repeats_at_most_once_a_second_with_the_count(
     quiet.warning("refused", "no")
     quiet.warning("other", "neither")
     assert caplog.messages == ["no", "no (and 9 more like it)", "neither"]
+
+
+def test_kinds_that_come_from_outside_do_not_fill_the_memory(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    quiet = QuietLog(logging.getLogger("test"), clock)
+    for number in range(MOST_KINDS + 1):
+        quiet.warning(f"command {number}", "no")
+    caplog.clear()
+    quiet.warning(f"command {MOST_KINDS}", "remembered")
+    quiet.warning("command 0", "forgotten")
+    assert caplog.messages == ["forgotten"]
