@@ -208,7 +208,8 @@ class Received:
 
 
 class Subscriber:
-    """Records every message of ``topics``; comes back and subscribes again when the broker does."""
+    """Records every message of ``topics``; comes back and subscribes again when the broker does, unless it
+    is to ``stay_away``."""
 
     def __init__(
         self,
@@ -219,13 +220,19 @@ class Subscriber:
         password: str | None = None,
         ca: Path | None = None,
         protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        client_id: str = "",
+        stay_away: bool = False,
     ) -> None:
+        self.thrown_off = False
         self._received: list[Received] = []
         self._changed = threading.Condition()
         self._subscriptions = 0
         self._topics = topics
         self._port = port
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id, protocol=protocol, reconnect_on_failure=not stay_away
+        )
+        self._client.on_disconnect = self._on_disconnect
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
@@ -285,6 +292,9 @@ class Subscriber:
     def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
         if not reason.is_failure:
             client.subscribe(self._topics, 1)
+
+    def _on_disconnect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self.thrown_off = True
 
     def _on_subscribe(self, client: paho.Client, _: Any, mid: int, reasons: Any, properties: Any) -> None:
         with self._changed:

@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 # that an earlier run left retained come in as well.
 LARGEST_INCOMING_BYTES = 8 * 1024 * 1024
 
+_ENDED = {
+    "Unspecified error": "the broker closed the connection",
+    "Keep alive timeout": "the broker no longer answers",
+}
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
@@ -91,6 +95,7 @@ class MqttPublisher:
             clock,
             broker=f"{settings.host}:{settings.port}",
             client_id=self._client_id,
+            tls=settings.tls,
             online=topics.status("online"),
             offline=topics.status("offline"),
             drain_s=drain_s,
@@ -192,6 +197,8 @@ class MqttPublisher:
             leftover=self._topics.leftover,
             reconnect_s=self._reconnect_s,
             quiet=self._quiet,
+            tls=self._tls is not None,
+            clock=self._clock,
         )
 
     def _client(self, version: Version) -> paho.Client:
@@ -231,7 +238,8 @@ class MqttPublisher:
         try:
             self._on_command(parse(self._topics.base, message.topic, bytes(message.payload)))
         except (ValueError, EdgesegError) as error:
-            self._quiet.warning("command", f"mqtt: command refused: {error}")
+            kind = f"command {message.topic} {type(error).__name__}"
+            self._quiet.warning(kind, f"mqtt: command refused: {error}")
 
 
 class PahoConnection:
@@ -252,6 +260,8 @@ class PahoConnection:
         leftover: Callable[[str, bytes], list[Message]],
         reconnect_s: tuple[float, float],
         quiet: QuietLog,
+        tls: bool,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._note = note
@@ -261,6 +271,10 @@ class PahoConnection:
         self._leftover = leftover
         self._reconnect_s = reconnect_s
         self._quiet = quiet
+        self._tls = tls
+        self._clock = clock
+        self._accepted_s: float | None = None
+        self._early_losses = 0
         client.on_log = self._log
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
@@ -300,13 +314,22 @@ class PahoConnection:
                 line.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
         self._client.loop_stop()
 
-    def _draw_pauses(self) -> None:
+    def _count_early_loss(self) -> None:
+        accepted_s, self._accepted_s = self._accepted_s, None
+        if accepted_s is not None:
+            # Longer than the longest pause of a rival that is an edgeseg, too.
+            early = self._clock.monotonic_s() - accepted_s < 2 * self._reconnect_s[1]
+            self._early_losses = self._early_losses + 1 if early else 0
+
+    def _draw_pauses(self, *, rival: bool = False) -> None:
         # paho doubles its pause up to the longest; drawing both anew each time is the jitter. It sleeps
         # fractions as well, though its annotation says int.
         first_s, longest_s = self._reconnect_s
+        longest_s = random.uniform(0.5, 1.0) * longest_s + 0.5 * first_s
+        # Two clients of one id that come back at once would throw each other off for ever.
         self._client.reconnect_delay_set(
-            random.uniform(0.5, 1.5) * first_s,  # type: ignore[arg-type]
-            random.uniform(0.5, 1.0) * longest_s + 0.5 * first_s,  # type: ignore[arg-type]
+            longest_s if rival else random.uniform(0.5, 1.5) * first_s,  # type: ignore[arg-type]
+            longest_s,  # type: ignore[arg-type]
         )
 
     def _connected(
@@ -315,6 +338,7 @@ class PahoConnection:
         if reason.is_failure:
             self._note(self, sender.Refused(reason.value, str(reason)))
             return
+        self._accepted_s = self._clock.monotonic_s()
         # paho would resend what it holds; the outbox does that, in order and marked as replayed.
         client.drop_out_messages()
         self._note(
@@ -333,19 +357,30 @@ class PahoConnection:
                 _, self._commands_mid = client.subscribe(self._commands, qos=1)
 
     def _disconnected(
-        self, client: paho.Client, _: Any, flags: object, reason: ReasonCode, properties: object
+        self, client: paho.Client, _: Any, flags: paho.DisconnectFlags, reason: ReasonCode, properties: object
     ) -> None:
-        self._draw_pauses()
-        self._note(self, sender.Lost(reason.value, str(reason)))
+        words = str(reason)
+        self._count_early_loss()
+        self._draw_pauses(
+            rival=reason.value == sender.SESSION_TAKEN_OVER or self._early_losses >= sender.RIVAL_LOSSES
+        )
+        if not flags.is_disconnect_packet_from_server:
+            # These reasons are paho's own: MQTT knows none for a connection that just ends.
+            words = _ENDED.get(words, words)
+        self._note(self, sender.Lost(reason.value, words, self._early_losses))
 
     def _unreachable(self, client: paho.Client, _: Any) -> None:
         self._draw_pauses()
         # paho calls this while it handles the exception, and does not pass it on.
         error = sys.exc_info()[1]
+        words = getattr(error, "strerror", None) or str(error)
         if isinstance(error, ssl.SSLCertVerificationError):
             words = f"its certificate is not accepted: {error.verify_message}"
-        else:
-            words = getattr(error, "strerror", None) or str(error)
+        elif self._tls and _in_handshake(error):
+            words = (
+                f"the TLS handshake fails: {words}; the broker may not speak TLS on this port: use mqtt://,"
+                " or its TLS port (usually 8883)"
+            )
         self._note(self, sender.Unreachable(words))
 
     def _acknowledged(
@@ -373,6 +408,13 @@ class PahoConnection:
             self._quiet.warning("callback", f"mqtt: {text}")
         else:
             log.debug("paho: %s", text)
+
+
+def _in_handshake(error: BaseException | None) -> bool:
+    """Whether the port took the connection and then talked no TLS. An alert is TLS."""
+    if isinstance(error, ssl.SSLError):
+        return "ALERT" not in (error.reason or "")
+    return isinstance(error, ConnectionResetError) or "handshake" in str(error)
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:

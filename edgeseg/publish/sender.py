@@ -36,6 +36,9 @@ SILENT_ATTEMPTS = 3
 LOOK_BACK_S = 5.0
 # Some brokers hang up on a subscription that they do not allow.
 LOOK_BACK_ATTEMPTS = 3
+# Many brokers just close the connection that another client takes over: MQTT 3.1.1 has no word for it, and
+# mosquitto 2.0.11 does not use that of MQTT 5. More than what a forbidden look back explains.
+RIVAL_LOSSES = LOOK_BACK_ATTEMPTS + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The connection ended, whether the broker had answered or not."""
+    """The connection ended, whether the broker had answered or not. ``early``: so many in a row that the
+    broker accepted, and that did not last."""
 
     code: int
     words: str
+    early: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class Sender:
     """Sends what ``delivery`` owes until it is told to leave.
 
     connect: makes a connection, which leaves its notes with the given callable, from any thread.
-    broker: ``host:port``, for the log. client_id: likewise.
+    broker: ``host:port``, for the log. client_id, tls: likewise.
     online, offline: the node's availability.
     """
 
@@ -126,6 +131,7 @@ class Sender:
         *,
         broker: str,
         client_id: str,
+        tls: bool,
         online: Message,
         offline: Message,
         drain_s: float,
@@ -136,11 +142,14 @@ class Sender:
         self._clock = clock
         self._broker = broker
         self._client_id = client_id
+        self._tls = tls
         self._online = online
         self._offline = offline
         self._drain_s = drain_s
         self._quiet = QuietLog(log, clock)
         self._troubles = QuietLog(log, clock, every_s=60.0)
+        # Apart from the troubles that a connection settles: this one comes of being connected.
+        self._rivals = QuietLog(log, clock, every_s=60.0)
         self._notes: deque[tuple[Connection, Note]] = deque()
         self._wake = threading.Event()
         self._leaving = threading.Event()
@@ -269,18 +278,26 @@ class Sender:
         was_connected, self.connected = self.connected, False
         answered, self._answered = self._answered, False
         if was_connected and note.code == SESSION_TAKEN_OVER:
-            self._troubles.warning(
+            self._rivals.warning(
                 "takeover",
-                f"mqtt: {self._broker}: another client took over the name {self._client_id}; is a second"
-                " edgeseg running as the same node?",
+                f"mqtt: {self._broker}: another client uses the id {self._client_id} and took over; give"
+                " this file a `node:` of its own. Trying again after a long pause",
+            )
+        elif was_connected and note.early >= RIVAL_LOSSES:
+            self._rivals.warning(
+                "takeover",
+                f"mqtt: {self._broker}: {note.words} {note.early} times soon after it was made: most likely"
+                f" another client uses the id {self._client_id}; give this file a `node:` of its own. Trying"
+                " again after a long pause",
             )
         elif was_connected:
             log.warning("mqtt: lost %s: %s; reconnecting", self._broker, note.words)
             self._offer_newest_again()
         elif not answered:
+            hint = "" if self._tls else "; if the broker speaks TLS on this port, use mqtts://"
             self._troubles.warning(
                 "silent",
-                f"mqtt: {self._broker} does not answer the connection request: {note.words}; retrying",
+                f"mqtt: {self._broker} does not answer the connection request: {note.words}{hint}. Retrying",
             )
             self._count_silent_attempt()
 
