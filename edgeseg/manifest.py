@@ -156,7 +156,7 @@ def load(path: Path) -> Model:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a manifest, for editors."""
-    return _Manifest.model_json_schema()
+    return yamlfile.editor_schema(_Manifest)
 
 
 def _text(pattern: str, words: str) -> AfterValidator:
@@ -202,7 +202,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class _Input(_Strict):
+class _Input(_Strict, title="input"):
     """The picture tensor: value = (pixel / scale - mean) / std."""
 
     name: str | None = None
@@ -216,13 +216,13 @@ class _Input(_Strict):
     std: Annotated[tuple[_Finite, _Finite, _Finite], AfterValidator(_positive)] = (1.0, 1.0, 1.0)
 
 
-class _InputPart(_Input):
+class _InputPart(_Input, title="input of one artefact"):
     """What one artefact does differently."""
 
     size: _Size = "0x0"
 
 
-class _Output(_Strict):
+class _Output(_Strict, title="output"):
     """The answer, and which tensor carries which part of it."""
 
     form: Form
@@ -230,20 +230,20 @@ class _Output(_Strict):
     names: dict[Role, str] = {}
 
 
-class _OutputPart(_Output):
+class _OutputPart(_Output, title="output of one artefact"):
     """What one artefact does differently."""
 
     form: Form = "logits"
 
 
-class _Blob(_Strict):
+class _Blob(_Strict, title="file"):
     file: _File
     bytes: Annotated[int, Field(strict=True, gt=0, le=2**31)]
     sha256: _Sha256
     url: _Url | None = None
 
 
-class _Artefact(_Blob):
+class _Artefact(_Blob, title="artefact"):
     """One file to run, with its identity."""
 
     format: Format
@@ -253,12 +253,12 @@ class _Artefact(_Blob):
     output: _OutputPart | None = None
 
 
-class _Class(_Strict):
+class _Class(_Strict, title="class"):
     name: _ClassName
     colour: tuple[_Channel, _Channel, _Channel]
 
 
-class _Manifest(_Strict):
+class _Manifest(_Strict, title="edgeseg model manifest"):
     """A model folder's model.yaml."""
 
     name: _Name
