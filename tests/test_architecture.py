@@ -42,7 +42,7 @@ HOMES = {
     "onnxruntime": {"engines/onnxruntime.py"},
     "ai_edge_litert": {"engines/litert.py"},
     "tflite_runtime": {"engines/litert.py"},
-    "paho": {"publish/mqtt.py"},
+    "paho": {"publish/paho_connection.py"},
     "aiohttp": {"fetch.py"},
     "tenacity": {"live.py"},
     "sqlite3": {"publish/outbox.py"},
