@@ -164,7 +164,13 @@ def zone_caption(drawing: ZoneDrawing) -> str:
         return name
     if occupancy.coverage is None:
         return f"{name}: unknown ({occupancy.reason})"
-    return f"{name}: {leading_classes(occupancy.coverage, most=2) or 'clear'}"
+    return f"{name}: {leading_classes(watched(drawing.zone, occupancy.coverage), most=2) or 'clear'}"
+
+
+def watched(zone: ZoneSettings, coverage: Mapping[str, float]) -> Mapping[str, float]:
+    """The shares of the classes that the zone's rules ask for; all of them where it has no rules."""
+    asked = {name for rule in zone.rules for name in (*rule.classes, *rule.reference_classes)}
+    return {name: share for name, share in coverage.items() if name in asked} if asked else coverage
 
 
 def leading_classes(coverage: Mapping[str, float], most: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,7 +13,7 @@ import pytest
 from edgeseg import overlay
 from edgeseg.frames import Frame, FrameTime, LabelMap, ZoneOccupancy
 from edgeseg.preprocess import make_fit
-from edgeseg.settings import FitName, ZoneSettings
+from edgeseg.settings import FitName, RuleSettings, ZoneSettings
 from edgeseg.video import VideoWriter, encode_labels
 
 PALETTE = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
@@ -95,6 +96,13 @@ def test_captions_say_what_is_known() -> None:
     assert caption("ok", {"background": 1.0}) == "Door: clear"
     assert caption("ok", {"background": 1.0}, title="Tür") == "door: clear"
     assert caption("unknown", None) == "Door: unknown (stale)"
+
+
+def test_captions_tell_of_what_the_rules_ask_for() -> None:
+    rule = RuleSettings("r", "occupied", ("car",), ("car",), 0.1, 0.05, None, (), 0.0, 0.0, 0.0, None, "hold")
+    zone = ZoneSettings("lane", "Lane", (((0.0, 0.0), (1.0, 0.0), (1.0, 1.0)),), (), 0.0, (rule,))
+    assert overlay.watched(zone, {"road": 0.8, "car": 0.2, "vehicle": 0.2}) == {"car": 0.2}
+    assert overlay.watched(replace(zone, rules=()), {"road": 0.8, "car": 0.2}) == {"road": 0.8, "car": 0.2}
 
 
 def test_the_grid_is_numbered_in_tenths() -> None:

@@ -161,7 +161,7 @@ def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told], time
     from rich.table import Table
     from rich.text import Text
 
-    from edgeseg.overlay import leading_classes
+    from edgeseg.overlay import leading_classes, watched
 
     zones = Table(box=None, pad_edge=False, header_style="bold")
     # Fixed widths, so that nothing jumps from one picture to the next.
@@ -169,14 +169,15 @@ def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told], time
         zones.add_column(title, width=cells, no_wrap=True)
     for drawing in camera.board.drawings():
         coverage = drawing.occupancy.coverage if drawing.occupancy else None
-        covered = sum(share for name, share in (coverage or {}).items() if name != "background")
+        asked = watched(drawing.zone, coverage or {})
+        covered = min(sum(asked.values()), 1.0)
         filled = round(covered * _BAR_CELLS)
         colour = "red" if drawing.alarmed else "green"
         zones.add_row(
             drawing.zone.title,
             "unknown" if coverage is None else f"{covered:6.1%}",
             Text("█" * filled, colour) + Text("░" * (_BAR_CELLS - filled), "dim"),
-            leading_classes(coverage or {}, most=2),
+            leading_classes(asked, most=2),
             Text("ON", "bold red") if drawing.alarmed else Text("off", "dim"),
         )
     lines = [Text(str(told), "red" if told.alert.event == "new" else "") for told in alerts]
