@@ -20,7 +20,7 @@ from edgeseg.zoo.networks import NETWORKS, build  # noqa: E402
 from edgeseg.zoo.networks.folded import load_folded  # noqa: E402
 from edgeseg.zoo.networks.layers import ConvNorm  # noqa: E402
 from edgeseg.zoo.networks.mobilenet_v2 import STAGES, MobileNetV2  # noqa: E402
-from edgeseg.zoo.networks.segformer import MergedHead, SegFormer  # noqa: E402
+from edgeseg.zoo.networks.segformer import MergedHead, SegFormer, train_head  # noqa: E402
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -144,6 +144,21 @@ def test_the_merged_head_is_exact() -> None:
         before, after = network(x).main, network.merged()(x).main
     assert (before - after).abs().max() < 1e-5 * before.abs().max()
     assert torch.equal(before.argmax(dim=1), after.argmax(dim=1))
+
+
+def test_the_head_trains_as_the_original_does() -> None:
+    torch.manual_seed(0)
+    network = SegFormer(5).train()
+    head = network.head
+    features = network.trunk(torch.rand(2, 3, 64, 96), output_hidden_states=True, return_dict=True)
+    stages = tuple(stage.detach().requires_grad_() for stage in features.hidden_states)
+    outcomes = []
+    for logits in (head(stages), train_head(head, stages)):
+        gradients = torch.autograd.grad(logits.square().sum(), [*stages, *head.parameters()])
+        outcomes.append((logits, *gradients))
+    for ours, original in zip(*reversed(outcomes), strict=True):
+        # float32 rounding in another order of sums.
+        torch.testing.assert_close(ours, original, rtol=2e-3, atol=2e-4)
 
 
 def test_only_a_segformer_head_is_merged() -> None:
