@@ -13,7 +13,7 @@ only ever reported.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Union
 
 import numpy as np
@@ -225,8 +225,22 @@ CameraState = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class Degraded:
+    """What a camera gets instead of what it was set to, because the device cannot keep up.
+
+    rate_fps: analysed frames a second. input_size_px: (width, height) that the network sees. None: as set.
+    """
+
+    rate_fps: float | None
+    input_size_px: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class CameraStatus:
-    """How a camera is doing. ``fps`` counts analysed frames; ``age_s`` is the newest frame's age."""
+    """How a camera is doing. ``fps`` counts analysed frames; ``age_s`` is the newest frame's age.
+
+    degraded: None while the camera gets what it was set to.
+    """
 
     camera: str
     state: CameraState
@@ -234,6 +248,7 @@ class CameraStatus:
     since_s: float
     fps: float | None
     age_s: float | None
+    degraded: Degraded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +263,9 @@ class CommandAnswer:
 @dataclass(frozen=True, slots=True)
 class NodeStats:
     """Once a minute: counters since the start. ``dropped`` counts frames by cause.
+
+    busy: share of the workers' time that is used now, 0-1. demand: what the cameras ask of the workers, 1 is
+    all they can do; above it frames are dropped. degraded: the cameras that get less than they were set to.
 
     The publisher that has an outbox fills in the rest: alerts that wait now, alerts dropped (all, and by
     cause: too old, pushed out by newer ones, too large for the broker, lost with a failing disk), alerts
@@ -270,6 +288,9 @@ class NodeStats:
     alerts_unmatched: int = 0
     messages_refused: int = 0
     messages_oversized: int = 0
+    busy: float = 0.0
+    demand: float = 0.0
+    degraded: Mapping[str, Degraded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,12 +118,22 @@ class Artefact:
         return (self.blob,) if self.weights is None else (self.blob, self.weights)
 
 
+@dataclass(frozen=True, slots=True)
+class SizeScore:
+    """How well the network does at one input size. miou: 0-1, of the artefact that runs by default, on the
+    data that the card names."""
+
+    size_px: tuple[int, int]
+    miou: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """A network as its manifest describes it; the weights may not be there yet.
 
     folder: where the manifest is. input: of the first artefact, the size a camera gets by default.
     palette: uint8 (number of classes, 3) RGB, read-only. digest: sha256 of the manifest's bytes.
+    sizes: measured input sizes, largest first: how far down a busy device may go, and what it costs.
     """
 
     name: str
@@ -136,6 +146,7 @@ class Model:
     classes: tuple[str, ...]
     palette: U8
     digest: str
+    sizes: tuple[SizeScore, ...] = ()
 
 
 def load(path: Path) -> Model:
@@ -258,6 +269,13 @@ class _Class(_Strict, title="class"):
     colour: tuple[_Channel, _Channel, _Channel]
 
 
+class _SizeScore(_Strict, title="size"):
+    """One measured input size."""
+
+    size: _Size
+    miou: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class _Manifest(_Strict, title="edgeseg model manifest"):
     """A model folder's model.yaml."""
 
@@ -269,12 +287,17 @@ class _Manifest(_Strict, title="edgeseg model manifest"):
     output: _Output
     fit: FitName = "stretch"
     classes: Annotated[list[_Class], Field(min_length=2, max_length=256)]
+    sizes: list[_SizeScore] = []
 
 
 def _merged_input(common: _Input, part: _InputPart | None) -> InputSpec:
     fields = common.model_dump() | (part.model_dump(exclude_unset=True) if part else {})
-    width, _, height = fields.pop("size").partition("x")
-    return InputSpec(size_px=(int(width), int(height)), **fields)
+    return InputSpec(size_px=_size_px(fields.pop("size")), **fields)
+
+
+def _size_px(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height)
 
 
 def _merged_output(common: _Output, part: _OutputPart | None) -> OutputSpec:
@@ -294,6 +317,11 @@ def _contradictions(parsed: _Manifest, path: Path) -> list[tuple[yamlfile.Steps,
             message = f"'{entry.name}' is class {seen[entry.name]} already; names must differ"
             wrong.append((("classes", index, "name"), message))
         seen.setdefault(entry.name, index)
+    specs = [_merged_input(parsed.input, artefact.input) for artefact in parsed.artefacts]
+    for index, score in enumerate(parsed.sizes):
+        refusals = [spec.refusal(_size_px(score.size)) for spec in specs]
+        if None not in refusals:
+            wrong.append((("sizes", index, "size"), f"got {refusals[0]}"))
     files: set[str] = set()
     for index, artefact in enumerate(parsed.artefacts):
         here: yamlfile.Steps = ("artefacts", index)
@@ -343,6 +371,12 @@ def _model(parsed: _Manifest, folder: Path, digest: str) -> Model:
         classes=tuple(entry.name for entry in parsed.classes),
         palette=palette,
         digest=digest,
+        sizes=tuple(
+            sorted(
+                (SizeScore(_size_px(score.size), score.miou) for score in parsed.sizes),
+                key=lambda score: -score.size_px[0] * score.size_px[1],
+            )
+        ),
     )
 
 

@@ -13,10 +13,14 @@ Point = tuple[float, float]
 Polygon = tuple[Point, ...]
 FitName = Literal["stretch", "letterbox", "tiles"]
 FIT_NAMES: tuple[FitName, ...] = get_args(FitName)
+DecodeName = Literal["software", "auto", "cuda", "vaapi", "drm", "v4l2m2m"]
+DECODE_NAMES: tuple[DecodeName, ...] = get_args(DecodeName)
 
 DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
 # Analysed frames a second, of a camera.
 SLOWEST_FPS, FASTEST_FPS = 0.1, 60.0
+# How old a frame may be when its turn comes: no camera is faster, nothing slower is watching.
+SHORTEST_AGE_S, LONGEST_AGE_S = 0.1, 3600.0
 # What a network's input may measure, width and height.
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
@@ -121,7 +125,10 @@ class ZoneSettings:
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """One camera. ``input_size_px`` (width, height) is None for the model's default size."""
+    """One camera. ``input_size_px`` (width, height) is None for the model's default size.
+
+    max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
+    """
 
     name: str
     source: SourceUrl
@@ -132,6 +139,7 @@ class CameraSettings:
     fit: FitName | None
     priority: int
     zones: tuple[ZoneSettings, ...]
+    max_age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

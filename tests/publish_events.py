@@ -8,6 +8,7 @@ from edgeseg.frames import (
     Alert,
     CameraStatus,
     CommandAnswer,
+    Degraded,
     Event,
     Evidence,
     FrameTime,
@@ -98,11 +99,20 @@ def camera_alert() -> Alert:
 
 
 def status() -> CameraStatus:
-    return CameraStatus("yard", "live", None, NOON_S, 4.98765, 0.2)
+    return CameraStatus("yard", "live", None, NOON_S, 4.98765, 0.2, Degraded(2.5, (480, 384)))
 
 
 def stats() -> NodeStats:
-    return NodeStats(NOON_S, 60.0, {"yard": 300}, {"yard": {"stale": 2}}, {"yard": 0}, 0, 0)
+    return NodeStats(
+        NOON_S,
+        60.0,
+        {"yard": 300},
+        {"yard": {"stale": 2}},
+        {"yard": 0},
+        busy=0.91234,
+        demand=1.7,
+        degraded={"yard": Degraded(None, (480, 384))},
+    )
 
 
 def one_of_each() -> list[Event]:

@@ -62,6 +62,7 @@ cameras:
     rate: 0.5
     fit: tiles
     priority: 1
+    max_age: 500 ms
     zones:
       loading_bay:
         name: Loading bay
@@ -103,6 +104,7 @@ def test_every_key_of_the_vocabulary() -> None:
         (513, 513),
     )
     assert (street.rate_fps, street.fit, street.priority) == (5.0, None, 0)
+    assert (yard.max_age_s, street.max_age_s) == (0.5, None)
     (bay,) = yard.zones
     assert (bay.name, bay.title, bay.confidence_floor) == ("loading_bay", "Loading bay", 0.5)
     assert bay.include == (((0.1, 0.5), (0.6, 0.5), (0.7, 1.0), (0.0, 1.0)),)

@@ -110,6 +110,7 @@ CAMERAS = some_of(
     rate=st.floats(0, 100),
     fit=st.sampled_from(["stretch", "tiles"]),
     priority=st.integers(-1, 200),
+    max_age=SECONDS,
     model=st.sampled_from(["deeplab-mnv2-cityscapes", "no-such"]),
     engine=st.sampled_from(["auto", "litert", "cuda"]),
     input=st.just("513x513"),

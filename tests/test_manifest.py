@@ -45,6 +45,20 @@ def test_an_artefact_may_differ_in_input_and_output(tmp_path: Path) -> None:
     assert other.output.form == "labels"
 
 
+def test_measured_sizes_come_largest_first(tmp_path: Path) -> None:
+    sizes = [{"size": "32x32", "miou": 0.6}, {"size": "64x48", "miou": 0.7}]
+    folder = write_model(tmp_path / "tiny", Convention(multiple_of=16), sizes=sizes)
+    model = manifest.load(folder / "model.yaml")
+    assert model.sizes == (manifest.SizeScore((64, 48), 0.7), manifest.SizeScore((32, 32), 0.6))
+
+
+def test_a_measured_size_must_be_one_the_network_takes(tmp_path: Path) -> None:
+    sizes = [{"size": "32x30", "miou": 0.6}]
+    folder = write_model(tmp_path / "tiny", Convention(multiple_of=16), sizes=sizes)
+    with pytest.raises(ConfigError, match=r"sizes\[0\].size: got 32x30, but .* multiples of 16"):
+        manifest.load(folder / "model.yaml")
+
+
 def test_every_problem_at_once(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "tiny", Convention())
     document = yaml.safe_load((folder / "model.yaml").read_text())

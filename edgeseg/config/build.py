@@ -160,6 +160,7 @@ class Builder:
             rate_fps=DEFAULT_RATE_FPS if camera.rate is None else camera.rate,
             fit=camera.fit,
             priority=DEFAULT_PRIORITY if camera.priority is None else camera.priority,
+            max_age_s=camera.max_age,
             zones=tuple(
                 self._zone((*at, "zones"), zone_name, zone, vocabulary)
                 for zone_name, zone in camera.zones.items()

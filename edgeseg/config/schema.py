@@ -23,7 +23,7 @@ from pydantic import (
 
 from edgeseg.config import addresses, names, units
 from edgeseg.runtimes import AUTO, ENGINES
-from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS, FitName
+from edgeseg.settings import FASTEST_FPS, LONGEST_AGE_S, SHORTEST_AGE_S, SLOWEST_FPS, FitName
 from edgeseg.yamlfile import nearest, shown
 
 LATER_ENGINES = ("openvino", "coral", "cuda", "tensorrt", "kserve")
@@ -91,6 +91,13 @@ def _between(lowest: float, highest: float) -> Callable[[float], float]:
         return value
 
     return check
+
+
+def _age(value: float) -> float:
+    if not SHORTEST_AGE_S <= value <= LONGEST_AGE_S:
+        ends = " to ".join(units.duration_text(end_s) for end_s in (SHORTEST_AGE_S, LONGEST_AGE_S))
+        raise ValueError(f"got {units.duration_text(value)}, expected {ends}")
+    return value
 
 
 def _text(schema: dict[str, Any]) -> WithJsonSchema:
@@ -265,8 +272,14 @@ class CameraFile(_Keys, title="camera"):
     )
     priority: Priority | None = Field(
         None,
-        description="Who is served first when there is too much to do: a point is a head start of 0.2 s. "
-        "Default: 0.",
+        description="Who degrades last and is served first when there is too much to do: input size and then "
+        "rate are taken from lower priorities first, and a point is a head start of 0.2 s in the line (at "
+        "most 2 s). Default: 0.",
+    )
+    max_age: Annotated[Duration, AfterValidator(_age)] | None = Field(
+        None,
+        description="A frame that is older when its turn comes is dropped and counted, never analysed. "
+        "Default: 2 s, or two intervals of the rate where that is longer.",
     )
     model: ModelName | None = Field(None, description="Another model for this camera alone.")
     engine: EngineName | None = Field(None, description="Another engine for this camera alone.")

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgeseg.clock import iso_utc
-from edgeseg.frames import Alert, CameraState, CameraStatus, Evidence, NodeStats, ZoneOccupancy
+from edgeseg.frames import Alert, CameraState, CameraStatus, Degraded, Evidence, NodeStats, ZoneOccupancy
 
 SHARE_DECIMALS = 4
 
@@ -168,6 +168,21 @@ class AlertPayload(Payload):
         )
 
 
+class DegradedPayload(Payload):
+    """What a camera gets instead of what it was set to; null: as set."""
+
+    rate: Annotated[float, Field(gt=0)] | None = Field(description="Analysed frames a second at most.")
+    input: str | None = Field(description="Width x height of what the network sees.")
+
+    @classmethod
+    def of(cls, degraded: Degraded) -> DegradedPayload:
+        size_px = degraded.input_size_px
+        return cls(
+            rate=None if degraded.rate_fps is None else round(degraded.rate_fps, 2),
+            input=None if size_px is None else f"{size_px[0]}x{size_px[1]}",
+        )
+
+
 class CameraStatusPayload(Payload):
     """How a camera is doing."""
 
@@ -178,6 +193,9 @@ class CameraStatusPayload(Payload):
     since: Utc
     fps: Annotated[float, Field(ge=0)] | None = Field(description="Analysed frames a second.")
     age_ms: Count | None = Field(description="Age of the newest frame.")
+    degraded: DegradedPayload | None = Field(
+        description="What the camera gets while the device cannot keep up; null while it gets what was set."
+    )
 
     @classmethod
     def of(cls, status: CameraStatus) -> CameraStatusPayload:
@@ -188,6 +206,7 @@ class CameraStatusPayload(Payload):
             since=iso_utc(status.since_s),
             fps=None if status.fps is None else round(status.fps, 2),
             age_ms=None if status.age_s is None else max(0, round(status.age_s * 1000)),
+            degraded=None if status.degraded is None else DegradedPayload.of(status.degraded),
         )
 
 
@@ -200,6 +219,13 @@ class StatsPayload(Payload):
     analysed: dict[str, Count] = Field(description="Camera -> analysed frames.")
     dropped: dict[str, dict[str, Count]] = Field(description="Camera -> cause -> frames.")
     reconnects: dict[str, Count] = Field(description="Camera -> times its source was reopened.")
+    busy: Share = Field(description="Share of the workers' time in use, over the last seconds.")
+    demand: Annotated[float, Field(ge=0)] = Field(
+        description="What the cameras ask of the workers: 1 is all they can do, above it frames are dropped."
+    )
+    degraded: dict[str, DegradedPayload] = Field(
+        description="Camera -> what it gets, for those that get less than they were set to."
+    )
     outbox_waiting: Count = Field(description="Alerts that the broker has not acknowledged.")
     outbox_dropped: Count = Field(description="Alerts dropped: the sum of the four causes that follow.")
     outbox_expired: Count = Field(description="Alerts dropped because they were too old.")
@@ -221,6 +247,9 @@ class StatsPayload(Payload):
             analysed=dict(stats.analysed),
             dropped={camera: dict(causes) for camera, causes in stats.dropped.items()},
             reconnects=dict(stats.reconnects),
+            busy=round(stats.busy, 3),
+            demand=round(stats.demand, 3),
+            degraded={camera: DegradedPayload.of(one) for camera, one in stats.degraded.items()},
             outbox_waiting=stats.outbox_waiting,
             outbox_dropped=stats.outbox_dropped,
             outbox_expired=stats.outbox_expired,
