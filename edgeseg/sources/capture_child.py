@@ -7,6 +7,7 @@ than the kernel.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
 import signal
@@ -39,6 +40,7 @@ from edgeseg.sources.capture_messages import (
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 from edgeseg.sources.times import ArrivalTimes
+from edgeseg.sources.wire import encode
 
 _PR_SET_PDEATHSIG = 1
 # How often the daemon hears that pictures are decoded although none is due.
@@ -58,7 +60,7 @@ def capture(link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None
         try:
             _Capture(link, order).run()
         except SourceError as error:
-            link.send(Failed(error))
+            link.send_bytes(encode(Failed(error)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
@@ -139,9 +141,11 @@ class _Capture:
         """New memory for every fit: slots of the old are still being read. It has no name in /dev/shm,
         so nothing is left behind however this process ends."""
         shape = (SLOTS, *views_shape(fit))
-        descriptor = os.memfd_create("edgeseg-camera")
+        descriptor = os.memfd_create("edgeseg-camera", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(descriptor, prod(shape))
+            # The daemon wants to be sure: memory that shrinks under a reader kills it (SIGBUS).
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
             self._slots = np.frombuffer(mmap.mmap(descriptor, prod(shape)), np.uint8).reshape(shape)
             self._layout += 1
             self._fit, self._free = fit, list(range(SLOTS))
@@ -175,4 +179,4 @@ class _Capture:
 
     def _tell(self, message: FromCamera) -> None:
         self._told_s = self._clock.monotonic_s()
-        self._link.send(message)
+        self._link.send_bytes(encode(message))

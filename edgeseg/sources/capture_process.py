@@ -15,10 +15,13 @@ raises when the camera fails; it never retries.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import multiprocessing
 import os
 import signal
+import socket
+import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -55,12 +58,15 @@ from edgeseg.sources.capture_messages import (
     ToCamera,
     views_shape,
 )
+from edgeseg.sources.wire import MAX_MESSAGE_BYTES, WireError, decode
 
 # Connecting, probing, and the longest usual distance between two keyframes.
 FIRST_PICTURE_WITHIN_S = 20.0
 # Time to say goodbye to the camera, which may allow few sessions and keep an abandoned one for a minute.
 _GOODBYE_S = 0.5
 _DEATH_WITHIN_S = 5.0
+# 8K is 7680 wide; what claims to be larger wants our memory.
+_LARGEST_PICTURE_PX = 16384
 # What the fork server has in memory before it forks: the decoder, numpy, and all of the child's code.
 _PRELOAD = ["edgeseg.sources.capture_child", "edgeseg.preprocess"]
 
@@ -160,6 +166,11 @@ class CaptureProcess:
             )
             with _processes:
                 process.start()
+        # Half a message must not hold this thread for ever, nor a process that does not listen a worker.
+        with socket.fromfd(ours.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            patience = struct.pack("ll", int(_DEATH_WITHIN_S), 0)
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         self._process, self._link = process, ours
         self._heard_s = self._clock.monotonic_s()
 
@@ -207,9 +218,12 @@ class CaptureProcess:
                     return None
                 continue
             try:
-                time = self._hear(self._link.recv())
+                time = self._hear(decode(self._link.recv_bytes(MAX_MESSAGE_BYTES)))
             except (EOFError, ConnectionResetError):
                 raise self._fail("crashed", f"the camera process {self._cause_of_death()}") from None
+            except (WireError, OSError) as error:
+                # What decodes strangers' data may have been taken over by them.
+                raise self._fail("crashed", f"the camera process talks nonsense: {error}") from None
             if time is not None:
                 return time
 
@@ -254,7 +268,8 @@ class CaptureProcess:
         return self._put(message)
 
     def _put(self, message: Ready) -> FrameTime:
-        assert self._memory is not None
+        if self._memory is None or message.layout != self._memory.number or not 0 <= message.slot < SLOTS:
+            raise WireError("a frame in memory that there is not")
         held = _Held(self._memory, message.slot, message.time)
         with self._lock:
             superseded, self._newest = self._newest, held
@@ -265,9 +280,19 @@ class CaptureProcess:
 
     def _map(self, layout: Layout) -> _Memory:
         assert self._link is not None
+        size_px = (layout.fit.picture_width_px, layout.fit.picture_height_px)
+        if not 1 <= min(size_px) <= max(size_px) <= _LARGEST_PICTURE_PX:
+            raise WireError("a picture of {} x {} pixels".format(*size_px))
+        if layout.fit != self._order.preprocess.fit_for(size_px):
+            raise WireError("a fit that is not this camera's")
+        if not self._link.poll(_DEATH_WITHIN_S):
+            raise WireError("a layout without memory")
         shape = (SLOTS, *views_shape(layout.fit))
         descriptor = recv_handle(self._link)
         try:
+            sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
+            if not sealed or os.fstat(descriptor).st_size < prod(shape):
+                raise WireError("memory that could shrink under its reader")
             memory = mmap.mmap(descriptor, prod(shape), prot=mmap.PROT_READ)
         finally:
             os.close(descriptor)
@@ -282,8 +307,8 @@ class CaptureProcess:
                 return
             try:
                 self._link.send(message)
-            except (BrokenPipeError, ConnectionResetError):
-                # Dead; ``receive`` finds out why.
+            except (BrokenPipeError, ConnectionResetError, BlockingIOError):
+                # Dead or deaf; ``receive`` finds out why.
                 return
 
     def _fail(self, reason: Literal["timeout", "crashed"], what: str) -> SourceError:
