@@ -13,6 +13,8 @@ Point = tuple[float, float]
 Polygon = tuple[Point, ...]
 FitName = Literal["stretch", "letterbox", "tiles"]
 FIT_NAMES: tuple[FitName, ...] = get_args(FitName)
+Sensitivity = Literal["low", "medium", "high"]
+SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)
 DecodeName = Literal["software", "auto", "cuda", "vaapi", "drm", "v4l2m2m"]
 DECODE_NAMES: tuple[DecodeName, ...] = get_args(DecodeName)
 
@@ -124,10 +126,23 @@ class ZoneSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Which pictures are worth an analysis: those that show motion, and one every ``refresh_s``.
+
+    keyframes: whether only keyframes may be decoded while nothing moves; see ``sources.gate``.
+    """
+
+    refresh_s: float
+    sensitivity: Sensitivity
+    keyframes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CameraSettings:
     """One camera. ``input_size_px`` (width, height) is None for the model's default size.
 
     max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
+    gate: None analyses every picture that is due.
     """
 
     name: str
@@ -140,6 +155,7 @@ class CameraSettings:
     priority: int
     zones: tuple[ZoneSettings, ...]
     max_age_s: float | None = None
+    gate: GateSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

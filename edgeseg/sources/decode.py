@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import U8
+from edgeseg.sources.keyframes import Keyframes
 
 av.logging.set_level(None)
 av.logging.set_libav_level(av.logging.PANIC)
@@ -99,11 +100,17 @@ _ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if av.__version__
 
 class Decoder:
     """An opened video. ``open``, ``pictures`` and ``close`` belong to one thread: closed from another,
-    libav's reader stays blocked for good."""
+    libav's reader stays blocked for good.
+
+    keyframes: set there to decode keyframes alone.
+    """
 
     def __init__(self, opening: Opening) -> None:
         self.opening = opening
         self.corrupt_packets = 0
+        self._corrupt_in_a_row = 0
+        self.keyframes: Keyframes[Packet[VideoStream]] = Keyframes()
+        self._clock = SystemClock()
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
         self._sent: tuple[float, int] | None = None
@@ -176,7 +183,6 @@ class Decoder:
         """Decode to the end. Raises SourceError."""
         container, stream = self._opened()
         packets = container.demux(stream)
-        corrupt_in_a_row = 0
         while True:
             try:
                 packet = next(packets, None)
@@ -185,19 +191,30 @@ class Decoder:
             if packet is None:
                 return
             self._note_sender_time(packet)
-            try:
-                frames = packet.decode()
-            except (av.error.FFmpegError, OSError, ValueError):
-                self.corrupt_packets += 1
-                corrupt_in_a_row += 1
-                if corrupt_in_a_row > MAX_CORRUPT_IN_A_ROW:
-                    raise SourceError(
-                        "codec", f"{self.opening.shown}: {corrupt_in_a_row} packets in a row do not decode"
-                    ) from None
-                continue
-            for frame in frames:
-                corrupt_in_a_row = 0
-                yield self._decoded(frame)
+            due = self.keyframes.admit(packet, self._clock.monotonic_s())
+            # What was withheld is decoded for the sake of the newest alone.
+            wanted = max((number for number, one in enumerate(due) if one.size), default=0)
+            for number, one in enumerate(due):
+                for frame in self._frames_of(one):
+                    if number >= wanted:
+                        yield self._decoded(frame)
+
+    def _frames_of(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
+        """None of one that does not decode. Raises SourceError after too many of those."""
+        try:
+            frames = packet.decode()
+        except (av.error.FFmpegError, OSError, ValueError):
+            self.corrupt_packets += 1
+            self._corrupt_in_a_row += 1
+            if self._corrupt_in_a_row > MAX_CORRUPT_IN_A_ROW:
+                raise SourceError(
+                    "codec", f"{self.opening.shown}: {self._corrupt_in_a_row} packets in a row do not decode"
+                ) from None
+            return []
+        if frames:
+            self._corrupt_in_a_row = 0
+        self.keyframes.decoded(packet, [frame.pts for frame in frames if frame.key_frame])
+        return frames
 
     def _decoded(self, frame: VideoFrame) -> Decoded:
         name = frame.format.name

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import SourceError
 from edgeseg.frames import Picture
 from edgeseg.sources.decode import Decoder, Opening
+from edgeseg.sources.keyframes import Keyframes
 from edgeseg.sources.times import ArrivalTimes, ClipTimes
 
 # The rate assumed for timestamps that are missing in a clip that declares none.
@@ -40,6 +42,11 @@ class VideoSource:
         self._decoder = Decoder(opening)
         self._clock = clock or SystemClock()
         self._epoch_s = epoch_s
+
+    @property
+    def keyframes(self) -> Keyframes[Any]:
+        """Set there to decode keyframes alone."""
+        return self._decoder.keyframes
 
     @property
     def corrupt_packets(self) -> int:
