@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "frames", "shipped"),
     ("settings", "yamlfile", "secrets", "polygons", "places", "appearing"),
-    ("manifest", "fetch"),
+    ("manifest", "fetch", "cellcounts"),
     ("registry", "runtimes"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 # Each heavy library and the only files that may import it. av decodes in one place and encodes in another.
 HOMES = {
-    "av": {"sources/decode.py", "video.py"},
+    "av": {"sources/decode.py", "sources/hardware.py", "video.py"},
     "onnxruntime": {"engines/onnxruntime.py"},
     "ai_edge_litert": {"engines/litert.py"},
     "tflite_runtime": {"engines/litert.py"},

@@ -17,7 +17,8 @@ class Source(Protocol):
     stops iterating at its regular end and raises ``truncated`` where it is shorter than it says.
 
     shown: how messages may name it, without credentials. live: whether camera time is arrival time.
-    corrupt_packets: skipped since the beginning because they did not decode.
+    corrupt_packets: skipped since the beginning because they did not decode. notice: one line on what works
+    otherwise than asked (decoding in software), None while nothing does; it may come in the middle.
     """
 
     shown: str
@@ -25,6 +26,9 @@ class Source(Protocol):
 
     @property
     def corrupt_packets(self) -> int: ...
+
+    @property
+    def notice(self) -> str | None: ...
 
     @property
     def duration_s(self) -> float | None:

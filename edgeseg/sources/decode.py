@@ -25,6 +25,8 @@ from av.video.stream import VideoStream
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import U8
+from edgeseg.settings import DecodeName
+from edgeseg.sources.hardware import Codec, OpensHardware, open_hardware
 from edgeseg.sources.keyframes import Keyframes
 
 av.logging.set_level(None)
@@ -71,7 +73,8 @@ class Opening:
     """What libav is to open. ``target`` may hold a password, ``shown`` never does.
 
     open_timeout_s is granted twice (connecting, then probing the streams); a read that hangs is noticed
-    after up to twice read_timeout_s. None waits for ever.
+    after up to twice read_timeout_s. None waits for ever. decode: by which decoder; what that one cannot,
+    software does.
     """
 
     target: str
@@ -80,6 +83,7 @@ class Opening:
     options: Mapping[str, str] = field(default_factory=dict)
     open_timeout_s: float | None = None
     read_timeout_s: float | None = None
+    decode: DecodeName = "software"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +109,10 @@ class Decoder:
     keyframes: set there to decode keyframes alone.
     """
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: Opening, opens_hardware: OpensHardware = open_hardware) -> None:
         self.opening = opening
+        self._opens_hardware = opens_hardware
+        self._codec: Codec | None = None
         self.corrupt_packets = 0
         self._corrupt_in_a_row = 0
         self.keyframes: Keyframes[Packet[VideoStream]] = Keyframes()
@@ -143,12 +149,24 @@ class Decoder:
             raise SourceError("codec", f"{opening.shown}: no decoder for this video")
         self._stream = videos[0]
         self._stream.codec_context.thread_count = 1
+        self._codec = Codec(opening.decode, self._stream.codec_context, self._opens_hardware)
 
     def close(self) -> None:
         """Idempotent."""
         if self._container is not None:
             self._container.close()
-        self._container = self._stream = None
+        self._container = self._stream = self._codec = None
+
+    @property
+    def notice(self) -> str | None:
+        """One line where the decoder that was asked for does not work and software took its place."""
+        refusal = self._codec.refusal if self._codec is not None else None
+        return f"{self.opening.shown}: {refusal}" if refusal else None
+
+    @property
+    def decoded_by(self) -> DecodeName | None:
+        """The decoder in use; None where it is not open."""
+        return self._codec.decoded_by if self._codec is not None else None
 
     @property
     def declared_duration_s(self) -> float | None:
@@ -201,8 +219,9 @@ class Decoder:
 
     def _frames_of(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
         """None of one that does not decode. Raises SourceError after too many of those."""
+        assert self._codec is not None, "the decoder is not open"
         try:
-            frames = packet.decode()
+            frames = self._codec.decode(packet)
         except (av.error.FFmpegError, OSError, ValueError):
             self.corrupt_packets += 1
             self._corrupt_in_a_row += 1

@@ -26,6 +26,7 @@ class PicturesSource:
 
     live = False
     corrupt_packets = 0
+    notice = None
 
     def __init__(
         self, path: Path, *, shown: str | None = None, rate_fps: float = 1.0, epoch_s: float | None = None

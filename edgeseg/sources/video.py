@@ -54,6 +54,11 @@ class VideoSource:
         return self._decoder.corrupt_packets
 
     @property
+    def notice(self) -> str | None:
+        """One line on what works otherwise than asked; None while nothing does."""
+        return self._decoder.notice
+
+    @property
     def duration_s(self) -> float | None:
         """A clip's declared duration; None for a live source. Open it first."""
         return None if self.live else self._decoder.declared_duration_s
