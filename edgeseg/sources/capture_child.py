@@ -32,11 +32,14 @@ from edgeseg.sources.capture_messages import (
     Ready,
     Release,
     SetRate,
+    Still,
     Stop,
     Tally,
     ToCamera,
+    Want,
     views_shape,
 )
+from edgeseg.sources.gate import Gate
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 from edgeseg.sources.times import ArrivalTimes
@@ -71,6 +74,10 @@ class _Capture:
         self._order = order
         self._clock = SystemClock()
         self._pacer = Pacer(order.rate_fps)
+        self._gate = Gate(order.gate) if order.gate is not None else None
+        self._gated = 0
+        self._keyframes_alone = False
+        self._number = 0
         self._stopped = False
         self._layout = 0
         self._fit: Fit | None = None
@@ -109,7 +116,7 @@ class _Capture:
                 return
             self._count()
             if due:
-                self._hand_over(picture, time, self._tally(source))
+                self._judge(picture, time, source)
             elif self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
                 self._tell(Alive(self._tally(source)))
         raise SourceError("ended", f"{self._order.shown}: the clip has ended")
@@ -122,7 +129,20 @@ class _Capture:
                 self._tell(Alive(self._tally(source)))
 
     def _tally(self, source: Source) -> Tally:
-        return Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps)
+        return Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps, self._gated)
+
+    def _judge(self, picture: Picture, time: FrameTime, source: Source) -> None:
+        gate = self._gate
+        if gate is None:
+            self._hand_over(picture, time, self._tally(source))
+            return
+        passes = gate.passes(picture, time.camera_time_s)
+        self._gated += (self._pacer.passed if self._keyframes_alone else 1) - passes
+        if passes or gate.reference is None:
+            self._hand_over(picture, time, self._tally(source))
+        else:
+            self._tell(Still(gate.reference, time, self._tally(source)))
+        self._keyframes_alone = gate.steer(source, self._pacer.rate_fps)
 
     def _hand_over(self, picture: Picture, time: FrameTime, tally: Tally) -> None:
         fit = self._order.preprocess.fit_for((picture.width_px, picture.height_px))
@@ -135,7 +155,10 @@ class _Capture:
         assert self._slots is not None
         slot = self._free.pop()
         self._order.preprocess.place(picture, fit, self._slots[slot])
-        self._tell(Ready(self._layout, slot, time, tally))
+        self._number += 1
+        if self._gate is not None:
+            self._gate.handed_over(self._number)
+        self._tell(Ready(self._number, self._layout, slot, time, tally))
 
     def _share(self, fit: Fit) -> None:
         """New memory for every fit: slots of the old are still being read. It has no name in /dev/shm,
@@ -164,6 +187,10 @@ class _Capture:
             if isinstance(message, Release):
                 if message.layout == self._layout:
                     self._free.append(message.slot)
+                if self._gate is not None:
+                    self._gate.settle(message.number, analysed=message.analysed)
+            elif isinstance(message, Want) and self._gate is not None:
+                self._gate.want()
             elif isinstance(message, SetRate):
                 self._pacer.set_rate(message.rate_fps)
             elif isinstance(message, Stop):
@@ -173,7 +200,8 @@ class _Capture:
         self._decoded += 1
         window_s = self._clock.monotonic_s() - self._window_s
         if window_s >= _FPS_WINDOW_S:
-            self._fps = (self._decoded - self._window_decoded) / window_s
+            if not self._keyframes_alone:
+                self._fps = (self._decoded - self._window_decoded) / window_s
             self._window_s += window_s
             self._window_decoded = self._decoded
 

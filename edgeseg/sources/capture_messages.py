@@ -11,6 +11,7 @@ from typing import Protocol, Union
 
 from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, FrameTime, Picture
+from edgeseg.sources.gate import GateOrder
 
 # One being written, one on its way, one waiting to be taken, one under analysis: the writer never waits.
 SLOTS = 4
@@ -26,7 +27,7 @@ class PlacesPictures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CaptureOrder:
-    """What a camera process is to do; see ``CaptureProcess``."""
+    """What a camera process is to do; see ``CaptureProcess``. gate: None hands over all that is due."""
 
     url: str = field(repr=False)
     shown: str
@@ -35,16 +36,22 @@ class CaptureOrder:
     realtime: bool
     open_timeout_s: float
     read_timeout_s: float
+    gate: GateOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts since the process started. source_fps: measured, None in the first seconds."""
+    """Counts since the process started. source_fps: measured, None in the first seconds.
+
+    gated: pictures that were due and not handed over because nothing had moved; those that were not even
+    decoded count.
+    """
 
     decoded: int
     corrupt_packets: int
     no_slot: int
     source_fps: float | None
+    gated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +67,20 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A slot is the daemon's, with a frame in it, until it sends ``Release``."""
+    """A slot is the daemon's, with a frame in it, until it sends ``Release``. number: counts the frames."""
 
+    number: int
     layout: int
     slot: int
+    time: FrameTime
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A picture was due in which nothing has moved since the frame of that number."""
+
+    number: int
     time: FrameTime
     tally: Tally
 
@@ -84,10 +101,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A slot is the camera process's again."""
+    """A slot is the camera process's again. analysed: whether that became of its frame."""
 
+    number: int
     layout: int
     slot: int
+    analysed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +117,17 @@ class SetRate:
 
 
 @dataclass(frozen=True, slots=True)
+class Want:
+    """Hand over the next picture that is due, whatever it shows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Say goodbye to the camera and end."""
 
 
-FromCamera = Union[Layout, Ready, Alive, Failed]
-ToCamera = Union[Release, SetRate, Stop]
+FromCamera = Union[Layout, Ready, Still, Alive, Failed]
+ToCamera = Union[Release, SetRate, Want, Stop]
 
 
 def views_shape(fit: Fit) -> tuple[int, int, int, int]:

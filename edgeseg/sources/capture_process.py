@@ -8,6 +8,7 @@
     with capture.take() as frame:         # any thread
         if frame is not None:
             engine.run(frame.views)       # in shared memory, not copied; valid inside the with
+            capture.confirm(frame)        # it was analysed: what the gate compares with from now on
 
 The newest frame wins: one that nobody took is dropped, and counted, when the next arrives. ``receive``
 raises when the camera fails; it never retries.
@@ -53,11 +54,14 @@ from edgeseg.sources.capture_messages import (
     Ready,
     Release,
     SetRate,
+    Still,
     Stop,
     Tally,
     ToCamera,
+    Want,
     views_shape,
 )
+from edgeseg.sources.gate import GateOrder
 from edgeseg.sources.wire import MAX_MESSAGE_BYTES, WireError, decode
 
 # Connecting, probing, and the longest usual distance between two keyframes.
@@ -88,9 +92,21 @@ class _Memory:
 class _Held:
     """A slot that is ours."""
 
+    number: int
     memory: _Memory
     slot: int
     time: FrameTime
+
+
+@dataclass(frozen=True, slots=True)
+class StillPicture:
+    """A picture was due and nothing in it had moved since an earlier frame.
+
+    confirmed: whether that frame is the one analysed last, so that what it showed is true of this time too.
+    """
+
+    time: FrameTime
+    confirmed: bool
 
 
 def warm_up() -> None:
@@ -108,8 +124,10 @@ class CaptureProcess:
     url, shown: the source, and how messages may name it. preprocess: pickles; makes the network inputs.
     rate_fps: frames handed over a second. stall_after_s: how long no picture may be decoded; at least 2,
     since the process reports twice a second. first_picture_within_s: the same before the first picture.
+    With a gate at least 3: keyframes alone may be up to 2 s apart.
     realtime: a clip stands for a camera: paced by its timestamps against the clock, with arrival times.
     seq: numbers the frames; pass one iterator to the processes that follow each other for one camera.
+    gate: hands over only what shows motion, and one frame every so often; None hands over all that is due.
 
     ``start``, ``receive`` and ``close`` belong to one thread, the rest may be called from any.
     """
@@ -129,9 +147,12 @@ class CaptureProcess:
         read_timeout_s: float = 3.0,
         seq: Iterator[int] | None = None,
         clock: Clock | None = None,
+        gate: GateOrder | None = None,
     ) -> None:
         self._camera = camera
-        self._order = CaptureOrder(url, shown, preprocess, rate_fps, realtime, open_timeout_s, read_timeout_s)
+        self._order = CaptureOrder(
+            url, shown, preprocess, rate_fps, realtime, open_timeout_s, read_timeout_s, gate
+        )
         self._stall_after_s = stall_after_s
         self._first_picture_within_s = first_picture_within_s
         self._seq = count() if seq is None else seq
@@ -141,7 +162,10 @@ class CaptureProcess:
         self._lock = threading.Lock()
         self._memory: _Memory | None = None
         self._newest: _Held | None = None
-        self._tally = Tally(0, 0, 0, None)
+        self._still: StillPicture | None = None
+        self._confirmed_seq: int | None = None
+        self._analysed_number: int | None = None
+        self._tally = Tally(0, 0, 0, None, 0)
         self._superseded = 0
         self._heard_s = 0.0
         self._error: SourceError | None = None
@@ -183,7 +207,12 @@ class CaptureProcess:
     def dropped(self) -> Mapping[str, int]:
         """Frames that were due and not analysed, by cause, and packets that did not decode."""
         tally = self._tally
-        counts = Counter(superseded=self._superseded, no_slot=tally.no_slot, corrupt=tally.corrupt_packets)
+        counts = Counter(
+            superseded=self._superseded,
+            no_slot=tally.no_slot,
+            corrupt=tally.corrupt_packets,
+            gated=tally.gated,
+        )
         return +counts
 
     @property
@@ -198,7 +227,8 @@ class CaptureProcess:
         return (memory.fit.picture_width_px, memory.fit.picture_height_px) if memory else None
 
     def receive(self, timeout_s: float) -> FrameTime | None:
-        """Wait for the camera. Returns a new frame's time as soon as one can be taken, else None.
+        """Wait for the camera. Returns a new frame's time as soon as one can be taken, else None: after
+        ``timeout_s``, or at once for a still picture, which ``take_still`` then gives.
 
         Raises SourceError: the source's own; ``timeout`` when no picture was decoded for
         ``stall_after_s``; ``crashed`` when the process died. Then close it.
@@ -206,6 +236,7 @@ class CaptureProcess:
         if self._error is not None:
             raise self._error
         assert self._link is not None, "start the capture process first"
+        self._still = None
         until_s = self._clock.monotonic_s() + timeout_s
         while True:
             now_s = self._clock.monotonic_s()
@@ -224,7 +255,7 @@ class CaptureProcess:
             except (WireError, OSError) as error:
                 # What decodes strangers' data may have been taken over by them.
                 raise self._fail("crashed", f"the camera process talks nonsense: {error}") from None
-            if time is not None:
+            if time is not None or self._still is not None:
                 return time
 
     @contextmanager
@@ -235,11 +266,28 @@ class CaptureProcess:
         if held is None:
             yield None
             return
+        seq = next(self._seq)
         try:
             views = held.memory.slots[held.slot]
-            yield Frame(self._camera, next(self._seq), views, held.memory.fit, held.time)
+            yield Frame(self._camera, seq, views, held.memory.fit, held.time)
         finally:
-            self._release(held)
+            analysed = self._confirmed_seq == seq
+            if analysed:
+                self._analysed_number = held.number
+            self._release(held, analysed=analysed)
+
+    def confirm(self, frame: Frame) -> None:
+        """The frame was analysed; say so inside its ``take``."""
+        self._confirmed_seq = frame.seq
+
+    def take_still(self) -> StillPicture | None:
+        """What the ``receive`` before heard of a picture in which nothing has moved. Its thread's."""
+        still, self._still = self._still, None
+        return still
+
+    def want(self) -> None:
+        """Hand over the next picture that is due even if nothing has moved."""
+        self._say(Want())
 
     def set_rate(self, rate_fps: float) -> None:
         """Frames a second from now on."""
@@ -265,17 +313,20 @@ class CaptureProcess:
         self._tally = message.tally
         if isinstance(message, Alive):
             return None
+        if isinstance(message, Still):
+            self._still = StillPicture(message.time, message.number == self._analysed_number)
+            return None
         return self._put(message)
 
     def _put(self, message: Ready) -> FrameTime:
         if self._memory is None or message.layout != self._memory.number or not 0 <= message.slot < SLOTS:
             raise WireError("a frame in memory that there is not")
-        held = _Held(self._memory, message.slot, message.time)
+        held = _Held(message.number, self._memory, message.slot, message.time)
         with self._lock:
             superseded, self._newest = self._newest, held
         if superseded is not None:
             self._superseded += 1
-            self._release(superseded)
+            self._release(superseded, analysed=False)
         return message.time
 
     def _map(self, layout: Layout) -> _Memory:
@@ -298,8 +349,8 @@ class CaptureProcess:
             os.close(descriptor)
         return _Memory(layout.number, layout.fit, np.frombuffer(memory, np.uint8).reshape(shape))
 
-    def _release(self, held: _Held) -> None:
-        self._say(Release(held.memory.number, held.slot))
+    def _release(self, held: _Held, *, analysed: bool) -> None:
+        self._say(Release(held.number, held.memory.number, held.slot, analysed))
 
     def _say(self, message: ToCamera) -> None:
         with self._lock:

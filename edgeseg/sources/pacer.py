@@ -15,13 +15,21 @@ class Pacer:
     later, would be no nearer to the grid point. After a gap the grid goes on where it was, and two
     picks are never closer than half a period less half a source interval, so a burst after a stall
     gives one picture.
+
+    passed: points of the grid since the picture taken before, 1 without gaps.
     """
 
     def __init__(self, rate_fps: float) -> None:
+        self.passed = 1
         self._period_s = 1 / rate_fps
         self._due_s: float | None = None
         self._taken_s = 0.0
         self._last_s: float | None = None
+
+    @property
+    def rate_fps(self) -> float:
+        """Pictures taken a second."""
+        return 1 / self._period_s
 
     def set_rate(self, rate_fps: float) -> None:
         """The new grid begins at the picture taken last."""
@@ -40,5 +48,6 @@ class Pacer:
         self._taken_s = time_s
         # The first grid point that is at least half a period away.
         behind = (time_s - self._due_s) / self._period_s
-        self._due_s += max(1, math.ceil(behind + 0.5)) * self._period_s
+        self.passed = max(1, math.ceil(behind + 0.5))
+        self._due_s += self.passed * self._period_s
         return True
