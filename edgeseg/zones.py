@@ -4,7 +4,7 @@ A zone is drawn on the camera picture and measured on the model's grid. Each cel
 the camera picture that the cell stands for, that lies in the zone, and that its view answers for
 (``View.owns``): stretched, letterboxed or tiled, a zone measures the same ground, and padding counts
 nowhere. The weights are made once for a ``Fit`` and a grid; after that all zones of a camera are one
-weighted ``bincount``.
+weighted ``bincount`` (``edgeseg.cellcounts``).
 
 Shares are rounded to 4 decimals, a hundredth of a percent: far below what a network can tell, so payloads
 stay short and do not change with the summation order, and what rules compare is what is published.
@@ -17,27 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeseg.cellcounts import CellCounter, CellWeights
 from edgeseg.frames import Fit, FrameTime, LabelMap, View, ZoneOccupancy
 from edgeseg.polygons import F64, area_in_cells, rectangle
 from edgeseg.settings import ZoneSettings
 
 _DECIMALS = 4
+_LEAST_SHARE = 0.5 * 10.0**-_DECIMALS
 # Less than this share of a cell is float noise along an edge that two polygons have in common.
 _LEAST_COVER = 1e-9
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CellWeights:
-    """What each cell of a label map counts for in one zone.
-
-    index: intp (k,), positions in the flattened (views, rows, columns) grid, ascending.
-    weight: float64 (k,), the cell's share of the zone's area; adds up to 1.
-    """
-
-    index: npt.NDArray[np.intp]
-    weight: F64
 
 
 def cell_weights(zone: ZoneSettings, fit: Fit, grid_shape: tuple[int, int]) -> CellWeights:
@@ -86,21 +75,11 @@ def _view_area_px2(zone: ZoneSettings, fit: Fit, view: View, grid_shape: tuple[i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """All zones' cells one after another, for one fit and grid.
-
-    index, weight: as in CellWeights. slot: intp, zone number times (classes + 1): where the zone's counts
-    begin. floor: uint8, the confidence below which a cell is uncertain. starts: first entry of each zone.
-    groups: the class indices of each group, in the model's own classes.
-    """
+    """What was made for one fit and grid."""
 
     fit: Fit
     grid: tuple[int, ...]
-    index: npt.NDArray[np.intp]
-    weight: F64
-    slot: npt.NDArray[np.intp]
-    floor: npt.NDArray[np.uint8]
-    starts: npt.NDArray[np.intp]
-    groups: Mapping[str, list[int]]
+    counter: CellCounter
 
 
 class ZoneMeter:
@@ -121,51 +100,68 @@ class ZoneMeter:
     ) -> None:
         self._camera = camera
         self._zones = tuple(zones)
-        self._groups = groups
         self._model_name = model_name
         self._class_names = tuple(class_names)
-        self._seen: list[set[int]] = [set() for _ in self._zones]
+        position = {name: index for index, name in enumerate(class_names)}
+        known = {
+            group: [position[name] for name in members if name in position]
+            for group, members in groups.items()
+        }
+        self._groups = {group: members for group, members in known.items() if members}
+        # One row a zone: which classes its coverage names.
+        self._seen = np.zeros((len(self._zones), len(self._class_names)), np.bool_)
+        for zone, seen in zip(self._zones, self._seen, strict=True):
+            named = {name for rule in zone.rules for name in (*rule.classes, *rule.reference_classes)}
+            seen[[position[name] for name in named if name in position]] = True
+        # Made by _name_columns, anew when a class is seen for the first time in a zone.
+        self._names: list[tuple[str, ...]] = []
+        self._columns = np.empty(0, np.intp)
+        self._name_columns()
         self._plan: _Plan | None = None
 
     def measure(self, label_map: LabelMap, seq: int, time: FrameTime) -> tuple[ZoneOccupancy, ...]:
         """Occupancy of every zone, in the order of the settings."""
         if not self._zones:
             return ()
-        plan = self._plan_for(label_map)
-        slots = len(self._class_names) + 1
-        key = plan.slot + label_map.labels.reshape(-1)[plan.index]
+        counter = self._plan_for(label_map).counter
+        confidence = label_map.confidence
+        sure = None if confidence is None else confidence.reshape(-1)
+        shares = counter.shares(label_map.labels.reshape(-1), sure)
         confidences: list[float | None] = [None] * len(self._zones)
-        if label_map.confidence is not None:
-            cell_confidence = label_map.confidence.reshape(-1)[plan.index]
-            key = np.where(cell_confidence < plan.floor, plan.slot + slots - 1, key)
-            mean = np.add.reduceat(plan.weight * cell_confidence, plan.starts) / 255
-            confidences = np.round(mean, _DECIMALS).tolist()
-        shares = np.bincount(key, plan.weight, minlength=len(self._zones) * slots).reshape(-1, slots)
-        rounded = np.round(shares, _DECIMALS).tolist()
-        largest = np.argmax(shares[:, :-1], axis=1).tolist()
-        in_groups = {
-            group: np.round(shares[:, members].sum(axis=1), _DECIMALS).tolist()
-            for group, members in plan.groups.items()
-        }
-        return tuple(
-            ZoneOccupancy(
-                camera=self._camera,
-                zone=zone.name,
-                seq=seq,
-                time=time,
-                state="ok",
-                reason=None,
-                coverage={
-                    **self._coverage(number, rounded[number]),
-                    **{group: by_zone[number] for group, by_zone in in_groups.items()},
-                },
-                uncertain=rounded[number][-1],
-                dominant=self._class_names[largest[number]] if shares[number, largest[number]] > 0 else None,
-                confidence=confidences[number],
-                model=self._model_name,
+        if sure is not None:
+            confidences = np.round(counter.mean_confidence(sure) / 255, _DECIMALS).tolist()
+        of_classes = shares[:, :-1]
+        self._note(of_classes)
+        columns = [
+            shares,
+            *(of_classes[:, members].sum(axis=1, keepdims=True) for members in self._groups.values()),
+        ]
+        table = np.concatenate(columns, axis=1) if self._groups else shares
+        values = np.round(table.reshape(-1)[self._columns], _DECIMALS).tolist()
+        largest = of_classes.argmax(axis=1)
+        nothing = (of_classes.max(axis=1) <= 0).tolist()
+        occupancies, first = [], 0
+        for number, (zone, names, winner) in enumerate(
+            zip(self._zones, self._names, largest.tolist(), strict=True)
+        ):
+            last = first + len(names)
+            occupancies.append(
+                ZoneOccupancy(
+                    camera=self._camera,
+                    zone=zone.name,
+                    seq=seq,
+                    time=time,
+                    state="ok",
+                    reason=None,
+                    coverage=dict(zip(names, values[first:last], strict=True)),
+                    uncertain=values[last],
+                    dominant=None if nothing[number] else self._class_names[winner],
+                    confidence=confidences[number],
+                    model=self._model_name,
+                )
             )
-            for number, zone in enumerate(self._zones)
-        )
+            first = last + 1
+        return tuple(occupancies)
 
     def unknown(self, reason: str, seq: int, time: FrameTime) -> tuple[ZoneOccupancy, ...]:
         """Every zone as unknown: its last value says nothing about now."""
@@ -186,11 +182,26 @@ class ZoneMeter:
             for zone in self._zones
         )
 
-    def _coverage(self, number: int, shares: list[float]) -> dict[str, float]:
-        """Class -> share of one zone, of the classes that are there now, were there, or have a rule."""
-        seen = self._seen[number]
-        seen.update(index for index, share in enumerate(shares[:-1]) if share)
-        return {self._class_names[index]: shares[index] for index in sorted(seen)}
+    def _note(self, of_classes: F64) -> None:
+        """Remember classes that are seen in a zone for the first time; shares that round to 0 are not."""
+        seen = of_classes > _LEAST_SHARE
+        if (seen > self._seen).any():
+            self._seen |= seen
+            self._name_columns()
+
+    def _name_columns(self) -> None:
+        """What each zone's coverage names, and where in the flattened table of shares, uncertain share and
+        groups that stands; the uncertain share comes last."""
+        classes = len(self._class_names)
+        width = classes + 1 + len(self._groups)
+        groups = list(range(classes + 1, width))
+        self._names = []
+        places: list[int] = []
+        for number, row in enumerate(self._seen):
+            own = np.flatnonzero(row).tolist()
+            self._names.append((*(self._class_names[index] for index in own), *self._groups))
+            places.extend(number * width + index for index in (*own, *groups, classes))
+        self._columns = np.array(places, np.intp)
 
     def _plan_for(self, label_map: LabelMap) -> _Plan:
         """The plan in hand, or a new one where the camera changed its size. One is kept: sizes rarely
@@ -202,27 +213,9 @@ class ZoneMeter:
             and (plan.fit is label_map.fit or plan.fit == label_map.fit)
         ):
             return plan
-        parts = [cell_weights(zone, label_map.fit, (grid[1], grid[2])) for zone in self._zones]
-        sizes = [len(part.index) for part in parts]
-        slots = len(self._class_names) + 1
+        weights = [cell_weights(zone, label_map.fit, (grid[1], grid[2])) for zone in self._zones]
         # The small subtraction: float noise in a share such as 102 / 255 must not ask for one level more.
         floors = [math.ceil(zone.confidence_floor * 255 - 1e-9) for zone in self._zones]
-        position = {name: index for index, name in enumerate(self._class_names)}
-        for zone, seen in zip(self._zones, self._seen, strict=True):
-            named = {name for rule in zone.rules for name in (*rule.classes, *rule.reference_classes)}
-            seen.update(position[name] for name in named if name in position)
-        groups = {
-            group: [position[name] for name in members if name in position]
-            for group, members in self._groups.items()
-        }
-        self._plan = _Plan(
-            fit=label_map.fit,
-            grid=grid,
-            index=np.concatenate([part.index for part in parts]),
-            weight=np.concatenate([part.weight for part in parts]),
-            slot=np.repeat(np.arange(len(parts)) * slots, sizes),
-            floor=np.repeat(np.array(floors, np.uint8), sizes),
-            starts=np.cumsum([0, *sizes[:-1]]),
-            groups={group: members for group, members in groups.items() if members},
-        )
+        counter = CellCounter(weights, floors, label_map.labels.size, len(self._class_names))
+        self._plan = _Plan(label_map.fit, grid, counter)
         return self._plan
