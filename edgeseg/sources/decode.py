@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -88,7 +88,8 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """One picture as it left the decoder: a ``frames.Picture`` without its camera time."""
+    """One picture as it left the decoder: a ``frames.Picture`` without its camera time. late_s: how long
+    libav kept it back at least."""
 
     planes: tuple[U8, ...]
     layout: Literal["i420", "rgb"]
@@ -96,6 +97,7 @@ class Decoded:
     matrix: Literal["bt601", "bt709"]
     pts_s: float | None
     sender_utc_s: float | None
+    late_s: float = 0.0
 
 
 # Up to PyAV 18 a title that is not UTF-8 makes opening fail unless told otherwise; PyAV 19 copes by itself.
@@ -202,12 +204,14 @@ class Decoder:
         container, stream = self._opened()
         packets = container.demux(stream)
         while True:
+            asked_s = self._clock.monotonic_s()
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise self._explained(error, "ended") from None
             if packet is None:
                 return
+            late_s = self._kept_back_s(asked_s)
             self._note_sender_time(packet)
             due = self.keyframes.admit(packet, self._clock.monotonic_s())
             # What was withheld is decoded for the sake of the newest alone.
@@ -215,7 +219,14 @@ class Decoder:
             for number, one in enumerate(due):
                 for frame in self._frames_of(one):
                     if number >= wanted:
-                        yield self._decoded(frame)
+                        yield replace(self._decoded(frame), late_s=late_s)
+
+    def _kept_back_s(self, asked_s: float) -> float:
+        """libav's parser holds each packet until the next one begins. When the camera falls silent it gives
+        the last one out at the read timeout: a picture that old, not a new one."""
+        waited_s = self._clock.monotonic_s() - asked_s
+        timeout_s = self.opening.read_timeout_s
+        return waited_s if timeout_s is not None and waited_s >= 0.9 * timeout_s else 0.0
 
     def _frames_of(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
         """None of one that does not decode. Raises SourceError after too many of those."""

@@ -16,12 +16,13 @@ class ArrivalTimes:
         self._clock = clock
         self._last_s: float | None = None
 
-    def stamp(self, pts_s: float | None, sender_utc_s: float | None) -> FrameTime:
-        now_s = self._clock.monotonic_s()
+    def stamp(self, pts_s: float | None, sender_utc_s: float | None, late_s: float = 0.0) -> FrameTime:
+        """late_s: how long ago it arrived."""
+        now_s = self._clock.monotonic_s() - late_s
         if self._last_s is not None:
             now_s = max(now_s, self._last_s + _LEAST_STEP_S)
         self._last_s = now_s
-        return FrameTime(now_s, self._clock.utc_s(), pts_s, sender_utc_s)
+        return FrameTime(now_s, self._clock.utc_s() - late_s, pts_s, sender_utc_s)
 
 
 class ClipTimes:
@@ -34,7 +35,8 @@ class ClipTimes:
         self._zero_s: float | None = None
         self._last_s: float | None = None
 
-    def stamp(self, pts_s: float | None, sender_utc_s: float | None) -> FrameTime:
+    def stamp(self, pts_s: float | None, sender_utc_s: float | None, late_s: float = 0.0) -> FrameTime:
+        """late_s: of no meaning in a clip."""
         expected_s = 0.0 if self._last_s is None else self._last_s + self._step_s
         if pts_s is not None and self._zero_s is None:
             self._zero_s = pts_s - expected_s

@@ -88,7 +88,7 @@ class VideoSource:
             times = ClipTimes(self._decoder.rate_fps or _USUAL_RATE_FPS, epoch_s or 0.0)
         last_s: float | None = None
         for decoded in self._decoder.pictures():
-            time = times.stamp(decoded.pts_s, decoded.sender_utc_s)
+            time = times.stamp(decoded.pts_s, decoded.sender_utc_s, decoded.late_s)
             last_s = time.camera_time_s
             yield Picture(decoded.planes, decoded.layout, decoded.full_range, decoded.matrix, time)
         if self.live:
