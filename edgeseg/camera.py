@@ -24,7 +24,11 @@ log = logging.getLogger(__name__)
 _STALE_AFTER_S = 3.0
 _STALE_AFTER_INTERVALS = 3
 _STATUS_EVERY_S = 10.0
+# How often zones in which nothing moves are published; rules look at every picture that is checked.
+_STILL_TOLD_EVERY_S = 1.0
 _FPS_WINDOW_S = 10.0
+# Frame times are sums of floats.
+_ROUNDING_S = 1e-3
 
 
 class Camera:
@@ -60,6 +64,7 @@ class Camera:
         self._since_s: float | None = None
         self._status_due_s = 0.0
         self._received_s: float | None = None
+        self._zones_told_s = 0.0
         self._analysed_at_s: deque[float] = deque()
         self._away_alert = CameraAlert(node, settings.name)
         self._snapshot_asked = False
@@ -110,6 +115,7 @@ class Camera:
                 return None
             analysis = self._pipeline.analyse(frame, engine)
             self.analysed += 1
+            self._zones_told_s = frame.time.camera_time_s
             self._analysed_at_s.append(self._clock.monotonic_s())
             self._enter("live", None)
             self._send(analysis.events)
@@ -118,6 +124,23 @@ class Camera:
                 self._send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
             self._tend(self._now())
             return analysis
+
+    def still(self, time: FrameTime) -> None:
+        """A picture was due and nothing in it has moved since the frame analysed last: what was true then
+        is true now, and is told so once a second. Skipped while a frame is being analysed."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if not self._expected:
+                return
+            self._enter("live", None)
+            told = time.camera_time_s - self._zones_told_s >= _STILL_TOLD_EVERY_S - _ROUNDING_S
+            if told:
+                self._zones_told_s = time.camera_time_s
+            self._send(self._pipeline.still(time, told=told))
+            self._tend(self._now())
+        finally:
+            self._lock.release()
 
     def tick(self) -> None:
         """Once a second: notice that nothing came, and say how the camera does.

@@ -16,12 +16,13 @@ from edgeseg.clock import ManualClock
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import open_engine
 from edgeseg.errors import SourceError
-from edgeseg.frames import Frame, Picture
+from edgeseg.frames import Frame, FrameTime, Picture
 from edgeseg.pipeline import Analysis
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import CameraSettings, PipelineSettings
+from edgeseg.sources.gate import Gate, gate_order
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 
@@ -49,12 +50,34 @@ def frames(
     epoch_s: UTC of the first picture; None takes the recording's own time, or else 1970. The picture is
     valid until the next step. Raises SourceError.
     """
+    for one in gated_frames(path, camera, preprocess, rate_fps, epoch_s, None):
+        if isinstance(one, ClipFrame):
+            yield one
+
+
+def gated_frames(
+    path: Path,
+    camera: str,
+    preprocess: Preprocess,
+    rate_fps: float,
+    epoch_s: float | None,
+    gate: Gate | None,
+) -> Iterator[ClipFrame | FrameTime]:
+    """``frames`` with a gate: for what it holds back the time alone. Every frame counts as analysed."""
     with open_source(str(path), epoch_s=epoch_s) as source:
         pacer, seq, duration_s = Pacer(rate_fps), 0, source.duration_s
         for picture in source:
             time_s = picture.time.camera_time_s
             if not pacer.takes(time_s):
                 continue
+            if gate is not None:
+                passes = gate.passes(picture, time_s)
+                gate.steer(source, rate_fps)
+                if not passes:
+                    yield picture.time
+                    continue
+                gate.handed_over(seq)
+                gate.settle(seq, analysed=True)
             fit, views = preprocess(picture)
             done_share = min(time_s / duration_s, 1.0) if duration_s else 0.0
             yield ClipFrame(picture, Frame(camera, seq, views, fit, picture.time), done_share)
@@ -97,13 +120,17 @@ class Replay:
 
     def run(self, clip: Path, epoch_s: float | None = None) -> Iterator[tuple[ClipFrame, Analysis]]:
         """Watch the clip to its end; the camera's clock follows it and ticks in its gaps as the daemon's
-        does. Raises SourceError, EngineError."""
+        does. Yields what was analysed: with the camera's gate as it is set. Raises SourceError, EngineError.
+        """
         assert self._engine is not None, "use Replay as a context manager"
         chosen = self._chosen
         preprocess = Preprocess(chosen.fit or self.model.fit, self._engine.input_size_px)
-        for clip_frame in frames(clip, chosen.name, preprocess, chosen.rate_fps, epoch_s):
-            time = clip_frame.frame.time
-            if clip_frame.frame.seq == 0:
+        order, started = gate_order(chosen), False
+        gate = None if order is None else Gate(order)
+        for one in gated_frames(clip, chosen.name, preprocess, chosen.rate_fps, epoch_s, gate):
+            time = one.frame.time if isinstance(one, ClipFrame) else one
+            if not started:
+                started = True
                 self.clock.set(time.camera_time_s, time.captured_at_s)
                 self.camera.connecting()
             while time.camera_time_s - self.clock.monotonic_s() > _TICK_S:
@@ -111,7 +138,10 @@ class Replay:
                 self.camera.tick()
             self.clock.set(time.camera_time_s, time.captured_at_s)
             self.camera.received(time)
-            analysis = self.camera.analyse(clip_frame.frame, self._engine)
+            if not isinstance(one, ClipFrame):
+                self.camera.still(time)
+                continue
+            analysis = self.camera.analyse(one.frame, self._engine)
             if analysis is not None:
-                yield clip_frame, analysis
+                yield one, analysis
         self.camera.offline(SourceError("ended", f"{clip}: the clip has ended"))

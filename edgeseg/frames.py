@@ -140,6 +140,8 @@ class ZoneOccupancy:
     dominant: class with the largest share; None while unknown or when everything is uncertain.
     confidence: mean confidence over the zone, 0-1; None when the model gives none.
     reason: why the state is unknown, e.g. ``stale``, ``offline``, ``starting``, ``disabled``.
+    analysed: time of the picture whose analysis this is, where that is an earlier one and the picture of
+        ``time`` was only checked: nothing in it had moved since.
     """
 
     camera: str
@@ -153,6 +155,7 @@ class ZoneOccupancy:
     dominant: str | None
     confidence: float | None
     model: str
+    analysed: FrameTime | None = None
 
 
 RuleStateName = Literal["ON", "OFF", "unknown"]

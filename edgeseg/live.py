@@ -21,6 +21,7 @@ from edgeseg.preprocess import Preprocess
 from edgeseg.scheduler import Scheduler
 from edgeseg.settings import CameraSettings
 from edgeseg.sources.capture_process import CaptureProcess
+from edgeseg.sources.gate import gate_order
 from edgeseg.sources.open import is_finite
 
 log = logging.getLogger(__name__)
@@ -99,8 +100,17 @@ class LiveCapture:
         if capture is None:
             return
         with capture.take() as frame:
-            if frame is not None and not self._stop.is_set():
-                self.camera.analyse(frame, engine)
+            if frame is None or self._stop.is_set():
+                return
+            if self.camera.analyse(frame, engine) is not None:
+                capture.confirm(frame)
+
+    def ask_for_snapshot(self) -> None:
+        """The next picture that is due is analysed and published, whether or not anything moves."""
+        self.camera.ask_for_snapshot()
+        with self._lock:
+            if self._capture is not None:
+                self._capture.want()
 
     def set_rate(self, rate_fps: float) -> None:
         """Frames a second from now on."""
@@ -170,6 +180,7 @@ class LiveCapture:
             self.camera.rate_fps,
             seq=self._seq,
             clock=self._clock,
+            gate=gate_order(self._settings),
         )
         with capture:
             with self._lock:
@@ -179,6 +190,11 @@ class LiveCapture:
             try:
                 while not self._stop.is_set():
                     time = capture.receive(_RECEIVE_TIMEOUT_S)
+                    still = capture.take_still()
+                    if still is not None:
+                        self.camera.received(still.time)
+                        if still.confirmed:
+                            self.camera.still(still.time)
                     if time is not None:
                         if self._first_frame_s is None:
                             self._first_frame_s = time.camera_time_s

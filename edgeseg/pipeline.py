@@ -11,7 +11,7 @@ the daemon, ``edgeseg replay`` and the tests run the very same lines.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeseg import postprocess
 from edgeseg.engines.base import Engine
@@ -48,13 +48,25 @@ class CameraPipeline:
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
         self._rules = {zone.name: ZoneRules(node, camera.name, zone) for zone in camera.zones}
         self._seq = seq
+        self._newest: tuple[ZoneOccupancy, ...] = ()
 
     def analyse(self, frame: Frame, engine: Engine) -> Analysis:
         """Segment a frame, measure its zones, and ask the rules what that means. Raises EngineError."""
         outputs = engine.run(frame.views)
         label_map = postprocess.label_map(outputs, frame.fit, self._model)
-        occupancies = self._meter.measure(label_map, next(self._seq), frame.time)
-        return Analysis(label_map, tuple(self._judged(occupancies)))
+        self._newest = self._meter.measure(label_map, next(self._seq), frame.time)
+        return Analysis(label_map, tuple(self._judged(self._newest)))
+
+    def still(self, time: FrameTime, *, told: bool) -> tuple[Event, ...]:
+        """Nothing has moved from the frame analysed last until ``time``: what it showed holds then too.
+
+        told: whether that is to be published; the rules hear of it in any case.
+        """
+        seq = next(self._seq) if told else 0
+        held = tuple(
+            replace(one, seq=seq, time=time, analysed=one.analysed or one.time) for one in self._newest
+        )
+        return tuple(event for event in self._judged(held) if told or not isinstance(event, ZoneOccupancy))
 
     def suspend(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
         """There is no usable picture: every zone is unknown, and says why."""

@@ -23,6 +23,8 @@ DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
 SLOWEST_FPS, FASTEST_FPS = 0.1, 60.0
 # How old a frame may be when its turn comes: no camera is faster, nothing slower is watching.
 SHORTEST_AGE_S, LONGEST_AGE_S = 0.1, 3600.0
+# How long what does not move may go without analysis.
+SHORTEST_REFRESH_S, LONGEST_REFRESH_S = 0.5, 3600.0
 # What a network's input may measure, width and height.
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 

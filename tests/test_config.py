@@ -63,6 +63,7 @@ cameras:
     fit: tiles
     priority: 1
     max_age: 500 ms
+    gate: {motion: on, refresh: 30 s, sensitivity: high, keyframes: off}
     zones:
       loading_bay:
         name: Loading bay
@@ -81,6 +82,7 @@ cameras:
     model: deeplab-mnv2-cityscapes
     engine: litert
     input: 513x513
+    gate: off
     zones:
       both_sides: {polygon: [[[0, 0], [0.2, 0], [0.2, 1]], [[0.8, 0], [1, 0], [1, 1]]]}
 """
@@ -506,6 +508,7 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
     assert titles == {
         "camera": "camera",
         "changed_from": "changed from",
+        "gate": "gate",
         "mqtt_broker": "MQTT broker",
         "rule": "rule",
         "zone": "zone",

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -35,6 +36,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "(default: the recording's own time, or else 1970)",
     )
     parser.add_argument(
+        "--ungated",
+        action="store_true",
+        help="analyse every picture at the camera's rate, as with gate: off",
+    )
+    parser.add_argument(
         "--output", type=Path, help="write the transcript to a file instead of standard output"
     )
     parser.set_defaults(run=run)
@@ -52,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         )
     settings = config.load(args.pipeline)
     chosen = camera_of(settings, args.camera)
+    if args.ungated:
+        chosen = replace(chosen, gate=None)
     if not args.clip.exists():
         raise EdgesegError(f"{args.clip}: no such file or folder; name the clip to replay")
     with (

@@ -11,7 +11,7 @@ import numpy as np
 from edgeseg.config import addresses, geometry, names
 from edgeseg.config.classes import Vocabulary, check_groups
 from edgeseg.config.rules import build_rule
-from edgeseg.config.schema import CameraFile, MqttFile, PipelineFile, ZoneFile
+from edgeseg.config.schema import CameraFile, GateFile, MqttFile, PipelineFile, ZoneFile
 from edgeseg.errors import ConfigError, ModelError, Problem
 from edgeseg.manifest import Model
 from edgeseg.polygons import area_in_cells, rectangle
@@ -19,6 +19,7 @@ from edgeseg.runtimes import formats
 from edgeseg.settings import (
     DEFAULT_MODEL,
     CameraSettings,
+    GateSettings,
     MqttSettings,
     PipelineSettings,
     Polygon,
@@ -31,6 +32,7 @@ from edgeseg.yamlfile import Places, Step, Steps, dotted, shown
 DEFAULT_RATE_FPS = 5.0
 DEFAULT_PRIORITY = 0
 DEFAULT_CONFIDENCE_FLOOR = 0.0
+DEFAULT_GATE = GateSettings(refresh_s=5.0, sensitivity="medium", keyframes=True)
 # About 3 pixels of 640 x 480.
 LEAST_AREA = 1e-5
 
@@ -161,6 +163,7 @@ class Builder:
             fit=camera.fit,
             priority=DEFAULT_PRIORITY if camera.priority is None else camera.priority,
             max_age_s=camera.max_age,
+            gate=_gate(camera.gate),
             zones=tuple(
                 self._zone((*at, "zones"), zone_name, zone, vocabulary)
                 for zone_name, zone in camera.zones.items()
@@ -235,6 +238,18 @@ class Builder:
             password_file=file.password_file,
             prefix=file.prefix,
         )
+
+
+def _gate(gate: GateFile | None) -> GateSettings | None:
+    if gate is None:
+        return DEFAULT_GATE
+    if not gate.motion:
+        return None
+    return GateSettings(
+        refresh_s=DEFAULT_GATE.refresh_s if gate.refresh is None else gate.refresh,
+        sensitivity=gate.sensitivity or DEFAULT_GATE.sensitivity,
+        keyframes=gate.keyframes,
+    )
 
 
 def covers(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]) -> bool:

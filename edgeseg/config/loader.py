@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from edgeseg import registry as installed
 from edgeseg.config.build import Builder
-from edgeseg.config.schema import LATER, LATER_CAMERA_KEYS, LATER_PIPELINE_KEYS, PipelineFile
+from edgeseg.config.schema import LATER, LATER_PIPELINE_KEYS, PipelineFile
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.manifest import Model
 from edgeseg.settings import PipelineSettings
@@ -76,17 +76,10 @@ class _Sieve:
         self.broken: set[Steps] = set()
 
     def take_out_later_keys(self) -> None:
-        self._take_out_later((), self.raw, LATER_PIPELINE_KEYS)
-        cameras = self.raw.get("cameras")
-        for name, camera in cameras.items() if isinstance(cameras, dict) else ():
-            if isinstance(camera, dict):
-                self._take_out_later(("cameras", name), camera, LATER_CAMERA_KEYS)
-
-    def _take_out_later(self, at: Steps, mapping: dict[str, Any], keys: tuple[str, ...]) -> None:
-        for key in keys:
-            if key in mapping:
-                del mapping[key]
-                self._say((*at, key), f"{LATER}; remove it", self.places.of_key((*at, key)))
+        for key in LATER_PIPELINE_KEYS:
+            if key in self.raw:
+                del self.raw[key]
+                self._say((key,), f"{LATER}; remove it", self.places.of_key((key,)))
 
     def take_out_empty_values(self, at: Steps) -> None:
         """``rules:`` with nothing behind it: more likely forgotten than meant."""

@@ -23,7 +23,16 @@ from pydantic import (
 
 from edgeseg.config import addresses, names, units
 from edgeseg.runtimes import AUTO, ENGINES
-from edgeseg.settings import FASTEST_FPS, LONGEST_AGE_S, SHORTEST_AGE_S, SLOWEST_FPS, FitName
+from edgeseg.settings import (
+    FASTEST_FPS,
+    LONGEST_AGE_S,
+    LONGEST_REFRESH_S,
+    SHORTEST_AGE_S,
+    SHORTEST_REFRESH_S,
+    SLOWEST_FPS,
+    FitName,
+    Sensitivity,
+)
 from edgeseg.yamlfile import nearest, shown
 
 LATER_ENGINES = ("openvino", "coral", "cuda", "tensorrt", "kserve")
@@ -31,7 +40,6 @@ LATER = "not in this version yet"
 
 # Keys of the design that this version does not act on: refused, never silently without effect.
 LATER_PIPELINE_KEYS = ("homeassistant", "web", "budget")
-LATER_CAMERA_KEYS = ("gate",)
 
 
 def _engine(value: object) -> object:
@@ -96,6 +104,13 @@ def _between(lowest: float, highest: float) -> Callable[[float], float]:
 def _age(value: float) -> float:
     if not SHORTEST_AGE_S <= value <= LONGEST_AGE_S:
         ends = " to ".join(units.duration_text(end_s) for end_s in (SHORTEST_AGE_S, LONGEST_AGE_S))
+        raise ValueError(f"got {units.duration_text(value)}, expected {ends}")
+    return value
+
+
+def _refresh(value: float) -> float:
+    if not SHORTEST_REFRESH_S <= value <= LONGEST_REFRESH_S:
+        ends = " to ".join(units.duration_text(end_s) for end_s in (SHORTEST_REFRESH_S, LONGEST_REFRESH_S))
         raise ValueError(f"got {units.duration_text(value)}, expected {ends}")
     return value
 
@@ -255,6 +270,44 @@ class ZoneFile(_Keys, title="zone"):
     rules: dict[str, RuleFile] = Field({}, description="Alerts of this zone, by name.")
 
 
+class GateFile(_Keys, title="gate"):
+    """Which pictures are analysed: those that show motion in or near a zone, and one every `refresh`."""
+
+    motion: bool = Field(True, description="`off` is the same as `gate: off`: every picture that is due.")
+    refresh: Annotated[Duration, AfterValidator(_refresh)] | None = Field(
+        None,
+        description="How long what does not move may go without analysis, 500 ms to 1 h; the longest that "
+        "anything the motion check overlooks stays unnoticed. Default: 5 s.",
+    )
+    sensitivity: Sensitivity | None = Field(
+        None,
+        description="What counts as motion. `low`: 1 % of the smallest zone changes by 24 of 255 levels of "
+        "luma; `medium`: 0.3 % by 12; `high`: 0.15 % by 7. Default: medium.",
+    )
+    keyframes: bool = Field(
+        True,
+        description="While nothing moves, decode only the stream's keyframes, where these come at least "
+        "every 2 s, every `refresh` and every half `for` and `clear` of the camera's rules; motion is then "
+        "noticed that much later. `off` decodes every picture.",
+    )
+
+
+def _gate_keys(value: object) -> object:
+    """``gate: off`` and ``gate: on``."""
+    if isinstance(value, bool):
+        return {"motion": value}
+    if not isinstance(value, (dict, GateFile)):
+        raise ValueError(f"got {shown(value)}, expected on, off or keys such as {{refresh: 10 s}}")
+    return value
+
+
+# The schema for editors knows `off`, as YAML writes false, beside the keys.
+Gate = Annotated[
+    GateFile,
+    BeforeValidator(_gate_keys, json_schema_input_type=Union[bool, GateFile]),
+]
+
+
 class CameraFile(_Keys, title="camera"):
     source: str = Field(
         description="rtsp://, rtsps://, http://, https://, v4l2:///dev/video0, a clip or a folder of "
@@ -280,6 +333,11 @@ class CameraFile(_Keys, title="camera"):
         None,
         description="A frame that is older when its turn comes is dropped and counted, never analysed. "
         "Default: 2 s, or two intervals of the rate where that is longer.",
+    )
+    gate: Gate | None = Field(
+        None,
+        description="Analyse what moves, and the rest every `refresh`; `off` analyses every picture at "
+        "`rate`. Default: on, with a refresh of 5 s.",
     )
     model: ModelName | None = Field(None, description="Another model for this camera alone.")
     engine: EngineName | None = Field(None, description="Another engine for this camera alone.")

@@ -57,6 +57,10 @@ class OccupancyPayload(Payload):
     state: Literal["ok", "unknown"]
     reason: str | None = Field(description="Why the state is unknown.")
     captured_at: Utc = Field(description="When the picture was taken.")
+    analysed_at: Utc | None = Field(
+        description="When the picture was taken whose analysis this is; null while unknown. Before "
+        "captured_at where nothing had moved since, so that the picture of captured_at was only compared."
+    )
     age_ms: Count = Field(description="Publication time minus captured_at.")
     seq: Count = Field(description="Counts the frames of a camera since the process start named by boot.")
     boot: str = Field(description="Names one start of the process.")
@@ -75,6 +79,9 @@ class OccupancyPayload(Payload):
             state=occupancy.state,
             reason=occupancy.reason,
             captured_at=iso_utc(occupancy.time.captured_at_s),
+            analysed_at=None
+            if occupancy.coverage is None
+            else iso_utc((occupancy.analysed or occupancy.time).captured_at_s),
             age_ms=max(0, round((now_s - occupancy.time.captured_at_s) * 1000)),
             seq=occupancy.seq,
             boot=boot,

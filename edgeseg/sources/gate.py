@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeseg.frames import U8, Picture
-from edgeseg.settings import GateSettings, ZoneSettings
+from edgeseg.settings import CameraSettings, GateSettings, ZoneSettings
 from edgeseg.sources.base import Source
 from edgeseg.sources.keyframes import Keyframes
 from edgeseg.sources.motion import SENSING, MotionMeter
@@ -44,6 +44,11 @@ class GateOrder:
             return 0.0
         half_dwells_s = (min(rule.for_s, rule.clear_s) / 2 for zone in self.zones for rule in zone.rules)
         return min(_KEYFRAMES_WITHIN_S, self.settings.refresh_s, *half_dwells_s)
+
+
+def gate_order(camera: CameraSettings) -> GateOrder | None:
+    """What the camera's settings ask for; None for every picture that is due."""
+    return None if camera.gate is None else GateOrder(camera.gate, camera.zones)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
