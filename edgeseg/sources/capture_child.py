@@ -39,6 +39,7 @@ from edgeseg.sources.capture_messages import (
     Want,
     views_shape,
 )
+from edgeseg.sources.confine import confine
 from edgeseg.sources.gate import Gate
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
@@ -61,6 +62,7 @@ def capture(link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None
     cv2.setNumThreads(1)
     try:
         try:
+            confine(order.url)
             _Capture(link, order).run()
         except SourceError as error:
             link.send_bytes(encode(Failed(error)))

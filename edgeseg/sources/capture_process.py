@@ -17,6 +17,7 @@ raises when the camera fails; it never retries.
 from __future__ import annotations
 
 import fcntl
+import logging
 import mmap
 import multiprocessing
 import os
@@ -61,14 +62,19 @@ from edgeseg.sources.capture_messages import (
     Want,
     views_shape,
 )
+from edgeseg.sources.confine import gaps, harmless_environment
 from edgeseg.sources.gate import GateOrder
+from edgeseg.sources.growth import overgrown
 from edgeseg.sources.wire import MAX_MESSAGE_BYTES, WireError, decode
+
+log = logging.getLogger(__name__)
 
 # Connecting, probing, and the longest usual distance between two keyframes.
 FIRST_PICTURE_WITHIN_S = 20.0
 # Time to say goodbye to the camera, which may allow few sessions and keep an abandoned one for a minute.
 _GOODBYE_S = 0.5
 _DEATH_WITHIN_S = 5.0
+_MEASURE_EVERY_S = 1.0
 # 8K is 7680 wide; what claims to be larger wants our memory.
 _LARGEST_PICTURE_PX = 16384
 # What the fork server has in memory before it forks: the decoder, numpy, and all of the child's code.
@@ -115,7 +121,23 @@ def warm_up() -> None:
     Call it before a runtime is loaded: the fork server keeps the standard error of this moment.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOAD)
-    forkserver.ensure_running()
+    with _processes:
+        if not _server_runs():
+            with harmless_environment():
+                forkserver.ensure_running()
+            if missing := gaps():
+                log.warning("camera processes are confined only in part: %s", missing)
+
+
+def _server_runs() -> bool:
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if server is None:
+        return False
+    try:
+        # Looks without taking the exit code, which multiprocessing asks for itself.
+        return os.waitid(os.P_PID, server, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 class CaptureProcess:
@@ -168,6 +190,7 @@ class CaptureProcess:
         self._tally = Tally(0, 0, 0, None, 0)
         self._superseded = 0
         self._heard_s = 0.0
+        self._measure_s = 0.0
         self._error: SourceError | None = None
 
     def __enter__(self) -> CaptureProcess:
@@ -231,7 +254,8 @@ class CaptureProcess:
         ``timeout_s``, or at once for a still picture, which ``take_still`` then gives.
 
         Raises SourceError: the source's own; ``timeout`` when no picture was decoded for
-        ``stall_after_s``; ``crashed`` when the process died. Then close it.
+        ``stall_after_s``; ``crashed`` when the process died, or took more memory than its
+        pictures explain. Then close it.
         """
         if self._error is not None:
             raise self._error
@@ -242,6 +266,7 @@ class CaptureProcess:
             now_s = self._clock.monotonic_s()
             patience_s = self._stall_after_s if self._tally.decoded else self._first_picture_within_s
             stalls_s = self._heard_s + patience_s
+            self._check_growth(now_s)
             if not self._link.poll(max(0.0, min(until_s, stalls_s) - now_s)):
                 if self._clock.monotonic_s() >= stalls_s:
                     raise self._fail("timeout", f"no picture for {patience_s:g} s")
@@ -328,6 +353,13 @@ class CaptureProcess:
             self._superseded += 1
             self._release(superseded, analysed=False)
         return message.time
+
+    def _check_growth(self, now_s: float) -> None:
+        if now_s < self._measure_s or self._process is None or self._process.pid is None:
+            return
+        self._measure_s = now_s + _MEASURE_EVERY_S
+        if too_much := overgrown(self._process.pid, self.picture_size_px):
+            raise self._fail("crashed", f"the camera process {too_much}")
 
     def _map(self, layout: Layout) -> _Memory:
         assert self._link is not None

@@ -1,0 +1,42 @@
+"""Notices a camera process that grows: what it should need follows from the size of its pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_MIB = 1 << 20
+# Python, numpy and the decoder: 40 to 70 MiB of their own, before the first picture.
+_BASE_BYTES = 192 * _MIB
+# Sixteen references, and what a decoder, the conversion and the network's input keep besides.
+_PICTURES = 24
+# 4:2:0 at up to 16 bits a sample.
+_BYTES_PER_PX = 3
+# Until the first picture says how large they are: 4K.
+_UNKNOWN_SIZE_PX = (3840, 2160)
+
+
+def bound_bytes(picture_size_px: tuple[int, int] | None) -> int:
+    """The most that decoding pictures (width, height) may take."""
+    width_px, height_px = picture_size_px or _UNKNOWN_SIZE_PX
+    return _BASE_BYTES + _PICTURES * _BYTES_PER_PX * width_px * height_px
+
+
+def own_bytes(pid: int) -> int | None:
+    """Memory that the process has to itself, shared libraries and shared memory apart; None when it is gone.
+
+    Source: proc_pid_statm(5), resident less shared.
+    """
+    try:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def overgrown(pid: int, picture_size_px: tuple[int, int] | None) -> str | None:
+    """In words what is too much; None while it is not."""
+    used, most = own_bytes(pid), bound_bytes(picture_size_px)
+    if used is None or used <= most:
+        return None
+    return f"grew to {used // _MIB} MiB, {most // _MIB} are the most for its pictures"
