@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 # (inside a room, its files may know each other).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "frames", "shipped"),
-    ("settings", "yamlfile", "secrets", "polygons", "places", "appearing"),
+    ("settings", "yamlfile", "secrets", "polygons", "places", "appearing", "launch"),
     ("manifest", "fetch", "cellcounts"),
     ("registry", "runtimes"),
     # the stages, strangers to each other

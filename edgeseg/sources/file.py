@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeseg.errors import SourceError
+from edgeseg.settings import DecodeName
 from edgeseg.sources.decode import Opening
 from edgeseg.sources.video import VideoSource
 
@@ -14,10 +15,18 @@ _MP4_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".3gp"})
 class FileSource(VideoSource):
     """A clip. ``epoch_s``: UTC of its beginning; None takes its own creation time, or else 0."""
 
-    def __init__(self, path: Path, *, shown: str | None = None, epoch_s: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        shown: str | None = None,
+        epoch_s: float | None = None,
+        decode: DecodeName = "software",
+    ) -> None:
         # ``file:`` keeps a colon in a name from being read as a protocol, and nothing that a playlist
         # names may be fetched from elsewhere.
-        opening = Opening(f"file:{path}", shown or str(path), options={"protocol_whitelist": "file"})
+        only_files = {"protocol_whitelist": "file"}
+        opening = Opening(f"file:{path}", shown or str(path), options=only_files, decode=decode)
         super().__init__(opening, live=False, epoch_s=epoch_s)
         self._path = path
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
+from edgeseg.settings import DecodeName
 from edgeseg.sources.decode import Opening, UnclearError
 from edgeseg.sources.video import VideoSource
 
@@ -39,6 +40,7 @@ class NetworkSource(VideoSource):
         epoch_s: float | None = None,
         open_timeout_s: float = 5.0,
         read_timeout_s: float = 3.0,
+        decode: DecodeName = "software",
     ) -> None:
         rtsp = url.startswith("rtsp")
         opening = Opening(
@@ -47,6 +49,7 @@ class NetworkSource(VideoSource):
             options=_RTSP_OPTIONS if rtsp else _HTTP_OPTIONS,
             open_timeout_s=open_timeout_s,
             read_timeout_s=read_timeout_s,
+            decode=decode,
         )
         super().__init__(opening, live=True if rtsp else None, clock=clock, epoch_s=epoch_s)
         self._url = url

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
+from edgeseg import launch
 from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
 from edgeseg.secrets import redact_url
+from edgeseg.settings import DecodeName
 from edgeseg.sources.base import Source
+from edgeseg.sources.csi import CsiSource
 from edgeseg.sources.file import FileSource
+from edgeseg.sources.gstreamer import GstreamerSource
 from edgeseg.sources.network import PORTS, NetworkSource
 from edgeseg.sources.pictures import PICTURE_SUFFIXES, PicturesSource
 from edgeseg.sources.v4l2 import V4l2Source
@@ -24,14 +28,21 @@ def open_source(
     picture_rate_fps: float = 1.0,
     open_timeout_s: float = 5.0,
     read_timeout_s: float = 3.0,
+    decode: DecodeName = "software",
 ) -> Source:
-    """The source for ``rtsp://``, ``rtsps://``, ``http(s)://``, ``v4l2:///dev/video0``, a file, a folder.
+    """The source for ``rtsp://``, ``rtsps://``, ``http(s)://``, ``v4l2:///dev/video0``, ``csi://0``,
+    ``gstreamer: PIPELINE``, a file, a folder.
 
     Not opened yet: use it as a context manager. shown: the URL as messages may show it; redacted here
     when None. clock: stamps the pictures of live sources. epoch_s: UTC of a clip's beginning.
-    picture_rate_fps: how many pictures of a folder make one second. Raises SourceError (``not_found``)
-    for another scheme.
+    picture_rate_fps: how many pictures of a folder make one second. decode: by which decoder; no matter
+    where GStreamer reads, and for pictures. Raises SourceError (``not_found``) for another scheme.
     """
+    pipeline = launch.pipeline_of(url)
+    if pipeline is not None:
+        return GstreamerSource(
+            pipeline, shown=shown, clock=clock, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
+        )
     shown = shown or redact_url(url)
     # Not urlsplit: a bracket in a password makes it raise, quoting the password.
     scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
@@ -44,20 +55,27 @@ def open_source(
             epoch_s=epoch_s,
             open_timeout_s=open_timeout_s,
             read_timeout_s=read_timeout_s,
+            decode=decode,
         )
     if scheme == "v4l2":
-        return V4l2Source(rest, shown=shown, clock=clock)
+        return V4l2Source(rest, shown=shown, clock=clock, decode=decode)
+    if scheme == "csi":
+        return CsiSource(
+            rest, shown=shown, clock=clock, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
+        )
     if scheme not in ("", "file"):
-        known = ", ".join((*PORTS, "v4l2", "file"))
+        known = ", ".join((*PORTS, "v4l2", "csi", "gstreamer:", "file"))
         raise SourceError(
             "not_found", f"{shown}: scheme {scheme!r} is not known; expected {known}, or a path"
         )
     path = Path(unquote(rest) if scheme else rest)
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
         return PicturesSource(path, shown=shown, rate_fps=picture_rate_fps, epoch_s=epoch_s)
-    return FileSource(path, shown=shown, epoch_s=epoch_s)
+    return FileSource(path, shown=shown, epoch_s=epoch_s, decode=decode)
 
 
 def is_finite(url: str) -> bool:
     """Whether a source ends for good: a clip, a picture or a folder, not a camera or a stream."""
+    if launch.pipeline_of(url) is not None:
+        return False
     return "://" not in url or url.lower().startswith("file://")
