@@ -247,7 +247,7 @@ class Supervisor:
         if post is None:
             log.warning("command %s for camera %s ignored: no such camera", command.thing, command.camera)
         elif command.thing == "snapshot":
-            post.live.camera.ask_for_snapshot()
+            post.live.ask_for_snapshot()
         elif command.thing == "rate" and command.value is not None:
             post.live.set_rate(command.value)
         elif command.thing == "enabled" and not command.value:
