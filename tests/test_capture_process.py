@@ -147,6 +147,32 @@ def test_the_newest_frame_wins_and_drops_are_counted(tiny_clip: Path) -> None:
         assert taken(capture)[0].seq == 2
 
 
+def test_another_input_size_takes_effect_without_a_new_process(tiny_clip: Path) -> None:
+    small = Preprocess("letterbox", (32, 16))
+    with RtspServer(tiny_clip, fps=25) as server, capture_of(server.url, rate_fps=25) as capture:
+        next_frame_time(capture)
+        pid = capture.pid
+        with capture.take() as held:
+            assert held is not None
+            assert held.views.shape == (1, 48, 64, 3)
+            before = held.views.copy()
+            capture.set_preprocess(small)
+            sizes = []
+            while not sizes or sizes[-1] != (1, 16, 32, 3):
+                next_frame_time(capture)
+                with capture.take() as frame:
+                    assert frame is not None
+                    sizes.append(frame.views.shape)
+                    assert (frame.fit.input_width_px, frame.fit.input_height_px) == frame.views.shape[2:0:-1]
+            # What is held under the old size stays as it was, and goes back without harm.
+            assert np.array_equal(held.views, before)
+        capture.set_preprocess(SQUASH)
+        while sizes[-1] != (1, 48, 64, 3):
+            next_frame_time(capture)
+            sizes.append(taken(capture)[1].shape)
+        assert capture.pid == pid
+
+
 def test_frames_that_nobody_gives_back_are_counted(tiny_clip: Path) -> None:
     """The process keeps reading when it has nowhere to put a frame, and tells what it had to drop."""
     with RtspServer(tiny_clip, fps=25) as server, capture_of(server.url, rate_fps=25) as capture:

@@ -31,6 +31,7 @@ from edgeseg.sources.capture_messages import (
     Layout,
     Ready,
     Release,
+    SetPreprocess,
     SetRate,
     Still,
     Stop,
@@ -62,7 +63,7 @@ def capture(link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None
     cv2.setNumThreads(1)
     try:
         try:
-            confine(order.url)
+            confine(order.url, order.decode)
             _Capture(link, order).run()
         except SourceError as error:
             link.send_bytes(encode(Failed(error)))
@@ -76,6 +77,7 @@ class _Capture:
         self._order = order
         self._clock = SystemClock()
         self._pacer = Pacer(order.rate_fps)
+        self._preprocess = order.preprocess
         self._gate = Gate(order.gate) if order.gate is not None else None
         self._gated = 0
         self._keyframes_alone = False
@@ -100,6 +102,7 @@ class _Capture:
             clock=self._clock,
             open_timeout_s=order.open_timeout_s,
             read_timeout_s=order.read_timeout_s,
+            decode=order.decode,
         )
         with source:
             self._read(source)
@@ -131,7 +134,7 @@ class _Capture:
                 self._tell(Alive(self._tally(source)))
 
     def _tally(self, source: Source) -> Tally:
-        return Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps, self._gated)
+        return Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps, self._gated, source.notice)
 
     def _judge(self, picture: Picture, time: FrameTime, source: Source) -> None:
         gate = self._gate
@@ -147,7 +150,7 @@ class _Capture:
         self._keyframes_alone = gate.steer(source, self._pacer.rate_fps)
 
     def _hand_over(self, picture: Picture, time: FrameTime, tally: Tally) -> None:
-        fit = self._order.preprocess.fit_for((picture.width_px, picture.height_px))
+        fit = self._preprocess.fit_for((picture.width_px, picture.height_px))
         if fit != self._fit:
             self._share(fit)
         if not self._free:
@@ -156,7 +159,7 @@ class _Capture:
             return
         assert self._slots is not None
         slot = self._free.pop()
-        self._order.preprocess.place(picture, fit, self._slots[slot])
+        self._preprocess.place(picture, fit, self._slots[slot])
         self._number += 1
         if self._gate is not None:
             self._gate.handed_over(self._number)
@@ -195,6 +198,8 @@ class _Capture:
                 self._gate.want()
             elif isinstance(message, SetRate):
                 self._pacer.set_rate(message.rate_fps)
+            elif isinstance(message, SetPreprocess):
+                self._preprocess = message.preprocess
             elif isinstance(message, Stop):
                 self._stopped = True
 

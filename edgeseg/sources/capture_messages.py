@@ -11,6 +11,7 @@ from typing import Protocol, Union
 
 from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, FrameTime, Picture
+from edgeseg.settings import DecodeName
 from edgeseg.sources.gate import GateOrder
 
 # One being written, one on its way, one waiting to be taken, one under analysis: the writer never waits.
@@ -37,6 +38,7 @@ class CaptureOrder:
     open_timeout_s: float
     read_timeout_s: float
     gate: GateOrder | None = None
+    decode: DecodeName = "software"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Tally:
     """Counts since the process started. source_fps: measured, None in the first seconds.
 
     gated: pictures that were due and not handed over because nothing had moved; those that were not even
-    decoded count.
+    decoded count. notice: the source's, see ``Source``.
     """
 
     decoded: int
@@ -52,6 +54,7 @@ class Tally:
     no_slot: int
     source_fps: float | None
     gated: int
+    notice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,13 @@ class SetRate:
 
 
 @dataclass(frozen=True, slots=True)
+class SetPreprocess:
+    """Place pictures so from now on: into another size, and so into new memory."""
+
+    preprocess: PlacesPictures
+
+
+@dataclass(frozen=True, slots=True)
 class Want:
     """Hand over the next picture that is due, whatever it shows."""
 
@@ -127,7 +137,7 @@ class Stop:
 
 
 FromCamera = Union[Layout, Ready, Still, Alive, Failed]
-ToCamera = Union[Release, SetRate, Want, Stop]
+ToCamera = Union[Release, SetRate, SetPreprocess, Want, Stop]
 
 
 def views_shape(fit: Fit) -> tuple[int, int, int, int]:

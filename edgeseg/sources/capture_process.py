@@ -54,6 +54,7 @@ from edgeseg.sources.capture_messages import (
     PlacesPictures,
     Ready,
     Release,
+    SetPreprocess,
     SetRate,
     Still,
     Stop,
@@ -170,11 +171,14 @@ class CaptureProcess:
         seq: Iterator[int] | None = None,
         clock: Clock | None = None,
         gate: GateOrder | None = None,
+        decode: DecodeName = "software",
     ) -> None:
         self._camera = camera
         self._order = CaptureOrder(
-            url, shown, preprocess, rate_fps, realtime, open_timeout_s, read_timeout_s, gate
+            url, shown, preprocess, rate_fps, realtime, open_timeout_s, read_timeout_s, gate, decode
         )
+        # All that the process was told so far: what it shares must fit one of them.
+        self._told = [preprocess]
         self._stall_after_s = stall_after_s
         self._first_picture_within_s = first_picture_within_s
         self._seq = count() if seq is None else seq
@@ -237,6 +241,11 @@ class CaptureProcess:
             gated=tally.gated,
         )
         return +counts
+
+    @property
+    def notice(self) -> str | None:
+        """One line on what the source does otherwise than asked: it decodes in software."""
+        return self._tally.notice
 
     @property
     def source_fps(self) -> float | None:
@@ -318,6 +327,12 @@ class CaptureProcess:
         """Frames a second from now on."""
         self._say(SetRate(rate_fps))
 
+    def set_preprocess(self, preprocess: PlacesPictures) -> None:
+        """Pictures are placed so from now on; frames that are under way still have the fit of before."""
+        if preprocess not in self._told:
+            self._told.append(preprocess)
+        self._say(SetPreprocess(preprocess))
+
     def kill(self) -> None:
         """End the process at once, whatever it is doing. Idempotent."""
         self._end(goodbye_s=0.0)
@@ -366,7 +381,7 @@ class CaptureProcess:
         size_px = (layout.fit.picture_width_px, layout.fit.picture_height_px)
         if not 1 <= min(size_px) <= max(size_px) <= _LARGEST_PICTURE_PX:
             raise WireError("a picture of {} x {} pixels".format(*size_px))
-        if layout.fit != self._order.preprocess.fit_for(size_px):
+        if all(layout.fit != preprocess.fit_for(size_px) for preprocess in self._told):
             raise WireError("a fit that is not this camera's")
         if not self._link.poll(_DEATH_WITHIN_S):
             raise WireError("a layout without memory")
