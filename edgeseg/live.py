@@ -73,6 +73,7 @@ class LiveCapture:
         self._first_frame_s: float | None = None
         self._dropped: Counter[str] = Counter()
         self._seq = count()
+        self._noticed: str | None = None
 
     def start(self) -> None:
         """Begin to try the camera. Returns at once."""
@@ -181,6 +182,7 @@ class LiveCapture:
             seq=self._seq,
             clock=self._clock,
             gate=gate_order(self._settings),
+            decode=self._settings.decode,
         )
         with capture:
             with self._lock:
@@ -190,6 +192,10 @@ class LiveCapture:
             try:
                 while not self._stop.is_set():
                     time = capture.receive(_RECEIVE_TIMEOUT_S)
+                    if capture.notice and capture.notice != self._noticed:
+                        # Once, not at every connect.
+                        self._noticed = capture.notice
+                        log.warning("camera %s: %s", self.camera.name, capture.notice)
                     still = capture.take_still()
                     if still is not None:
                         self.camera.received(still.time)

@@ -144,7 +144,7 @@ class CameraSettings:
     """One camera. ``input_size_px`` (width, height) is None for the model's default size.
 
     max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
-    gate: None analyses every picture that is due.
+    gate: None analyses every picture that is due. decode: by which decoder.
     """
 
     name: str
@@ -158,6 +158,7 @@ class CameraSettings:
     zones: tuple[ZoneSettings, ...]
     max_age_s: float | None = None
     gate: GateSettings | None = None
+    decode: DecodeName = "software"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,20 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from edgeseg import launch
 from edgeseg.secrets import redact_url
 from edgeseg.settings import SourceUrl
 from edgeseg.yamlfile import nearest
 
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
-SCHEMES = (*NETWORK_SCHEMES, "v4l2", "file")
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SCHEMES = (*NETWORK_SCHEMES, "v4l2", "csi", "file")
+VARIABLE = launch.VARIABLE
 # Capitals alone between two separators: a '$' elsewhere may well belong to a password.
 _BARE_VARIABLE = re.compile(r"(?:^|(?<=[/:@?&=]))\$[A-Z_][A-Z0-9_]*(?=[/:@?&#]|$)")
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")
 _PORT = "has a port out of range, expected a port from 1 to 65535"
-_TAKES = "rtsp://, rtsps://, http://, https://, v4l2:///dev/video0, a file or a folder"
+_TAKES = (
+    "rtsp://, rtsps://, http://, https://, v4l2:///dev/video0, csi://0, gstreamer: with a pipeline, a file "
+    "or a folder"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,15 @@ def source(text: str) -> SourceUrl:
     """Check a camera's ``source`` as written. Raises ValueError in the words of a config problem."""
     if not text.strip():
         raise ValueError(f"is empty, expected {_TAKES}")
-    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+    pipeline = launch.pipeline_of(text)
+    if any(ord(char) < 32 or ord(char) == 127 for char in (text if pipeline is None else pipeline)):
         raise ValueError("has a control character in it")
     _check_variables(text)
+    if pipeline is not None:
+        flaw = launch.flaw(pipeline)
+        if flaw:
+            raise ValueError(flaw)
+        return SourceUrl(f"{launch.PREFIX} {pipeline}", url=None, shown=launch.shown(pipeline))
     found = _SCHEME.match(text)
     if found is None:
         _check_path(text)
@@ -55,6 +65,9 @@ def source(text: str) -> SourceUrl:
             raise ValueError("has a space in an address; write %20, or take the password from ${VAR}")
         if scheme in NETWORK_SCHEMES:
             _check_network(text)
+        elif scheme == "csi":
+            if not re.fullmatch(r"[0-9]+", text[found.end() :]):
+                raise ValueError("expected the number of the camera connector: csi://0")
         elif not text[found.end() :].startswith("/"):
             example = "v4l2:///dev/video0" if scheme == "v4l2" else "file:///srv/clips/a.mp4"
             raise ValueError(f"expected three slashes and the full path: {example}")
@@ -62,8 +75,11 @@ def source(text: str) -> SourceUrl:
 
 
 def filled(template: str, values: dict[str, str], base: Path) -> str:
-    """A checked template with its variables' ``values``: a URL (values percent-encoded), or for a file
-    the absolute path, ``base`` being the folder that relative ones start from."""
+    """A checked template with its variables' ``values``: a URL (values percent-encoded), a GStreamer
+    pipeline, or for a file the absolute path, ``base`` being the folder that relative ones start from."""
+    pipeline = launch.pipeline_of(template)
+    if pipeline is not None:
+        return f"{launch.PREFIX} {launch.filled(pipeline, values)}"
     scheme = _SCHEME.match(template)
     if scheme is None or scheme[1].lower() == "file":
         path = unquote(template[scheme.end() :]) if scheme else template
@@ -109,7 +125,7 @@ def _check_variables(text: str) -> None:
 def _check_path(text: str) -> None:
     if text.startswith("~"):
         raise ValueError("'~' is not expanded; write the full path, or one relative to this file")
-    if re.match(r"[A-Za-z0-9+.-]+:/[^/]", text) or re.match(r"(rtsps?|https?|v4l2):", text, re.IGNORECASE):
+    if re.match(r"[A-Za-z0-9+.-]+:/[^/]", text) or re.match(r"(rtsps?|https?|v4l2|csi):", text, re.I):
         raise ValueError(f"expected '//' after the colon; edgeseg reads {_TAKES}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeseg import launch
 from edgeseg.config import addresses, geometry, names
 from edgeseg.config.classes import Vocabulary, check_groups
 from edgeseg.config.rules import build_rule
@@ -19,6 +20,7 @@ from edgeseg.runtimes import formats
 from edgeseg.settings import (
     DEFAULT_MODEL,
     CameraSettings,
+    DecodeName,
     GateSettings,
     MqttSettings,
     PipelineSettings,
@@ -164,6 +166,7 @@ class Builder:
             priority=DEFAULT_PRIORITY if camera.priority is None else camera.priority,
             max_age_s=camera.max_age,
             gate=_gate(camera.gate),
+            decode=self._decode((*at, "decode"), camera),
             zones=tuple(
                 self._zone((*at, "zones"), zone_name, zone, vocabulary)
                 for zone_name, zone in camera.zones.items()
@@ -176,6 +179,12 @@ class Builder:
         except ValueError as error:
             self._wrong(at, str(error))
             return SourceUrl(template="", url=None, shown="")
+
+    def _decode(self, at: Steps, camera: CameraFile) -> DecodeName:
+        own = launch.pipeline_of(camera.source) is not None or camera.source.lower().startswith("csi://")
+        if own and camera.decode is not None:
+            self._wrong(at, "has no effect there: a GStreamer pipeline names its own decoder", key=True)
+        return camera.decode or "software"
 
     def _zone(self, above: Steps, name: str, zone: ZoneFile, vocabulary: Vocabulary) -> ZoneSettings:
         at = (*above, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from edgeseg import launch
 from edgeseg.config.addresses import VARIABLE
 from edgeseg.manifest import Model
 from edgeseg.settings import CameraSettings, PipelineSettings
@@ -23,7 +24,9 @@ def notes(settings: PipelineSettings, find_model: Callable[[str], Model]) -> tup
 
 def _of_camera(camera: CameraSettings, model: Model) -> Iterator[str]:
     at = f"cameras.{camera.name}"
-    if _LITERAL_PASSWORD.search(VARIABLE.sub("", camera.source.template)):
+    bare = VARIABLE.sub("", camera.source.template)
+    pipeline = launch.pipeline_of(bare)
+    if _LITERAL_PASSWORD.search(bare) or (pipeline is not None and launch.secrets(pipeline)):
         yield f"{at}.source: a password stands in the file; ${{VAR}} would take it from the environment"
     if not camera.zones:
         yield f"{at}: has no zones, so nothing of it is measured"

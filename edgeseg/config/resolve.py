@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from edgeseg import launch
 from edgeseg.config import addresses
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.settings import CameraSettings, MqttSettings, PipelineSettings, Secret, SourceUrl
@@ -143,12 +144,16 @@ def _secrets_of_source(source: SourceUrl) -> set[str]:
         return set()
     url = source.url.reveal()
     found: set[str] = set()
-    if "://" not in url:
+    pipeline = launch.pipeline_of(url)
+    if pipeline is None and "://" not in url:
         return found
     literals = [re.escape(part) for part in addresses.VARIABLE.split(source.template)[::2]]
     filled = re.search("(.+?)".join(literals) + "$", url, re.DOTALL)
     if filled is not None:
         found.update(unquote(value) for value in filled.groups())
+    if pipeline is not None:
+        # What was filled in outside of URLs is escaped.
+        return found | {re.sub(r"\\(.)", r"\1", value) for value in found} | launch.secrets(pipeline)
     # The user name alone is no secret, and often a word such as "admin" or "live".
     found.add(unquote(urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]))
     return found

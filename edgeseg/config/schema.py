@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from edgeseg import launch
 from edgeseg.config import addresses, names, units
 from edgeseg.runtimes import AUTO, ENGINES
 from edgeseg.settings import (
@@ -30,6 +31,7 @@ from edgeseg.settings import (
     SHORTEST_AGE_S,
     SHORTEST_REFRESH_S,
     SLOWEST_FPS,
+    DecodeName,
     FitName,
     Sensitivity,
 )
@@ -308,11 +310,37 @@ Gate = Annotated[
 ]
 
 
+def _source(value: object) -> object:
+    """``source: {gstreamer: PIPELINE}``, which needs no quotes around a colon."""
+    if isinstance(value, dict):
+        pipeline = value.get("gstreamer")
+        if len(value) != 1 or not isinstance(pipeline, str):
+            raise ValueError("expected an address, or the key gstreamer alone with a pipeline in it")
+        return f"{launch.PREFIX} {pipeline}"
+    return value
+
+
+_PIPELINE = {
+    "type": "object",
+    "properties": {"gstreamer": {"type": "string", "pattern": "appsink"}},
+    "required": ["gstreamer"],
+    "additionalProperties": False,
+}
+Source = Annotated[str, BeforeValidator(_source), WithJsonSchema({"anyOf": [{"type": "string"}, _PIPELINE]})]
+
+
 class CameraFile(_Keys, title="camera"):
-    source: str = Field(
-        description="rtsp://, rtsps://, http://, https://, v4l2:///dev/video0, a clip or a folder of "
+    source: Source = Field(
+        description="rtsp://, rtsps://, http://, https://, v4l2:///dev/video0, csi://0 (the camera connector "
+        "of a Jetson or a Raspberry Pi), {gstreamer: any pipeline with an appsink}, a clip or a folder of "
         "pictures (relative to this file). ${VAR} is filled in from the environment: percent-encoded in a "
         "URL, as it is in a path."
+    )
+    decode: DecodeName | None = Field(
+        None,
+        description="What decodes the video: `cuda` (NVIDIA desktop cards), `vaapi`, `drm` or `v4l2m2m` "
+        "(Raspberry Pi 4 and others), where this machine and PyAV's FFmpeg have it; `auto` tries them. What "
+        "the device cannot, software does, and the log says so. Default: software.",
     )
     rate: Rate | None = Field(
         None,

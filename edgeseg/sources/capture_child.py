@@ -134,7 +134,9 @@ class _Capture:
                 self._tell(Alive(self._tally(source)))
 
     def _tally(self, source: Source) -> Tally:
-        return Tally(self._decoded, source.corrupt_packets, self._no_slot, self._fps, self._gated, source.notice)
+        return Tally(
+            self._decoded, source.corrupt_packets, self._no_slot, self._fps, self._gated, source.notice
+        )
 
     def _judge(self, picture: Picture, time: FrameTime, source: Source) -> None:
         gate = self._gate

@@ -43,6 +43,7 @@ import numpy as np
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, Frame, FrameTime
+from edgeseg.settings import DecodeName
 from edgeseg.sources.capture_child import capture
 from edgeseg.sources.capture_messages import (
     SLOTS,
