@@ -5,8 +5,8 @@ and nothing else: it reads no file (but the clip that it plays, and what resolve
 no program and no process, signals nobody, connects to its camera's port alone, and was started without the
 daemon's environment. What a kernel does not have of this is left out, and said once.
 
-A camera whose source runs programs of its own (GStreamer) keeps the limits only: those programs read
-plugins, caches and devices that nobody can list.
+A camera that GStreamer reads is not confined: plugins read files, devices and caches that nobody can list,
+may start programs, hold hundreds of descriptors (Jetson's pictures are one each) and record.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from edgeseg import launch
 from edgeseg.errors import SourceError
 from edgeseg.sources import landlock, syscalls
 from edgeseg.sources.landlock import Access
@@ -61,7 +62,7 @@ _PR_SET_MDWE, _REFUSE_EXEC_GAIN = 65, 1
 
 # For starting Python and its libraries. Passwords come in variables of any name, so all others stay away.
 _HARMLESS = frozenset({"HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"})
-_HARMLESS_BEGINNINGS = ("LC_", "PYTHON", "COVERAGE_")
+_HARMLESS_BEGINNINGS = ("LC_", "PYTHON", "COVERAGE_", "GST_", "LIBCAMERA_", "XDG_")
 
 
 def gaps() -> str | None:
@@ -97,8 +98,11 @@ def _confine(url: str, decode: str) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.close(nothing)
-    _limit()
     landlock.no_new_privileges()
+    if launch.pipeline_of(url) is not None or url.lower().startswith("csi://"):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        return
+    _limit()
     scheme, _, rest = url.partition("://") if "://" in url else ("file", "", url)
     scheme = scheme.lower()
     if scheme not in (*PORTS, "v4l2", "file"):
