@@ -25,10 +25,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("registry", "runtimes"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
-    ("pipeline", "overlay", "video", "scheduler", "sdnotify"),
+    ("pipeline", "overlay", "video", "scheduler", "sdnotify", "trial"),
     ("camera",),
     ("clip", "live"),
-    ("supervisor",),
+    ("supervisor", "gating"),
     ("daemon",),
     # what makes and judges networks: commands that need it import it when they run, nothing else does
     ("zoo",),
@@ -40,6 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 HOMES = {
     "av": {"sources/decode.py", "sources/hardware.py", "video.py"},
     "onnxruntime": {"engines/onnxruntime.py"},
+    "openvino": {"engines/openvino.py"},
     "ai_edge_litert": {"engines/litert.py"},
     "tflite_runtime": {"engines/litert.py"},
     "paho": {"publish/paho_connection.py"},

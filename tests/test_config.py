@@ -13,7 +13,7 @@ from edgeseg import config, registry
 from edgeseg.commands.schema import DIALECT
 from edgeseg.config import geometry, names, units
 from edgeseg.errors import ConfigError
-from edgeseg.settings import ActiveHours, PipelineSettings, RuleSettings
+from edgeseg.settings import ActiveHours, GateSettings, PipelineSettings, RuleSettings
 from edgeseg.yamlfile import Sexagesimal, nearest
 
 FILE = "yard.yaml"
@@ -107,6 +107,8 @@ def test_every_key_of_the_vocabulary() -> None:
     )
     assert (street.rate_fps, street.fit, street.priority) == (5.0, None, 0)
     assert (yard.max_age_s, street.max_age_s) == (0.5, None)
+    assert yard.gate == GateSettings(refresh_s=30.0, sensitivity="high", keyframes=False)
+    assert street.gate is None
     (bay,) = yard.zones
     assert (bay.name, bay.title, bay.confidence_floor) == ("loading_bay", "Loading bay", 0.5)
     assert bay.include == (((0.1, 0.5), (0.6, 0.5), (0.7, 1.0), (0.0, 1.0)),)
@@ -142,6 +144,7 @@ def test_a_camera_with_a_source_is_enough() -> None:
     assert settings.mqtt is None
     assert names.name_flaw(settings.node) == ""
     assert (camera.model, camera.engine, camera.rate_fps) == ("deeplabv3-mnv2-pascal", "auto", 5.0)
+    assert camera.gate == GateSettings(refresh_s=5.0, sensitivity="medium", keyframes=True)
     assert camera.zones == ()
 
 
@@ -204,7 +207,7 @@ def test_each_mistake_has_one_clear_line(case: dict[str, str]) -> None:
 
 def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
     text = """\
-engine: coral
+engine: kserve
 budget: {cpu: 60 %}
 groups: {vehicle: [car, trukc]}
 cameras:
@@ -497,7 +500,7 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
         {"cameras": {"a": {"source": "b", "web": 1}}},
         {"cameras": {"a": {"source": None}}},
         {"cameras": {"a": {"source": "b", "rate": 100}}},
-        {"cameras": {"a": {"source": "b"}}, "engine": "coral"},
+        {"cameras": {"a": {"source": "b"}}, "engine": "kserve"},
         {"cameras": {"a": {"source": "b", "zones": {"z": {"polygon": [[0, 0], [1, 2], [1, 1]]}}}}},
     ):
         assert not validator.is_valid(wrong), wrong

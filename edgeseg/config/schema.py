@@ -35,9 +35,9 @@ from edgeseg.settings import (
     FitName,
     Sensitivity,
 )
-from edgeseg.yamlfile import nearest, shown
+from edgeseg.yamlfile import Switch, nearest, shown
 
-LATER_ENGINES = ("openvino", "coral", "cuda", "tensorrt", "kserve")
+LATER_ENGINES = ("kserve",)
 LATER = "not in this version yet"
 
 # Keys of the design that this version does not act on: refused, never silently without effect.
@@ -272,10 +272,15 @@ class ZoneFile(_Keys, title="zone"):
     rules: dict[str, RuleFile] = Field({}, description="Alerts of this zone, by name.")
 
 
+_ON_OFF_WORDS = ("on", "off", "yes", "no")
+# To some editors these words are text, to others (YAML 1.1) they are true and false.
+OnOff = Annotated[Switch, WithJsonSchema({"anyOf": [{"enum": list(_ON_OFF_WORDS)}, {"type": "boolean"}]})]
+
+
 class GateFile(_Keys, title="gate"):
     """Which pictures are analysed: those that show motion in or near a zone, and one every `refresh`."""
 
-    motion: bool = Field(True, description="`off` is the same as `gate: off`: every picture that is due.")
+    motion: OnOff = Field(True, description="`off` is the same as `gate: off`: every picture that is due.")
     refresh: Annotated[Duration, AfterValidator(_refresh)] | None = Field(
         None,
         description="How long what does not move may go without analysis, 500 ms to 1 h; the longest that "
@@ -286,7 +291,7 @@ class GateFile(_Keys, title="gate"):
         description="What counts as motion. `low`: 1 % of the smallest zone changes by 24 of 255 levels of "
         "luma; `medium`: 0.3 % by 12; `high`: 0.15 % by 7. Default: medium.",
     )
-    keyframes: bool = Field(
+    keyframes: OnOff = Field(
         True,
         description="While nothing moves, decode only the stream's keyframes, where these come at least "
         "every 2 s, every `refresh` and every half `for` and `clear` of the camera's rules; motion is then "
@@ -296,18 +301,14 @@ class GateFile(_Keys, title="gate"):
 
 def _gate_keys(value: object) -> object:
     """``gate: off`` and ``gate: on``."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and value.lower() in _ON_OFF_WORDS):
         return {"motion": value}
     if not isinstance(value, (dict, GateFile)):
         raise ValueError(f"got {shown(value)}, expected on, off or keys such as {{refresh: 10 s}}")
     return value
 
 
-# The schema for editors knows `off`, as YAML writes false, beside the keys.
-Gate = Annotated[
-    GateFile,
-    BeforeValidator(_gate_keys, json_schema_input_type=Union[bool, GateFile]),
-]
+Gate = Annotated[GateFile, BeforeValidator(_gate_keys, json_schema_input_type=Union[OnOff, GateFile])]
 
 
 def _source(value: object) -> object:
@@ -406,7 +407,9 @@ class PipelineFile(_Keys, title="edgeseg pipeline file"):
         None,
         description="A folder in models/ (see `edgeseg models list`) or a path. A camera may name its own.",
     )
-    engine: EngineName = Field(AUTO, description="What runs the network; `auto` takes what fits the model.")
+    engine: EngineName = Field(
+        AUTO, description="What runs the network; `auto` measures what is here and takes the fastest."
+    )
     input: Size | None = Field(None, description="Size the network sees. Default: the model's own.")
     groups: dict[str, Terms] = Field(
         {}, description="Names for several classes together, usable wherever a class is."
