@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from edgeseg import overlay
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
-from edgeseg.frames import CameraState, CameraStatus, CommandAnswer, Event, Frame, FrameTime
+from edgeseg.frames import CameraState, CameraStatus, CommandAnswer, Degraded, Event, Frame, FrameTime
 from edgeseg.manifest import Model
 from edgeseg.pipeline import Analysis, CameraPipeline
 from edgeseg.publish.base import Publisher
-from edgeseg.rules import CameraAlert
+from edgeseg.rules import CameraAlert, RuleMemory
 from edgeseg.settings import CameraSettings
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Camera:
 
     Knows no thread and no process: the daemon, where a ``LiveCapture`` feeds it, and ``edgeseg replay``
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
-    seq: numbers its occupancies.
+    seq: numbers its occupancies. memory: what its rules knew before, see ``CameraPipeline``.
     """
 
     def __init__(
@@ -48,18 +48,20 @@ class Camera:
         publisher: Publisher,
         clock: Clock,
         seq: Iterator[int],
+        memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
     ) -> None:
         self.name = settings.name
         self.state: CameraState = "disabled"
         self.analysed = 0
         self.rate_fps = settings.rate_fps
         self.board = overlay.ZoneBoard(settings.zones)
-        self._pipeline = CameraPipeline(node, settings, model, groups, seq)
+        self._pipeline = CameraPipeline(node, settings, model, groups, seq, memory)
         self._palette = model.palette
         self._publisher = publisher
         self._clock = clock
         self._lock = threading.RLock()
         self._expected = False
+        self._degraded: Degraded | None = None
         self._reason: str | None = None
         self._since_s: float | None = None
         self._status_due_s = 0.0
@@ -95,11 +97,20 @@ class Camera:
             if self.state not in ("offline", "disabled"):
                 self._suspend("offline", "stopped")
 
-    def retire(self) -> None:
-        """The camera is gone from the file: alerts that are on end, and no frame is analysed any more."""
+    @property
+    def memory(self) -> Mapping[str, Mapping[str, RuleMemory]]:
+        """Zone -> rule -> what it knows now."""
+        with self._lock:
+            return self._pipeline.memory
+
+    def retire(self, but: Collection[tuple[str, str]] = ()) -> None:
+        """The camera is gone from the file: alerts that are on end, and no frame is analysed any more.
+
+        but: zones and rules that live on in the camera that takes its place.
+        """
         with self._lock:
             self._expected = False
-            self._send(self._pipeline.retire(self._now()))
+            self._send(self._pipeline.retire(self._now(), but))
             self._send(self._away_alert.retire(self._now()))
             self._enter("disabled", "removed")
 
@@ -165,6 +176,13 @@ class Camera:
             self.rate_fps = rate_fps
             self._send([self._rate_answer()])
 
+    def degrade(self, degraded: Degraded | None) -> None:
+        """It gets less from now on than it was set to, or (None) what it was set to."""
+        with self._lock:
+            if degraded != self._degraded:
+                self._degraded = degraded
+                self._say_status()
+
     def ask_for_snapshot(self) -> None:
         """The next analysed frame is published as an overlay picture, if the camera is live."""
         if self.state == "live":
@@ -174,7 +192,8 @@ class Camera:
 
     @property
     def stale_after_s(self) -> float:
-        return max(_STALE_AFTER_S, _STALE_AFTER_INTERVALS / self.rate_fps)
+        slower_fps = self._degraded.rate_fps if self._degraded else None
+        return max(_STALE_AFTER_S, _STALE_AFTER_INTERVALS / (slower_fps or self.rate_fps))
 
     def _suspend(self, state: CameraState, reason: str | None) -> None:
         if self._enter(state, reason):
@@ -212,6 +231,7 @@ class Camera:
             since_s=self._since_s or self._clock.utc_s(),
             fps=round((len(times) - 1) / span_s, 2) if span_s > 0 else None,
             age_s=None if self._received_s is None else round(max(0.0, now_s - self._received_s), 3),
+            degraded=self._degraded,
         )
 
     def _rate_answer(self) -> CommandAnswer:

@@ -10,14 +10,14 @@ the daemon, ``edgeseg replay`` and the tests run the very same lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from edgeseg import postprocess
 from edgeseg.engines.base import Engine
 from edgeseg.frames import Event, Frame, FrameTime, LabelMap, ZoneOccupancy
 from edgeseg.manifest import Model
-from edgeseg.rules import ZoneRules
+from edgeseg.rules import RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings
 from edgeseg.zones import ZoneMeter
 
@@ -33,7 +33,8 @@ class Analysis:
 class CameraPipeline:
     """Everything that happens to one camera's frames after capture, with the state of its rules.
 
-    seq: numbers the occupancies; a camera whose settings change hands its own on.
+    seq: numbers the occupancies; a camera whose settings change hands its own on. memory: zone -> rule ->
+    what it knew before, to go on from there.
     """
 
     def __init__(
@@ -43,10 +44,14 @@ class CameraPipeline:
         model: Model,
         groups: Mapping[str, tuple[str, ...]],
         seq: Iterator[int],
+        memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
     ) -> None:
         self._model = model
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
-        self._rules = {zone.name: ZoneRules(node, camera.name, zone) for zone in camera.zones}
+        self._rules = {
+            zone.name: ZoneRules(node, camera.name, zone, (memory or {}).get(zone.name))
+            for zone in camera.zones
+        }
         self._seq = seq
         self._newest: tuple[ZoneOccupancy, ...] = ()
 
@@ -77,9 +82,19 @@ class CameraPipeline:
         unknown = self._meter.unknown(reason, 0, time)
         return tuple(event for event in self._judged(unknown) if not isinstance(event, ZoneOccupancy))
 
-    def retire(self, time: FrameTime) -> tuple[Event, ...]:
-        """The camera's settings are going away: alerts that are on end."""
-        return tuple(event for rules in self._rules.values() for event in rules.retire(time))
+    @property
+    def memory(self) -> Mapping[str, Mapping[str, RuleMemory]]:
+        """Zone -> rule -> what it knows now."""
+        return {zone: rules.memory for zone, rules in self._rules.items()}
+
+    def retire(self, time: FrameTime, but: Collection[tuple[str, str]] = ()) -> tuple[Event, ...]:
+        """The camera's settings are going away: alerts that are on end. but: zones and rules that live on
+        elsewhere."""
+        return tuple(
+            event
+            for zone, rules in self._rules.items()
+            for event in rules.retire(time, {rule for name, rule in but if name == zone})
+        )
 
     def _judged(self, occupancies: tuple[ZoneOccupancy, ...]) -> Iterator[Event]:
         for occupancy in occupancies:

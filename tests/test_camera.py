@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from edgeseg.frames import (
     Alert,
     CameraStatus,
     CommandAnswer,
+    Degraded,
     Event,
     Frame,
     FrameTime,
@@ -27,6 +29,7 @@ from edgeseg.frames import (
     ZoneOccupancy,
 )
 from edgeseg.preprocess import make_fit
+from edgeseg.rules import carried_over, unchanged
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
 from tests.tiny_models import Convention, picture, write_model
 
@@ -84,11 +87,11 @@ class Stage:
             "cooldown_s": 0.0, "hours": None, "on_unknown": "hold",
         } | rule  # fmt: skip
         zone = ZoneSettings("all", "All", (WHOLE,), (), 0.0, (RuleSettings(**terms),))
-        settings = CameraSettings(
+        self.settings = CameraSettings(
             "yard", SourceUrl("x", None, "x"), str(model_folder), "auto", None, 5.0, None, 0, (zone,)
         )
         model = registry.find(str(model_folder))
-        self.camera = Camera("test", settings, model, {}, self.published, self.clock, count(1))
+        self.camera = Camera("test", self.settings, model, {}, self.published, self.clock, count(1))
 
     def frame(self, *, empty: bool = False) -> Frame:
         view = np.zeros_like(picture()) if empty else picture()
@@ -241,6 +244,63 @@ def test_a_disabled_camera_analyses_nothing(stage: Stage) -> None:
     stage.camera.connecting()
     stage.show()
     assert stage.states[-1] == ("live", None)
+
+
+def successor(stage: Stage, settings: CameraSettings) -> Camera:
+    """The camera that takes the place of the stage's, as a reload with these settings makes it."""
+    same = unchanged(stage.settings.zones, settings.zones)
+    stage.camera.retire(same)
+    memory = carried_over(stage.camera.memory, same)
+    model = registry.find(settings.model)
+    return Camera("test", settings, model, {}, stage.published, stage.clock, count(50), memory)
+
+
+def test_an_alert_outlives_a_change_of_other_settings(stage: Stage) -> None:
+    stage.camera.connecting()
+    stage.show()
+    (begun,) = stage.published.of(Alert)
+    stage.camera = successor(stage, replace(stage.settings, rate_fps=2.0, priority=3))
+    stage.camera.connecting()
+    stage.clock.advance(1.0)
+    stage.show()
+    assert [one.event for one in stage.published.of(Alert)] == ["new"]
+    # What was retained went with the old settings: the state is said again.
+    assert stage.published.of(RuleState)[-1].state == "ON"
+    stage.clock.advance(1.0)
+    stage.show(empty=True)
+    _, end = stage.published.of(Alert)
+    assert (end.id, end.event, end.end_reason) == (begun.id, "end", "cleared")
+
+
+def test_an_alert_of_a_rule_that_changed_ends(stage: Stage) -> None:
+    (zone,) = stage.settings.zones
+    harder = replace(zone, rules=(replace(zone.rules[0], enter=0.9, leave=0.8),))
+    elsewhere = replace(zone, include=(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0)),))
+    for changed in (harder, elsewhere):
+        assert unchanged((zone,), (changed,)) == frozenset()
+    assert unchanged((zone,), (replace(zone, title="Another name"),)) == {("all", "seen")}
+    stage.camera.connecting()
+    stage.show()
+    stage.camera = successor(stage, replace(stage.settings, zones=(harder,)))
+    stage.camera.connecting()
+    stage.show()
+    assert [(one.event, one.end_reason) for one in stage.published.of(Alert)] == [
+        ("new", None),
+        ("end", "config"),
+    ]
+
+
+def test_a_degraded_camera_says_so_at_once_and_has_a_longer_patience(stage: Stage) -> None:
+    stage.camera.connecting()
+    stage.camera.degrade(Degraded(0.5, (32, 32)))
+    assert stage.published.of(CameraStatus)[-1].degraded == Degraded(0.5, (32, 32))
+    stage.show()
+    stage.wait(6)
+    assert stage.states[-1] == ("live", None)
+    stage.wait(1)
+    assert stage.states[-1][0] == "stale"
+    stage.camera.degrade(None)
+    assert stage.published.of(CameraStatus)[-1].degraded is None
 
 
 @pytest.mark.parametrize("for_s", [0.0, 5.0])

@@ -39,7 +39,8 @@ dominant class is another one, or the zone became unknown or known; at most one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from edgeseg.frames import Alert, FrameTime, RuleState, ZoneOccupancy
 from edgeseg.rules import life
@@ -47,7 +48,35 @@ from edgeseg.rules.camera import CameraAlert
 from edgeseg.rules.memory import RuleMemory
 from edgeseg.settings import ZoneSettings
 
-__all__ = ["CameraAlert", "RuleMemory", "ZoneRules"]
+__all__ = ["CameraAlert", "RuleMemory", "ZoneRules", "carried_over", "unchanged"]
+
+
+def unchanged(
+    before: Collection[ZoneSettings], after: Collection[ZoneSettings]
+) -> frozenset[tuple[str, str]]:
+    """(zone, rule) of the rules that did not change in zones that cover the same."""
+    old = {zone.name: zone for zone in before}
+    return frozenset(
+        (zone.name, rule.name)
+        for zone in after
+        if zone.name in old
+        and replace(old[zone.name], rules=(), title="") == replace(zone, rules=(), title="")
+        for rule in zone.rules
+        if rule in old[zone.name].rules
+    )
+
+
+def carried_over(
+    memory: Mapping[str, Mapping[str, RuleMemory]], same: Collection[tuple[str, str]]
+) -> dict[str, dict[str, RuleMemory]]:
+    """Zone -> rule -> what it knows, of the (zone, rule) in ``same``, for a camera that begins anew.
+
+    States are published again, since what was retained of the camera went with its old settings.
+    """
+    return {
+        zone: {rule: replace(known, shown=None) for rule, known in rules.items() if (zone, rule) in same}
+        for zone, rules in memory.items()
+    }
 
 
 class ZoneRules:
@@ -78,10 +107,15 @@ class ZoneRules:
             events.extend(step.events)
         return events
 
-    def retire(self, time: FrameTime) -> list[Alert | RuleState]:
-        """The zone is gone from the configuration: its alerts end for the reason ``config``."""
+    def retire(self, time: FrameTime, but: Collection[str] = ()) -> list[Alert | RuleState]:
+        """The zone is gone from the configuration: its alerts end for the reason ``config``.
+
+        but: rules whose memory lives on elsewhere.
+        """
         events: list[Alert | RuleState] = []
         for name, memory in self._memory.items():
+            if name in but:
+                continue
             step = life.retire(memory, time)
             self._memory[name] = step.memory
             events.extend(step.events)
