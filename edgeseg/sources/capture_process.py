@@ -64,7 +64,7 @@ from edgeseg.sources.capture_messages import (
     Want,
     views_shape,
 )
-from edgeseg.sources.confine import gaps, harmless_environment
+from edgeseg.sources.confine import gaps, harmless_environment, runs_own_code
 from edgeseg.sources.gate import GateOrder
 from edgeseg.sources.growth import overgrown
 from edgeseg.sources.wire import MAX_MESSAGE_BYTES, WireError, decode
@@ -374,7 +374,8 @@ class CaptureProcess:
         if now_s < self._measure_s or self._process is None or self._process.pid is None:
             return
         self._measure_s = now_s + _MEASURE_EVERY_S
-        if too_much := overgrown(self._process.pid, self.picture_size_px):
+        roomy = runs_own_code(self._order.url)
+        if too_much := overgrown(self._process.pid, self.picture_size_px, roomy=roomy):
             raise self._fail("crashed", f"the camera process {too_much}")
 
     def _map(self, layout: Layout) -> _Memory:

@@ -92,6 +92,19 @@ def confine(url: str, decode: str = "software") -> None:
         raise SourceError("crashed", f"the camera process cannot be confined: {error.strerror}") from None
 
 
+def runs_own_code(url: str, decode: str = "software") -> bool:
+    """Whether plugins or drivers read this source, which need more than a decoder does."""
+    return decode != "software" or _kind(url)[0] not in (*PORTS, "v4l2", "file")
+
+
+def _kind(url: str) -> tuple[str, str]:
+    """Scheme, and what follows it."""
+    if launch.pipeline_of(url) is not None:
+        return "gstreamer", ""
+    scheme, _, rest = url.partition("://") if "://" in url else ("file", "", url)
+    return scheme.lower(), rest
+
+
 def _confine(url: str, decode: str) -> None:
     load_late_modules()
     # The daemon's standard output may be its events.
@@ -99,24 +112,23 @@ def _confine(url: str, decode: str) -> None:
     os.dup2(nothing, 1)
     os.close(nothing)
     landlock.no_new_privileges()
-    if launch.pipeline_of(url) is not None or url.lower().startswith("csi://"):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        return
-    _limit()
-    scheme, _, rest = url.partition("://") if "://" in url else ("file", "", url)
-    scheme = scheme.lower()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    scheme, rest = _kind(url)
     if scheme not in (*PORTS, "v4l2", "file"):
         return
     files, ports = _needs(scheme, rest)
-    hardware = decode != "software"
+    hardware = runs_own_code(url, decode)
     if hardware:
         files |= {Path(path): _READ for path in _DRIVERS} | {Path("/dev"): _DEVICE | _READ}
-    elif scheme != "v4l2":
+    else:
+        _limit()
         # Only drivers make code at run time.
         ctypes.CDLL(None).prctl(_PR_SET_MDWE, _REFUSE_EXEC_GAIN, 0, 0, 0)
+    # Asked first: it loads a library, which is a file.
+    filters = syscalls.available()
     if landlock.version():
         landlock.restrict(files, ports)
-    if syscalls.available():
+    if filters:
         families = [socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK] if scheme in PORTS else []
         # Names of multicast DNS come from a daemon at this machine; a bus, too, hangs on such sockets.
         if scheme in PORTS and (_host(url) or "").endswith(".local"):
@@ -175,7 +187,6 @@ def _host(url: str) -> str | None:
 def _limit() -> None:
     """Resource limits; where a lower one is in force it stays."""
     for kind, most in (
-        (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_DATA, _DATA_BYTES),
         (resource.RLIMIT_NOFILE, _FILES_OPEN),
         (resource.RLIMIT_FSIZE, _FILE_BYTES),

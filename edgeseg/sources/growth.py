@@ -8,6 +8,8 @@ from pathlib import Path
 _MIB = 1 << 20
 # Python, numpy and the decoder: 40 to 70 MiB of their own, before the first picture.
 _BASE_BYTES = 192 * _MIB
+# GStreamer's plugins and the drivers of hardware decoders.
+_ROOMY_BYTES = 1024 * _MIB
 # Sixteen references, and what a decoder, the conversion and the network's input keep besides.
 _PICTURES = 24
 # 4:2:0 at up to 16 bits a sample.
@@ -16,10 +18,11 @@ _BYTES_PER_PX = 3
 _UNKNOWN_SIZE_PX = (3840, 2160)
 
 
-def bound_bytes(picture_size_px: tuple[int, int] | None) -> int:
-    """The most that decoding pictures (width, height) may take."""
+def bound_bytes(picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> int:
+    """The most that decoding pictures (width, height) may take. roomy: by plugins or drivers."""
     width_px, height_px = picture_size_px or _UNKNOWN_SIZE_PX
-    return _BASE_BYTES + _PICTURES * _BYTES_PER_PX * width_px * height_px
+    base_bytes = _ROOMY_BYTES if roomy else _BASE_BYTES
+    return base_bytes + _PICTURES * _BYTES_PER_PX * width_px * height_px
 
 
 def own_bytes(pid: int) -> int | None:
@@ -34,9 +37,9 @@ def own_bytes(pid: int) -> int | None:
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
-def overgrown(pid: int, picture_size_px: tuple[int, int] | None) -> str | None:
+def overgrown(pid: int, picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> str | None:
     """In words what is too much; None while it is not."""
-    used, most = own_bytes(pid), bound_bytes(picture_size_px)
+    used, most = own_bytes(pid), bound_bytes(picture_size_px, roomy=roomy)
     if used is None or used <= most:
         return None
     return f"grew to {used // _MIB} MiB, {most // _MIB} are the most for its pictures"
