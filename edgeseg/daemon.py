@@ -27,6 +27,7 @@ from edgeseg.publish.outbox import Outbox
 from edgeseg.publish.topics import Topics
 from edgeseg.sdnotify import notify, watchdog_interval_s
 from edgeseg.settings import PipelineSettings
+from edgeseg.sources.capture_process import warm_up
 from edgeseg.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class Daemon:
         }
         with _signals(handlers), self._thread_failures():
             settings = self._load()
+            # Before there are threads: it changes the environment for a moment.
+            warm_up()
             log.info("edgeseg %s: %s, node %s", __version__, settings.file, settings.node)
             commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
             with _alone(settings), self._publisher(settings, commands.put) as publisher:
