@@ -51,6 +51,11 @@ class ManualClock:
         self._monotonic_s += duration_s
 
 
+def cpu_s() -> float:
+    """Seconds of CPU time that this process has used, all its threads together."""
+    return time.process_time()
+
+
 def iso_utc(utc_s: float) -> str:
     """RFC 3339 with milliseconds, e.g. ``2026-11-22T08:15:30.250Z``."""
     moment = datetime.fromtimestamp(round(utc_s, 3), tz=timezone.utc)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,20 +13,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One engine; ``edgeseg/engines/<name>.py`` drives it.
+    """One engine; ``edgeseg/engines/<module>.py`` drives it.
 
-    packages: any one of them will do, the first is the best. install: the command that gets it.
+    formats: of the files it reads. packages: importable names, any one will do, the first is the best.
+    distributions: names under which these are installed. install: the command that gets it.
+    accelerator: it works on a device of its own and leaves the CPU to others.
     """
 
-    format: Format
+    module: str
+    formats: tuple[Format, ...]
     packages: tuple[str, ...]
+    distributions: tuple[str, ...]
     install: str
+    accelerator: bool = False
+
+    @property
+    def installed(self) -> bool:
+        return any(importlib.util.find_spec(package) is not None for package in self.packages)
+
+    @property
+    def version(self) -> str | None:
+        """What is installed, e.g. ``onnxruntime 1.32.0``; None where nothing is."""
+        for distribution in self.distributions:
+            try:
+                return f"{distribution} {metadata.version(distribution)}"
+            except metadata.PackageNotFoundError:
+                continue
+        return f"{self.packages[0]} of unknown version" if self.installed else None
+
+
+def _onnx_runtime(install: str, accelerator: bool = False) -> Runtime:
+    # One module under several names of which only one may be installed.
+    names = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+    return Runtime("onnxruntime", ("onnx",), ("onnxruntime",), names, install, accelerator)
+
+
+def _open_vino(accelerator: bool = False) -> Runtime:
+    install = "pip install 'edgeseg[openvino]'"
+    return Runtime(
+        "openvino", ("onnx", "tflite", "openvino"), ("openvino",), ("openvino",), install, accelerator
+    )
+
+
+def _lite_rt(accelerator: bool = False) -> Runtime:
+    packages, names = ("ai_edge_litert", "tflite_runtime"), ("ai-edge-litert", "tflite-runtime")
+    return Runtime("litert", ("tflite",), packages, names, "pip install 'edgeseg[litert]'", accelerator)
 
 
 AUTO = "auto"
+_GPU_BUILD = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
+# In the order in which they are taken where nothing was measured.
 RUNTIMES: dict[str, Runtime] = {
-    "onnxruntime": Runtime("onnx", ("onnxruntime",), "pip install onnxruntime"),
-    "litert": Runtime("tflite", ("ai_edge_litert", "tflite_runtime"), "pip install 'edgeseg[litert]'"),
+    "onnxruntime": _onnx_runtime("pip install onnxruntime"),
+    "litert": _lite_rt(),
+    "openvino": _open_vino(),
+    # The network's floats in 16 bits: bf16 on x86, f16 on ARM.
+    "openvino-half": _open_vino(),
+    "openvino-gpu": _open_vino(accelerator=True),
+    "onnxruntime-openvino": _onnx_runtime("pip uninstall -y onnxruntime && pip install onnxruntime-openvino"),
+    "cuda": _onnx_runtime(_GPU_BUILD, accelerator=True),
+    "tensorrt": _onnx_runtime(_GPU_BUILD, accelerator=True),
+    "coral": _lite_rt(accelerator=True),
 }
 ENGINES: tuple[str, ...] = (AUTO, *RUNTIMES)
 
@@ -32,4 +81,4 @@ ENGINES: tuple[str, ...] = (AUTO, *RUNTIMES)
 def formats(engine: str) -> tuple[Format, ...]:
     """What an engine of ENGINES reads; ``auto`` reads what any of them does."""
     chosen = RUNTIMES.values() if engine == AUTO else (RUNTIMES[engine],)
-    return tuple(runtime.format for runtime in chosen)
+    return tuple(dict.fromkeys(form for runtime in chosen for form in runtime.formats))

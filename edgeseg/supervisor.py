@@ -12,11 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 
-from edgeseg import registry
+from edgeseg import registry, trial
 from edgeseg.camera import Camera
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
-from edgeseg.engines.select import choose, open_engine
+from edgeseg.engines.select import choose
 from edgeseg.errors import EdgesegError, SourceError
 from edgeseg.frames import CameraRemoved, NodeStats
 from edgeseg.live import LiveCapture
@@ -217,8 +217,9 @@ class Supervisor:
         try:
             for need in needs:
                 if need.key not in self._engines and need.key not in loaded:
-                    loaded[need.key] = open_engine(
-                        need.model, need.key.engine, need.key.input_size_px, self._threads_per_stream
+                    key, threads = need.key, self._threads_per_stream
+                    loaded[key] = trial.open_best(
+                        need.model, key.engine, key.input_size_px, threads, self._stop, self._clock
                     )
         except EdgesegError:
             for engine in loaded.values():

@@ -255,7 +255,7 @@ def test_a_runtime_that_is_missing_names_what_to_install(folder: Path, tmp_path:
         "sys.modules['ai_edge_litert'] = sys.modules['tflite_runtime'] = None\n"
         "from edgeseg import registry, engines, errors\n"
         "try:\n"
-        f"    engines.open_engine(registry.find({str(folder / 'tflite-float-logits')!r}))\n"
+        f"    engines.open_engine(registry.find({str(folder / 'tflite-float-logits')!r}), 'litert')\n"
         "except errors.EngineError as error:\n"
         "    print(error)\n"
     )
@@ -271,8 +271,8 @@ def test_the_runtime_is_quiet_but_not_gagged(folder: Path) -> None:
     program = (
         "import os\n"
         "from edgeseg import registry, engines\n"
-        "from edgeseg.engines import litert\n"
-        "with litert._without_info_lines():\n"
+        "from edgeseg.engines.stderr import without_lines\n"
+        "with without_lines(b'INFO:'):\n"
         "    os.write(2, b'INFO: noise\\nERROR: real\\n')\n"
         f"engines.open_engine(registry.find({str(folder / 'tflite-float-logits')!r}))\n"
     )

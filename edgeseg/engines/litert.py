@@ -1,12 +1,12 @@
-"""TFLite networks on the CPU through LiteRT, or its predecessor where only that is installed."""
+"""TFLite networks through LiteRT, or its predecessor where only that is installed: on the CPU, or on a
+Coral Edge TPU through its delegate."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import os
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,40 +16,48 @@ import numpy as np
 
 from edgeseg.engines import tensors
 from edgeseg.engines.base import Outputs
+from edgeseg.engines.hardware import edge_tpus
+from edgeseg.engines.stderr import without_lines
 from edgeseg.engines.tensors import PictureTable, TensorInfo
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
 from edgeseg.manifest import Artefact, Role
 from edgeseg.runtimes import RUNTIMES
 
+CORAL = "coral"
 _RUNTIME = RUNTIMES["litert"]
+# The one operator that edgetpu_compiler packs into what the TPU does.
+_EDGE_TPU_OPERATOR = b"edgetpu-custom-op"
+_EDGE_TPU_ADVICE = "Debian package libedgetpu1-std of coral.ai, or name it in EDGESEG_EDGETPU_LIBRARY"
 
 # Neither package carries types: an interpreter is what its documentation says.
 Interpreter = Any
 
 
 class LiteRtEngine:
-    """Interpreters are not thread-safe: each run borrows one, and one is made when all are out.
+    """Interpreters are not thread-safe: each run borrows one.
 
-    So there are as many as there were ever concurrent calls, and they share the file's mapped weights.
+    On a CPU one is made when all are out, so there are as many as there were ever concurrent calls, and
+    they share the file's mapped weights. An Edge TPU does one thing at a time: callers wait for it.
     """
-
-    name = "litert"
 
     def __init__(
         self,
+        name: str,
         artefact: Artefact,
         classes: int,
         make: Callable[[], Interpreter],
         first: Interpreter,
         input_size_px: tuple[int, int],
     ) -> None:
+        self.name = name
         self.input_size_px = input_size_px
         self._artefact = artefact
         self._classes = classes
         self._make = make
         self._idle: list[Interpreter] = [first]
         self._lock = threading.Lock()
+        self._returned = threading.Condition(self._lock)
         self._closed = False
         entry = tensors.find_input(
             artefact, [_info(item) for item in first.get_input_details()], input_size_px
@@ -67,10 +75,13 @@ class LiteRtEngine:
         with self._lock:
             self._closed = True
             self._idle.clear()
+            self._returned.notify_all()
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[Interpreter]:
         with self._lock:
+            if self.name == CORAL:
+                self._returned.wait_for(lambda: self._idle or self._closed)
             if self._closed:
                 raise EngineError(f"{self._artefact.blob.file}: the engine was closed")
             interpreter = self._idle.pop() if self._idle else None
@@ -82,6 +93,7 @@ class LiteRtEngine:
             with self._lock:
                 if not self._closed:
                     self._idle.append(interpreter)
+                    self._returned.notify()
 
     def _infer(self, interpreter: Interpreter, view: U8) -> Outputs:
         index = {item["name"]: item["index"] for item in interpreter.get_output_details()}
@@ -97,32 +109,60 @@ class LiteRtEngine:
 
 
 def load(
-    artefact: Artefact, path: Path, classes: int, input_size_px: tuple[int, int] | None, threads: int
+    name: str,
+    artefact: Artefact,
+    path: Path,
+    classes: int,
+    input_size_px: tuple[int, int] | None,
+    threads: int,
 ) -> LiteRtEngine:
     """Load a verified .tflite file and hold it against its manifest, with one run. Raises EngineError."""
     size_px = tensors.input_size(artefact, input_size_px)
+    if name == CORAL and _EDGE_TPU_OPERATOR not in path.read_bytes():
+        raise EngineError(
+            f"{path}: is not compiled for the Edge TPU, which would leave all of it to the CPU; run "
+            "edgetpu_compiler on it, or use engine litert"
+        )
 
     def make() -> Interpreter:
-        return _interpreter(path, artefact, size_px, threads)
+        return _interpreter(name, path, artefact, size_px, threads)
 
     # The runtime announces its delegate once in a process, with the first network.
-    with _without_info_lines():
+    with without_lines(b"INFO:"):
         first = make()
-    engine = LiteRtEngine(artefact, classes, make, first, size_px)
+    engine = LiteRtEngine(name, artefact, classes, make, first, size_px)
     engine.run(np.zeros((1, size_px[1], size_px[0], 3), np.uint8))
     return engine
 
 
-def _interpreter(path: Path, artefact: Artefact, size_px: tuple[int, int], threads: int) -> Interpreter:
+def absent(name: str) -> str | None:
+    """Why the engine ``name`` cannot work on this machine; None where it can."""
+    if name != CORAL:
+        return None
     try:
-        interpreter = _construct(path, threads)
+        ctypes.CDLL(_edge_tpu_library())
+    except OSError:
+        return f"the Edge TPU's library {_edge_tpu_library()} is not installed ({_EDGE_TPU_ADVICE})"
+    return None if edge_tpus() else "no Edge TPU on USB or PCIe"
+
+
+def device(name: str) -> str:
+    """What it runs on, in words."""
+    return ", ".join(edge_tpus()) or "Edge TPU" if name == CORAL else "CPU"
+
+
+def _interpreter(
+    name: str, path: Path, artefact: Artefact, size_px: tuple[int, int], threads: int
+) -> Interpreter:
+    try:
+        interpreter = _construct(name, path, threads)
         entry = interpreter.get_input_details()[0]
         shape = tensors.tensor_shape(artefact.input, size_px)
         if artefact.input.multiple_of is not None and tuple(entry["shape"]) != shape:
             interpreter.resize_tensor_input(entry["index"], shape)
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        if "edgetpu-custom-op" in str(error):
+        if _EDGE_TPU_OPERATOR.decode() in str(error):
             raise EngineError(
                 f"{path}: is compiled for the Coral Edge TPU and cannot run on a CPU; use the file "
                 "from before edgetpu_compiler (its name has no _edgetpu), or an Edge TPU with `engine: coral`"
@@ -133,7 +173,7 @@ def _interpreter(path: Path, artefact: Artefact, size_px: tuple[int, int], threa
     return interpreter
 
 
-def _construct(path: Path, threads: int) -> Interpreter:
+def _construct(name: str, path: Path, threads: int) -> Interpreter:
     """The first runtime that constructs: tflite_runtime imports beside numpy 2, and fails only here."""
     reasons = []
     for package in _RUNTIME.packages:
@@ -143,30 +183,36 @@ def _construct(path: Path, threads: int) -> Interpreter:
             if error.name not in (package, f"{package}.interpreter"):
                 reasons.append(f"{package}: {_first_line(error)}")
             continue
+        delegates = [_edge_tpu_delegate(module)] if name == CORAL else None
         try:
-            return module.Interpreter(model_path=str(path), num_threads=threads)
+            return module.Interpreter(
+                model_path=str(path), num_threads=threads, experimental_delegates=delegates
+            )
         except SystemError:
             reasons.append(f"{package} does not work with numpy {np.__version__}")
     why = f" ({'; '.join(reasons)})" if reasons else ""
-    raise EngineError(f"engine litert: LiteRT is not installed{why}; install it with {_RUNTIME.install}")
+    raise EngineError(f"engine {name}: LiteRT is not installed{why}; install it with {_RUNTIME.install}")
 
 
-@contextlib.contextmanager
-def _without_info_lines() -> Iterator[None]:
-    """Hold back what C++ writes to standard error, and pass on all but lines that begin with INFO."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2, inheritable=False)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            held.seek(0)
-            for line in held:
-                if not line.startswith(b"INFO:"):
-                    os.write(2, line)
+def _edge_tpu_delegate(module: Any) -> Any:
+    library = _edge_tpu_library()
+    try:
+        return module.load_delegate(library)
+    except OSError as error:
+        raise EngineError(
+            f"engine coral: the Edge TPU's library {library} cannot be loaded ({_first_line(error)}); "
+            f"{_EDGE_TPU_ADVICE}"
+        ) from None
+    except ValueError:
+        # All that the library says of a device that is not there, or that another process holds.
+        raise EngineError(
+            f"engine coral: {library} found no Edge TPU that it may use; is it plugged in, does another "
+            "program hold it, and may this user open it (group plugdev or apex)?"
+        ) from None
+
+
+def _edge_tpu_library() -> str:
+    return os.environ.get("EDGESEG_EDGETPU_LIBRARY") or "libedgetpu.so.1"
 
 
 def _info(item: dict[str, Any]) -> TensorInfo:

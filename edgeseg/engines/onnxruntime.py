@@ -1,4 +1,4 @@
-"""ONNX networks on the CPU through onnxruntime."""
+"""ONNX networks through onnxruntime: on the CPU, or with one of its other execution providers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as codes
 
-from edgeseg.engines import tensors
+from edgeseg.engines import hardware, providers, tensors
 from edgeseg.engines.base import Outputs
 from edgeseg.engines.tensors import PictureTable, TensorInfo
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
 from edgeseg.manifest import Artefact, Role
+from edgeseg.runtimes import RUNTIMES
 
 # onnxruntime's exceptions share no base but Exception; not every version has all of them.
 _NAMES = "EPFail EngineError Fail InvalidArgument InvalidGraph InvalidProtobuf ModelLoaded NoModel NoSuchFile"
@@ -32,10 +33,9 @@ _TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": 
 class OnnxRuntimeEngine:
     """One session, shared by all threads: onnxruntime allows concurrent runs."""
 
-    name = "onnxruntime"
-
     def __init__(
         self,
+        name: str,
         artefact: Artefact,
         classes: int,
         session: onnxruntime.InferenceSession,
@@ -43,6 +43,7 @@ class OnnxRuntimeEngine:
         exits: dict[Role, TensorInfo],
         input_size_px: tuple[int, int],
     ) -> None:
+        self.name = name
         self.input_size_px = input_size_px
         self._artefact = artefact
         self._classes = classes
@@ -74,23 +75,54 @@ class OnnxRuntimeEngine:
 
 
 def load(
-    artefact: Artefact, path: Path, classes: int, input_size_px: tuple[int, int] | None, threads: int
+    name: str,
+    artefact: Artefact,
+    path: Path,
+    classes: int,
+    input_size_px: tuple[int, int] | None,
+    threads: int,
 ) -> OnnxRuntimeEngine:
     """Load a verified ONNX file and hold it against its manifest, with one run. Raises EngineError."""
     size_px = tensors.input_size(artefact, input_size_px)
+    wanted = providers.NAMES[name]
+    absence = absent(name)
+    if absence is not None:
+        raise EngineError(f"engine {name}: {absence}")
     try:
         session = onnxruntime.InferenceSession(
-            str(path), sess_options=_options(threads), providers=["CPUExecutionProvider"]
+            str(path),
+            sess_options=_options(threads),
+            providers=[(wanted, providers.options(name, artefact, size_px, threads))],
+            # Without this it tries the CPU after a failure, and says so to nobody but standard output.
+            enable_fallback=0,
         )
     except _ERRORS as error:
         if type(error).__name__ in ("InvalidProtobuf", "NoModel"):
             raise EngineError(f"{path}: is not an ONNX file") from None
         raise EngineError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from None
+    if session.get_providers()[0] != wanted:
+        raise EngineError(
+            f"engine {name}: onnxruntime has {wanted} but cannot start it here: a library of "
+            f"{providers.NEEDS[name]} is missing or does not fit; `engine: onnxruntime` runs on the CPU"
+        )
     entry = tensors.find_input(artefact, [_info(item) for item in session.get_inputs()], size_px)
     exits = tensors.find_outputs(artefact, [_info(item) for item in session.get_outputs()])
-    engine = OnnxRuntimeEngine(artefact, classes, session, entry, exits, size_px)
+    engine = OnnxRuntimeEngine(name, artefact, classes, session, entry, exits, size_px)
     engine.run(np.zeros((1, size_px[1], size_px[0], 3), np.uint8))
     return engine
+
+
+def absent(name: str) -> str | None:
+    """Why the engine ``name`` cannot work on this machine; None where it can."""
+    wanted = providers.NAMES[name]
+    if wanted not in onnxruntime.get_available_providers():
+        return f"this onnxruntime {onnxruntime.__version__} has no {wanted}; `{RUNTIMES[name].install}`"
+    return hardware.absence(name)
+
+
+def device(name: str) -> str:
+    """What it runs on, in words."""
+    return ", ".join(hardware.nvidia_gpus()) if RUNTIMES[name].accelerator else "CPU"
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

@@ -1,17 +1,35 @@
-"""Which runtime runs a model: the one asked for, or the best that is installed."""
+"""Which runtime runs a model: the one asked for, the one that was measured best, or the best guess."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
+from dataclasses import dataclass
+from types import ModuleType
 
 from edgeseg import registry
+from edgeseg.engines import remembered
 from edgeseg.engines.base import Engine
+from edgeseg.engines.tensors import bare_integers
 from edgeseg.errors import EngineError
 from edgeseg.manifest import Artefact, Model, Precision
 from edgeseg.runtimes import AUTO, ENGINES, RUNTIMES, formats
 from edgeseg.yamlfile import nearest
+
+CORAL = "coral"
+# What edgetpu_compiler appends to the name of what it made.
+_COMPILED = "_edgetpu.tflite"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An engine and the artefact that it would run."""
+
+    engine: str
+    artefact: Artefact
+
+    def __str__(self) -> str:
+        return f"{self.engine} with {self.artefact.blob.file}"
 
 
 def open_engine(
@@ -23,7 +41,8 @@ def open_engine(
 ) -> Engine:
     """Load ``model``, ready to run: every check is behind it.
 
-    engine: one of ENGINES; ``auto`` takes, in this order, what is installed, whose weights are here,
+    engine: one of ENGINES; ``auto`` takes what was measured to be the best on this machine. Where nothing
+        was measured (``edgeseg.trial`` does it): in this order, what is installed, whose weights are here,
         what can take the size, int8 before float, the manifest's order.
     input_size_px: (width, height), None for the manifest's.
     precision: of the artefact, where only that will do.
@@ -31,16 +50,33 @@ def open_engine(
     Raises EngineError (no engine fits, it is not installed, the file is not what the manifest says),
     ModelError (weights missing or damaged).
     """
+    cores = threads or len(os.sched_getaffinity(0))
     name, artefact = choose(model, engine, input_size_px, precision)
-    if not _installed(name):
+    size_px = input_size_px or artefact.input.size_px
+    if engine == AUTO and precision is None:
+        best = remembered.choice(model, size_px, cores, candidates(model, size_px))
+        if best is not None:
+            name, artefact = best.engine, best.artefact
+    return open_candidate(model, Candidate(name, artefact), size_px, cores)
+
+
+def open_candidate(
+    model: Model, candidate: Candidate, input_size_px: tuple[int, int], threads: int
+) -> Engine:
+    """Load one artefact in one engine. Raises EngineError and ModelError as ``open_engine`` does."""
+    name, artefact = candidate.engine, candidate.artefact
+    if not RUNTIMES[name].installed:
         raise EngineError(
             f"model {model.name}: engine {name} is not installed; install it with {RUNTIMES[name].install}"
         )
     path = registry.artefact_path(model, artefact)
-    cores = threads or len(os.sched_getaffinity(0))
-    module = importlib.import_module(f"edgeseg.engines.{name}")
-    loaded: Engine = module.load(artefact, path, len(model.classes), input_size_px, cores)
+    loaded: Engine = adapter(name).load(name, artefact, path, len(model.classes), input_size_px, threads)
     return loaded
+
+
+def adapter(name: str) -> ModuleType:
+    """The module that drives engine ``name``, which imports its runtime: ``load``, ``absent``, ``device``."""
+    return importlib.import_module(f"edgeseg.engines.{RUNTIMES[name].module}")
 
 
 def choose(
@@ -49,7 +85,10 @@ def choose(
     input_size_px: tuple[int, int] | None = None,
     precision: Precision | None = None,
 ) -> tuple[str, Artefact]:
-    """The engine and artefact that ``open_engine`` would load; reads no weights. Raises EngineError."""
+    """The engine and artefact that ``open_engine`` would load where nothing was measured; reads no weights.
+
+    Raises EngineError.
+    """
     if engine not in ENGINES:
         raise EngineError(f"engine '{engine}' is not known{nearest(engine, ENGINES)}")
     names = tuple(RUNTIMES) if engine == AUTO else (engine,)
@@ -57,7 +96,7 @@ def choose(
         (name, artefact)
         for artefact in model.artefacts
         for name in names
-        if artefact.format == RUNTIMES[name].format and precision in (None, artefact.precision)
+        if artefact.format in RUNTIMES[name].formats and precision in (None, artefact.precision)
     ]
     if not options:
         has = ", ".join(sorted({f"{artefact.format} {artefact.precision}" for artefact in model.artefacts}))
@@ -66,16 +105,37 @@ def choose(
     return min(options, key=lambda option: _demerits(model, option[0], option[1], input_size_px))
 
 
+def candidates(model: Model, input_size_px: tuple[int, int]) -> tuple[Candidate, ...]:
+    """What ``auto`` has to choose from: is installed, reads the artefact, has its weights, takes the size.
+
+    Ordered by ``choose``'s preference, so that the first is what it would take.
+    """
+    able = [
+        Candidate(name, artefact)
+        for artefact in model.artefacts
+        for name, runtime in RUNTIMES.items()
+        if artefact.format in runtime.formats
+        and _compiled(artefact) == (name == CORAL)
+        and not (runtime.module == "openvino" and bare_integers(artefact))
+        and artefact.input.refusal(input_size_px) is None
+        and runtime.installed
+        and registry.has_weights(model, artefact)
+    ]
+    return tuple(sorted(able, key=lambda each: each.artefact.precision != "int8"))
+
+
 def _demerits(
     model: Model, name: str, artefact: Artefact, input_size_px: tuple[int, int] | None
-) -> tuple[bool, bool, bool, bool]:
+) -> tuple[bool, ...]:
     return (
-        not _installed(name),
+        not RUNTIMES[name].installed,
+        _compiled(artefact) != (name == CORAL),
         input_size_px is not None and artefact.input.refusal(input_size_px) is not None,
         not registry.has_weights(model, artefact),
         artefact.precision != "int8",
     )
 
 
-def _installed(name: str) -> bool:
-    return any(importlib.util.find_spec(package) is not None for package in RUNTIMES[name].packages)
+def _compiled(artefact: Artefact) -> bool:
+    """For the Edge TPU, by its name."""
+    return artefact.blob.file.endswith(_COMPILED)

@@ -80,6 +80,14 @@ def tensor_shape(spec: InputSpec, size_px: tuple[int, int]) -> tuple[int, int, i
     return (1, height, width, 3) if spec.layout == "nhwc" else (1, 3, height, width)
 
 
+def bare_integers(artefact: Artefact) -> bool:
+    """Whether a TFLite file's tensors mean nothing without the scales that only LiteRT tells."""
+    entry, form = artefact.input, artefact.output.form
+    bare_input = entry.dtype != "float32" and not (entry.dtype == "uint8" and entry.raw)
+    bare_output = artefact.precision == "int8" and form in ("logits", "probabilities", "mask")
+    return artefact.format == "tflite" and (bare_input or bare_output)
+
+
 class PictureTable:
     """uint8 RGB pictures -> input tensors, through a table of 256 values for each channel.
 
