@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.errors import ConfigError, EdgesegError, Problem
+from edgeseg.errors import ConfigError, EdgesegError, Problem, SourceError
 
 if TYPE_CHECKING:
     from edgeseg.settings import CameraSettings, PipelineSettings
@@ -142,10 +142,18 @@ def _check_machine(settings: PipelineSettings) -> tuple[LoadedEngine, ...]:
 
 
 def _missing_sources(settings: PipelineSettings) -> list[Problem]:
-    """Clips, folders and devices that are not there; network cameras may come and go."""
+    """Clips, folders, devices, GStreamer elements that are not there; network cameras may come and go."""
+    from edgeseg.sources.open import check_pipeline
+
     problems = []
     for camera in settings.cameras:
         url = camera.source.url.reveal() if camera.source.url else ""
+        try:
+            if check_pipeline(url, camera.source.shown):
+                continue
+        except SourceError as error:
+            problems.append(Problem(settings.file, 0, 0, f"cameras.{camera.name}.source", str(error)))
+            continue
         path = url.lower().removeprefix("v4l2://")
         if "://" not in path and not os.access(url[-len(path) :], os.R_OK):
             kind = "file or folder" if path == url.lower() else "device"

@@ -29,10 +29,9 @@ class CsiSource(GstreamerSource):
         )
         self._camera = camera
 
-    def __enter__(self) -> CsiSource:
+    def _build(self) -> None:
         self._pipeline = csi_pipeline(self._camera, self.shown, lambda name: has_element(self.shown, name))
-        super().__enter__()
-        return self
+        super()._build()
 
 
 def csi_pipeline(camera: str, shown: str, has: Callable[[str], bool]) -> str:

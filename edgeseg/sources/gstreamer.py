@@ -73,6 +73,14 @@ class GstreamerSource:
         self._bus: int | None = None
         self._first: int | None = None
 
+    def check(self) -> None:
+        """Build the pipeline without playing it. Raises SourceError."""
+        try:
+            self._gst = load(self.shown)
+            self._build()
+        finally:
+            self._close()
+
     def __enter__(self) -> GstreamerSource:
         self._gst = load(self.shown)
         try:

@@ -74,6 +74,16 @@ def open_source(
     return FileSource(path, shown=shown, epoch_s=epoch_s, decode=decode)
 
 
+def check_pipeline(url: str, shown: str) -> bool:
+    """Whether GStreamer is to read this source. Raises SourceError where it is not installed, lacks an
+    element or cannot link them; nothing is opened or played."""
+    source = open_source(url, shown=shown)
+    if not isinstance(source, GstreamerSource):
+        return False
+    source.check()
+    return True
+
+
 def is_finite(url: str) -> bool:
     """Whether a source ends for good: a clip, a picture or a folder, not a camera or a stream."""
     if launch.pipeline_of(url) is not None:
