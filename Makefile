@@ -33,7 +33,7 @@ lock: $(VENV)/bin/python
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraints requirements/constraints.txt --no-emit-index-url --no-annotate --no-header \
 		--python-version 3.10 --extra litert --extra cli pyproject.toml -o requirements/demo.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraints requirements/constraints.txt --no-emit-index-url --no-annotate --no-header \
-		--python-version 3.10 --extra litert --extra cli --extra test pyproject.toml -o requirements/test.lock
+		--python-version 3.10 --extra litert --extra openvino --extra cli --extra test pyproject.toml -o requirements/test.lock
 
 $(VENV)/bin/python:
 	@tests/install_servers.sh venv $(PYTHON)
