@@ -333,7 +333,6 @@ def test_a_refused_confinement_ends_the_process_before_the_first_byte() -> None:
         "from edgeseg.errors import SourceError\n"
         "import resource\n"
         # Not one descriptor is left.
-        "confine.load_late_modules()\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
         "try: confine.confine('/no/clip')\n"
         "except SourceError as error: print(error.reason, error)\n"

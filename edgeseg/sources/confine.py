@@ -1,9 +1,9 @@
 """What a camera process gives up before it looks at the first byte from outside.
 
 Decoders are large, written in C, and read what strangers send. A camera process therefore keeps its camera
-and nothing else: it reads no file (but the clip that it plays, and what resolves names), writes none, starts
-no program and no process, signals nobody, connects to its camera's port alone, and was started without the
-daemon's environment. What a kernel does not have of this is left out, and said once.
+and nothing else: it reads no file (but its clip, what resolves names, and installed programs), writes none,
+starts no program and no process, signals nobody, connects to its camera's port alone, and was started
+without the daemon's environment. What a kernel does not have of this is left out, and said once.
 
 A camera that GStreamer reads is not confined: plugins read files, devices and caches that nobody can list,
 may start programs, hold hundreds of descriptors (Jetson's pictures are one each) and record.
@@ -12,11 +12,10 @@ may start programs, hold hundreds of descriptors (Jetson's pictures are one each
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
-import pkgutil
 import resource
 import socket
+import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +105,6 @@ def _kind(url: str) -> tuple[str, str]:
 
 
 def _confine(url: str, decode: str) -> None:
-    load_late_modules()
     # The daemon's standard output may be its events.
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -117,6 +115,11 @@ def _confine(url: str, decode: str) -> None:
     if scheme not in (*PORTS, "v4l2", "file"):
         return
     files, ports = _needs(scheme, rest)
+    # Python, numpy and PyAV import parts of themselves when they are first used.
+    files |= {
+        Path(sysconfig.get_path(name)): _READ for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+    files[Path(__file__).parent.parent] = _READ
     hardware = runs_own_code(url, decode)
     if hardware:
         files |= {Path(path): _READ for path in _DRIVERS} | {Path("/dev"): _DEVICE | _READ}
@@ -194,12 +197,3 @@ def _limit() -> None:
         _, hard = resource.getrlimit(kind)
         limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (limit, limit))
-
-
-def load_late_modules() -> None:
-    """Import now what PyAV and the resolver would import when there are no files any more."""
-    importlib.import_module("encodings.idna")
-    av = importlib.import_module("av")
-    for module in pkgutil.walk_packages(av.__path__, "av."):
-        if not module.name.endswith(("__main__", "datasets")):
-            importlib.import_module(module.name)
