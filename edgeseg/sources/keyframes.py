@@ -86,7 +86,8 @@ class Keyframes(Generic[P]):
     def _may_wait(self, pts_s: float | None, now_s: float) -> bool:
         if self.within_s is None or self.interval_s is None:
             return False
-        return self._since_key_s(pts_s, now_s) <= _PATIENCE * self.within_s
+        longest_s = max(self.interval_s, self._since_key_s(pts_s, now_s))
+        return longest_s <= _PATIENCE * self.within_s
 
     def _measure(self, pts_s: float | None, now_s: float) -> None:
         if self._key_s is not None:
