@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what a set-up needs from Debian's packages, or says what is missing.
 #   install_servers.sh venv PYTHON   the venv module of PYTHON
-#   install_servers.sh test          the real broker and the real RTSP server that the tests talk to
+#   install_servers.sh test          the real broker and RTSP server that the tests talk to, and GStreamer itself
 set -eu
 
 run_as_root() {
@@ -38,7 +38,8 @@ import gi
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
 Gst.init(None)
-assert all(map(Gst.ElementFactory.find, ("appsrc", "h264parse", "rtph264pay")))
+elements = "appsrc h264parse rtph264pay videotestsrc decodebin qtdemux rtspsrc openh264dec"
+assert all(map(Gst.ElementFactory.find, elements.split()))
 ' 2>/dev/null || packages="$packages python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-rtsp"
     [ -z "$packages" ] && exit 0

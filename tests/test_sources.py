@@ -22,6 +22,7 @@ from edgeseg.sources.open import open_source
 from edgeseg.sources.pictures import PicturesSource
 from edgeseg.sources.v4l2 import V4l2Source
 from tests.conftest import write_clip
+from tests.gstreamer_fixtures import camera_playing
 from tests.http_fixtures import closed_port, http_server, mute_server
 from tests.rtsp_fixtures import RtspServer
 
@@ -61,9 +62,13 @@ def of_rtsp(stack: ExitStack, clip: Path, folder: Path) -> str:
     return stack.enter_context(RtspServer(clip, fps=25)).url
 
 
+def of_gstreamer(stack: ExitStack, clip: Path, folder: Path) -> str:
+    return camera_playing(clip)
+
+
 Making = Callable[[ExitStack, Path, Path], str]
 FINITE: tuple[Making, ...] = (of_file, of_pictures, of_http_clip)
-LIVE: tuple[Making, ...] = (of_http_camera, of_rtsp)
+LIVE: tuple[Making, ...] = (of_http_camera, of_rtsp, of_gstreamer)
 ALL = FINITE + LIVE
 
 
