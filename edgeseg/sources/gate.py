@@ -6,7 +6,7 @@ the camera was switched off) does not count: then it is the last analysed one ag
 
 While nothing moves, only keyframes are decoded, where that delays nothing that matters: they must be no
 further apart than 2 s, than ``refresh`` and than half the shortest ``for`` of the camera's rules, and the
-stream must have at least twice as many pictures a second as are analysed.
+stream must have at least half as many pictures again a second as are analysed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edgeseg.sources.video import VideoSource
 _KEYFRAMES_WITHIN_S = 2.0
 # Motion rarely comes alone; not for every car of a row is decoding switched over.
 _QUIET_AFTER_S = 3.0
-_WORTHWHILE_RATE = 2.0
+_WORTHWHILE_RATE = 1.5
 # Frame times are sums of floats.
 _ROUNDING_S = 1e-3
 
