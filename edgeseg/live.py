@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
 
@@ -18,8 +18,8 @@ from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
 from edgeseg.preprocess import Preprocess
-from edgeseg.scheduler import Scheduler
-from edgeseg.settings import CameraSettings
+from edgeseg.scheduler import Scheduler, due_s, staleness_budget_s
+from edgeseg.settings import SLOWEST_FPS, CameraSettings
 from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.gate import gate_order
 from edgeseg.sources.open import is_finite
@@ -35,8 +35,6 @@ _RECEIVE_TIMEOUT_S = 0.5
 _AFTER_REFUSED_LOGIN_S = 60.0
 # A signal to the whole process group ends the camera process before we are told to stop.
 _STOPPING_WITHIN_S = 0.2
-# What a point of priority is worth in the line of cameras: an advantage that never starves the others.
-_HEAD_START_S = 0.2
 
 
 class LiveCapture:
@@ -44,8 +42,8 @@ class LiveCapture:
 
     A source that fails is tried again for ever, a first connect like any other; so is an HTTP clip, which
     then begins anew. A clip or a folder on disk ends: then ``finished`` is true, and ``failure`` says why.
-    ``start``, ``stop`` and ``set_rate`` belong to one thread. Raises ValueError for settings that were not
-    resolved.
+    ``start``, ``stop``, ``set_rate`` and ``set_quality`` belong to one thread. Raises ValueError for settings
+    that were not resolved.
     """
 
     def __init__(
@@ -64,6 +62,7 @@ class LiveCapture:
         self._url = settings.source.url.reveal()
         self._settings = settings
         self._preprocess = preprocess
+        self._rate_share = 1.0
         self._scheduler = scheduler
         self._clock = clock
         self._stop = threading.Event()
@@ -95,16 +94,28 @@ class LiveCapture:
             self._thread = None
         self._scheduler.forget(self.camera.name)
 
-    def analyse(self, engine: Engine) -> None:
-        """Take the newest frame, if there is one, through the camera's pipeline. Called by workers."""
+    def analyse(self, engine_for: Callable[[tuple[int, int]], Engine | None]) -> bool:
+        """Take the newest frame, if there is one, through the camera's pipeline. Called by workers.
+
+        engine_for: the loaded engine for frames of that (width, height). Returns whether it was analysed: not
+        if it is older than its camera's budget.
+        """
         capture = self._capture
         if capture is None:
-            return
+            return False
         with capture.take() as frame:
             if frame is None or self._stop.is_set():
-                return
-            if self.camera.analyse(frame, engine) is not None:
+                return False
+            age_s = self._clock.monotonic_s() - frame.time.camera_time_s
+            engine = engine_for((frame.fit.input_width_px, frame.fit.input_height_px))
+            if age_s > staleness_budget_s(self._settings.max_age_s, self.effective_fps):
+                self._drop("stale")
+            elif engine is None:
+                self._drop("resized")
+            elif self.camera.analyse(frame, engine) is not None:
                 capture.confirm(frame)
+                return True
+        return False
 
     def ask_for_snapshot(self) -> None:
         """The next picture that is due is analysed and published, whether or not anything moves."""
@@ -118,12 +129,30 @@ class LiveCapture:
         self.camera.set_rate(rate_fps)
         with self._lock:
             if self._capture is not None:
-                self._capture.set_rate(rate_fps)
+                self._capture.set_rate(self.effective_fps)
+
+    def set_quality(self, rate_share: float, preprocess: Preprocess) -> None:
+        """From now on analyse this share of the rate that was set, placed so."""
+        with self._lock:
+            self._rate_share, self._preprocess = rate_share, preprocess
+            if self._capture is not None:
+                self._capture.set_rate(self.effective_fps)
+                self._capture.set_preprocess(preprocess)
+
+    @property
+    def effective_fps(self) -> float:
+        """Frames a second that are analysed at most: the rate that was set, or less on a busy device."""
+        return max(SLOWEST_FPS, self.camera.rate_fps * self._rate_share)
 
     @property
     def running(self) -> bool:
         """Whether it was started and not stopped since."""
         return self._thread is not None
+
+    @property
+    def finite(self) -> bool:
+        """Whether the source is a clip or a folder on disk, which has a beginning that counts and an end."""
+        return is_finite(self._url)
 
     @property
     def finished(self) -> bool:
@@ -136,6 +165,10 @@ class LiveCapture:
         with self._lock:
             running = self._capture.dropped if self._capture is not None else {}
             return self._dropped + Counter(running)
+
+    def _drop(self, cause: str) -> None:
+        with self._lock:
+            self._dropped[cause] += 1
 
     def _run(self) -> None:
         # A good connection that was lost begins anew, at once and with short pauses.
@@ -160,7 +193,7 @@ class LiveCapture:
             if self._stop.wait(_STOPPING_WITHIN_S):
                 return
             self.camera.offline(error)
-            if is_finite(self._url):
+            if self.finite:
                 level = logging.INFO if error.reason == "ended" else logging.ERROR
                 log.log(level, "camera %s: %s", self.camera.name, error)
                 self.failure = error
@@ -178,7 +211,7 @@ class LiveCapture:
             self._url,
             self._settings.source.shown,
             self._preprocess,
-            self.camera.rate_fps,
+            self.effective_fps,
             seq=self._seq,
             clock=self._clock,
             gate=gate_order(self._settings),
@@ -187,8 +220,9 @@ class LiveCapture:
         with capture:
             with self._lock:
                 self._capture = capture
-                # It may have been changed while the process started.
-                capture.set_rate(self.camera.rate_fps)
+                # They may have been changed while the process started.
+                capture.set_rate(self.effective_fps)
+                capture.set_preprocess(self._preprocess)
             try:
                 while not self._stop.is_set():
                     time = capture.receive(_RECEIVE_TIMEOUT_S)
@@ -207,8 +241,8 @@ class LiveCapture:
                             width, height = capture.picture_size_px or (0, 0)
                             log.info("camera %s: %d x %d pictures", self.camera.name, width, height)
                         self.camera.received(time)
-                        head_start_s = self._settings.priority * _HEAD_START_S
-                        self._scheduler.offer(self.camera.name, time.camera_time_s - head_start_s)
+                        place_s = due_s(time.camera_time_s, self._settings.priority)
+                        self._scheduler.offer(self.camera.name, place_s)
             finally:
                 with self._lock:
                     self._capture = None

@@ -7,22 +7,25 @@ import os
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from itertools import count
 
-from edgeseg import registry, trial
+from edgeseg import registry
 from edgeseg.camera import Camera
 from edgeseg.clock import Clock
+from edgeseg.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose
-from edgeseg.errors import EdgesegError, SourceError
+from edgeseg.errors import SourceError
 from edgeseg.frames import CameraRemoved, NodeStats
 from edgeseg.live import LiveCapture
-from edgeseg.manifest import Model
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.base import Command, Publisher
+from edgeseg.relief import Post, Relief
+from edgeseg.rules import RuleMemory, carried_over, unchanged
 from edgeseg.scheduler import Scheduler
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.capture_process import warm_up
@@ -34,32 +37,6 @@ log = logging.getLogger(__name__)
 _ENGINE_HANGS_AFTER_S = 10.0
 _STATS_EVERY_S = 60.0
 _TAKE_TIMEOUT_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class _EngineKey:
-    """Cameras that agree on these share one engine. digest: of the model's manifest."""
-
-    digest: str
-    engine: str
-    input_size_px: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Post:
-    """One camera and what works for it."""
-
-    settings: CameraSettings
-    live: LiveCapture
-    key: _EngineKey
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Need:
-    """What a camera of a pipeline file needs before it can be watched."""
-
-    model: Model
-    key: _EngineKey
 
 
 class Supervisor:
@@ -79,36 +56,41 @@ class Supervisor:
         self._publisher = publisher
         self._clock = clock
         self._commands = commands
-        cores = len(os.sched_getaffinity(0))
-        # Several streams of few threads give more frames a second than one of many.
-        self._streams = min(len(settings.cameras), cores)
-        self._threads_per_stream = max(1, cores // self._streams)
-        self._scheduler = Scheduler()
-        self._posts: dict[str, _Post] = {}
+        # Several streams of one thread give more frames a second than one of several.
+        self._streams = len(os.sched_getaffinity(0))
+        self._stop = threading.Event()
+        self._scheduler = Scheduler(clock)
+        self._engines = EnginePool(clock, self._stop)
+        self._relief = Relief(self._engines, self._scheduler, clock, self._streams)
+        self._posts: dict[str, Post] = {}
         self._seqs: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
-        self._engines: dict[_EngineKey, Engine] = {}
         self._workers: ThreadPoolExecutor | None = None
         self._working: list[Future[None]] = []
-        self._busy_since_s: dict[int, float] = {}
-        self._stop = threading.Event()
         self._started_at_s = 0.0
         self._stats_due_s = 0.0
 
     def start(self) -> None:
-        """Try the cameras, load the engines meanwhile, then let the workers go.
+        """Try the cameras, load the engines meanwhile, then begin with the clips and let the workers go.
 
         Returns when every engine is loaded and every camera is being tried. Raises ModelError and
         EngineError.
         """
         self._started_at_s = self._clock.monotonic_s()
         self._stats_due_s = self._started_at_s + _STATS_EVERY_S
-        needs = {camera.name: _need(camera) for camera in self._settings.cameras}
+        needs = _needs(self._settings)
         warm_up()
         for camera in self._settings.cameras:
             self._add(camera, needs[camera.name])
-        self._engines.update(self._load(needs.values()))
+            # A camera may take long to connect; a clip would be half over before anybody could look.
+            if not self._posts[camera.name].live.finite:
+                self._posts[camera.name].live.start()
+        self._load(needs)
+        for post in self._posts.values():
+            if post.live.finite:
+                post.live.start()
+        self._relief.watch(self._posts)
         self._workers = ThreadPoolExecutor(self._streams, thread_name_prefix="worker")
-        self._working = [self._workers.submit(self._work, number) for number in range(self._streams)]
+        self._working = [self._workers.submit(self._work) for _ in range(self._streams)]
 
     def stop(self) -> None:
         """Stop cameras and workers; a frame that is being analysed is finished and published. Idempotent."""
@@ -119,17 +101,16 @@ class Supervisor:
             self._workers.shutdown()
         for post in self._posts.values():
             post.live.camera.leave()
-        for engine in self._engines.values():
-            engine.close()
-        self._engines.clear()
+        self._engines.close()
 
     def apply(self, settings: PipelineSettings) -> None:
-        """Change over to a new file. Cameras whose settings and model did not change notice nothing.
+        """Change over to a new file. Cameras whose settings and model did not change notice nothing; the
+        others keep what the rules know that did not change.
 
         Raises ModelError and EngineError before anything was touched.
         """
         same_groups = settings.groups == self._settings.groups
-        needs = {camera.name: _need(camera) for camera in settings.cameras}
+        needs = _needs(settings)
         kept = {
             camera.name
             for camera in settings.cameras
@@ -137,19 +118,26 @@ class Supervisor:
             and same_groups
             and (post.settings, post.key) == (camera, needs[camera.name].key)
         }
-        loaded = self._load(needs.values())
-        gone = self._posts.keys() - kept
+        self._load(needs)
+        gone = {name: self._posts[name] for name in self._posts.keys() - kept}
         self._stop_cameras(gone)
-        for name in gone:
-            self._posts.pop(name).live.camera.retire()
+        successors = {camera.name: camera for camera in settings.cameras}
+        memories = {}
+        for name, post in gone.items():
+            del self._posts[name]
+            same: Collection[tuple[str, str]] = ()
+            # Other classes give old memories another meaning.
+            if name in successors and post.model.classes == needs[name].model.classes:
+                same = unchanged(post.settings.zones, successors[name].zones)
+            post.live.camera.retire(same)
+            memories[name] = carried_over(post.live.camera.memory, same)
             self._publisher.send(CameraRemoved(name))
-        self._engines.update(loaded)
         self._settings = settings
         for camera in settings.cameras:
             if camera.name not in kept:
-                self._add(camera, needs[camera.name])
-        for key in self._engines.keys() - {post.key for post in self._posts.values()}:
-            self._engines.pop(key).close()
+                self._add(camera, needs[camera.name], memories.get(camera.name))
+                self._posts[camera.name].live.start()
+        self._relief.watch(self._posts)
 
     def tick(self) -> None:
         """Once a second: grant wishes, notice what did not happen. Raises what a worker raised."""
@@ -160,6 +148,7 @@ class Supervisor:
             self._obey(self._commands.get())
         for post in self._posts.values():
             post.live.camera.tick()
+        self._relief.tick()
         now_s = self._clock.monotonic_s()
         if now_s >= self._stats_due_s:
             self._stats_due_s += _STATS_EVERY_S
@@ -168,8 +157,7 @@ class Supervisor:
     @property
     def progressing(self) -> bool:
         """Whether no worker is stuck in an engine and none has died."""
-        now_s = self._clock.monotonic_s()
-        stuck = any(now_s - since_s > _ENGINE_HANGS_AFTER_S for since_s in list(self._busy_since_s.values()))
+        stuck = self._scheduler.longest_turn_s > _ENGINE_HANGS_AFTER_S
         return not stuck and not any(worker.done() for worker in self._working)
 
     @property
@@ -189,7 +177,12 @@ class Supervisor:
         live = sum(post.live.camera.state == "live" for post in self._posts.values())
         return f"{live} of {len(self._posts)} cameras live"
 
-    def _add(self, settings: CameraSettings, need: _Need) -> None:
+    def _add(
+        self,
+        settings: CameraSettings,
+        need: Need,
+        memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
+    ) -> None:
         camera = Camera(
             self._settings.node,
             settings,
@@ -198,11 +191,13 @@ class Supervisor:
             self._publisher,
             self._clock,
             self._seqs[settings.name],
+            memory,
         )
-        preprocess = Preprocess(settings.fit or need.model.fit, need.key.input_size_px)
-        live = LiveCapture(settings, camera, preprocess, self._scheduler, self._clock)
-        self._posts[settings.name] = _Post(settings, live, need.key)
-        live.start()
+        fit = settings.fit or need.model.fit
+        live = LiveCapture(
+            settings, camera, Preprocess(fit, need.key.input_size_px), self._scheduler, self._clock
+        )
+        self._posts[settings.name] = Post(settings, live, need.model, need.key, fit)
 
     def _stop_cameras(self, names: Iterable[str]) -> None:
         lives = [self._posts[name].live for name in names]
@@ -211,37 +206,24 @@ class Supervisor:
         for live in lives:
             live.stop()
 
-    def _load(self, needs: Iterable[_Need]) -> dict[_EngineKey, Engine]:
-        """The engines that are not there yet: all of them or, when one fails, none."""
-        loaded: dict[_EngineKey, Engine] = {}
-        try:
-            for need in needs:
-                if need.key not in self._engines and need.key not in loaded:
-                    key, threads = need.key, self._threads_per_stream
-                    loaded[key] = trial.open_best(
-                        need.model, key.engine, key.input_size_px, threads, self._stop, self._clock
-                    )
-        except EdgesegError:
-            for engine in loaded.values():
-                engine.close()
-            raise
-        return loaded
+    def _load(self, needs: Mapping[str, Need]) -> None:
+        self._engines.load(needs.values(), idle_threads=self._streams // len(needs))
 
-    def _work(self, number: int) -> None:
+    def _work(self) -> None:
         while not self._stop.is_set():
             name = self._scheduler.take(_TAKE_TIMEOUT_S)
             if name is None:
                 continue
-            self._busy_since_s[number] = self._clock.monotonic_s()
+            analysed = False
             try:
-                post = self._posts.get(name)
-                engine = self._engines.get(post.key) if post is not None else None
-                # Both are None for a camera that a reload has just taken away.
-                if post is not None and engine is not None:
-                    post.live.analyse(engine)
+                # None for a camera that a reload has just taken away.
+                if (post := self._posts.get(name)) is not None:
+                    analysed = post.live.analyse(partial(self._engine, post.key))
             finally:
-                del self._busy_since_s[number]
-                self._scheduler.done(name)
+                self._scheduler.done(name, analysed=analysed)
+
+    def _engine(self, key: EngineKey, input_size_px: tuple[int, int]) -> Engine | None:
+        return self._engines.get(replace(key, input_size_px=input_size_px))
 
     def _obey(self, command: Command) -> None:
         post = self._posts.get(command.camera)
@@ -251,6 +233,7 @@ class Supervisor:
             post.live.ask_for_snapshot()
         elif command.thing == "rate" and command.value is not None:
             post.live.set_rate(command.value)
+            self._relief.watch(self._posts)
         elif command.thing == "enabled" and not command.value:
             post.live.stop()
             post.live.camera.disabled()
@@ -265,15 +248,22 @@ class Supervisor:
             analysed={name: live.camera.analysed for name, live in lives.items()},
             dropped={name: live.dropped for name, live in lives.items()},
             reconnects={name: live.reconnects for name, live in lives.items()},
+            busy=self._relief.load.busy,
+            demand=self._relief.load.demand,
+            degraded=self._relief.degraded,
             # The publisher that has an outbox fills these in.
             outbox_waiting=0,
             outbox_dropped=0,
         )
 
 
-def _need(settings: CameraSettings) -> _Need:
-    """Raises ModelError, EngineError."""
-    model = registry.find(settings.model)
-    _, artefact = choose(model, settings.engine, settings.input_size_px)
-    size_px = settings.input_size_px or artefact.input.size_px
-    return _Need(model, _EngineKey(model.digest, settings.engine, size_px))
+def _needs(settings: PipelineSettings) -> dict[str, Need]:
+    """Camera -> what it needs, the fastest camera first. Raises ModelError and EngineError."""
+    models = {name: registry.find(name) for name in {camera.model for camera in settings.cameras}}
+    needs = {}
+    for camera in sorted(settings.cameras, key=lambda camera: -camera.rate_fps):
+        model = models[camera.model]
+        _, artefact = choose(model, camera.engine, camera.input_size_px)
+        size_px = camera.input_size_px or artefact.input.size_px
+        needs[camera.name] = Need(model, EngineKey(model.digest, camera.engine, size_px), camera.rate_fps)
+    return needs

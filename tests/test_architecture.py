@@ -26,8 +26,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
     ("pipeline", "overlay", "video", "scheduler", "sdnotify", "trial"),
-    ("camera",),
-    ("clip", "live"),
+    ("camera", "load", "engine_pool"),
+    ("clip", "live", "quality"),
+    ("relief",),
     ("supervisor", "gating"),
     ("daemon",),
     # what makes and judges networks: commands that need it import it when they run, nothing else does
