@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from edgeseg.errors import EdgesegError
 
 ADVICE = "name another place with --output"
+INTACT = "make room or name another folder; what was there is intact"
 
 
 @contextmanager
@@ -31,6 +33,9 @@ def appearing(path: Path, advice: str = ADVICE) -> Iterator[Path]:
         partial = folder / path.name
         yield partial
         if partial.exists():
+            # Else a power cut may leave the new name with nothing behind it.
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
             partial.replace(path)
 
 

@@ -29,6 +29,7 @@ CARD = "card.md"
 
 Format = Literal["onnx", "tflite", "openvino"]
 Precision = Literal["float", "int8"]
+Flavour = Literal["cpu", "tensorrt"]
 Layout = Literal["nhwc", "nchw"]
 Form = Literal["logits", "probabilities", "labels", "deploy", "mask"]
 Role = Literal["logits", "probabilities", "labels", "confidence", "mask"]
@@ -103,8 +104,39 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """How an int8 artefact compared with the float one on frames of the user's, when it was made.
+
+    calibrated_on, judged_on: how many views. agreement: share of equal labels, 0-1; agreement_iou: the same
+    by class, classes that neither found left out. occupancy_mean, occupancy_p95: difference of a class's
+    share of a zone, percentage points. shift_cells: (x, y). forced: installed although it failed the gate.
+    """
+
+    calibrated_on: int
+    judged_on: int
+    agreement: float
+    agreement_iou: tuple[tuple[str, float], ...]
+    occupancy_mean: float
+    occupancy_p95: float
+    shift_cells: tuple[float, float]
+    forced: bool
+
+    def sentence(self) -> str:
+        """One line for people."""
+        x, y = self.shift_cells
+        return (
+            f"agrees with float on {self.agreement:.1%} of {self.judged_on} frames, zones differ by "
+            f"{self.occupancy_mean:.2f} points (95th percentile {self.occupancy_p95:.2f}), "
+            f"shift {x:+.2f}, {y:+.2f} cells" + (", installed by force" if self.forced else "")
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Artefact:
-    """One way to run the network: a file in one format. ``weights``: OpenVINO's .bin beside its .xml."""
+    """One way to run the network: a file in one format. ``weights``: OpenVINO's .bin beside its .xml.
+
+    flavour: whom an int8 ONNX file was quantized for. figures: None where nobody measured.
+    """
 
     blob: Blob
     format: Format
@@ -112,6 +144,8 @@ class Artefact:
     weights: Blob | None
     input: InputSpec
     output: OutputSpec
+    flavour: Flavour = "cpu"
+    figures: Figures | None = None
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
@@ -254,11 +288,35 @@ class _Blob(_Strict, title="file"):
     url: _Url | None = None
 
 
+class _OccupancyError(_Strict, title="occupancy error"):
+    """Percentage points."""
+
+    mean: _Finite
+    p95: _Finite
+
+
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Figures(_Strict, title="figures"):
+    """The gate's figures, as `edgeseg models quantize` stores them."""
+
+    calibrated_on: Annotated[int, Field(ge=1)]
+    judged_on: Annotated[int, Field(ge=1)]
+    agreement: _Share
+    agreement_iou: dict[str, _Share] = {}
+    occupancy_error: _OccupancyError
+    shift_cells: tuple[_Finite, _Finite]
+    forced: bool = False
+
+
 class _Artefact(_Blob, title="artefact"):
     """One file to run, with its identity."""
 
     format: Format
     precision: Precision
+    flavour: Flavour = "cpu"
+    figures: _Figures | None = None
     weights: _Blob | None = None
     input: _InputPart | None = None
     output: _OutputPart | None = None
@@ -325,6 +383,9 @@ def _contradictions(parsed: _Manifest, path: Path) -> list[tuple[yamlfile.Steps,
     files: set[str] = set()
     for index, artefact in enumerate(parsed.artefacts):
         here: yamlfile.Steps = ("artefacts", index)
+        for name in artefact.figures.agreement_iou if artefact.figures else ():
+            if name not in seen:
+                wrong.append(((*here, "figures", "agreement_iou", name), "is no class of this model"))
         for blob in (artefact, artefact.weights):
             if blob is not None and blob.file in files:
                 wrong.append(((*here, "file"), f"'{blob.file}' is listed twice"))
@@ -355,6 +416,8 @@ def _model(parsed: _Manifest, folder: Path, digest: str) -> Model:
             _blob(entry.weights) if entry.weights else None,
             _merged_input(parsed.input, entry.input),
             _merged_output(parsed.output, entry.output),
+            entry.flavour,
+            _figures(entry.figures) if entry.figures else None,
         )
         for entry in parsed.artefacts
     )
@@ -382,3 +445,16 @@ def _model(parsed: _Manifest, folder: Path, digest: str) -> Model:
 
 def _blob(entry: _Blob) -> Blob:
     return Blob(entry.file, entry.bytes, entry.sha256, entry.url)
+
+
+def _figures(entry: _Figures) -> Figures:
+    return Figures(
+        entry.calibrated_on,
+        entry.judged_on,
+        entry.agreement,
+        tuple(entry.agreement_iou.items()),
+        entry.occupancy_error.mean,
+        entry.occupancy_error.p95,
+        entry.shift_cells,
+        entry.forced,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import resource
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,22 +15,28 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg.errors import ModelError
+from edgeseg.cli import main
+from edgeseg.errors import EdgesegError, ModelError
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra zoo)")
 pytest.importorskip("transformers", reason="transformers is not installed (extra zoo)")
+pytest.importorskip("onnx_ir", reason="onnx_ir is not installed (extra zoo)")
+pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra zoo)")
 
-from edgeseg.zoo import checkpoint, train  # noqa: E402
+from edgeseg.zoo import checkpoint, plot  # noqa: E402
 from edgeseg.zoo.augment import Augmentation, Crops  # noqa: E402
-from edgeseg.zoo.batches import Batches  # noqa: E402
+from edgeseg.zoo.batches import Batches, as_input  # noqa: E402
 from edgeseg.zoo.data import find_split, index_classes, read_picture  # noqa: E402
 from edgeseg.zoo.ema import Average  # noqa: E402
+from edgeseg.zoo.graph_weights import fill_from_graph  # noqa: E402
 from edgeseg.zoo.networks import build  # noqa: E402
-from edgeseg.zoo.recipe import Loss, Recipe  # noqa: E402
+from edgeseg.zoo.onnx_session import Session  # noqa: E402
+from edgeseg.zoo.recipe import Loss, Recipe, find_recipe, load_recipe  # noqa: E402
 from edgeseg.zoo.schedule import Budget  # noqa: E402
 from edgeseg.zoo.state import load_network, start_from  # noqa: E402
 from edgeseg.zoo.train import Training  # noqa: E402
 from edgeseg.zoo.validate import predict  # noqa: E402
+from tests.conftest import ROOT  # noqa: E402
 
 RECIPE = Recipe(
     network="icnet",
@@ -111,11 +118,124 @@ def test_the_command_says_one_line_for_a_missing_folder(
 ) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text("network: icnet\nclasses: [a, b]\nsteps: 1\n")
-    code = train.main([str(recipe), "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")])
+    assert command(recipe, tmp_path / "none", tmp_path / "out") == 2
     said = capsys.readouterr().err
-    assert code == 2
     assert len(said.splitlines()) == 1
     assert "neither images/ and labels/" in said
+
+
+def command(recipe: Path, data: Path, out: Path, *more: str) -> int:
+    arguments = ["models", "train", str(recipe), "--data", str(data), "--out", str(out)]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return main([*arguments, "--threads", "1", "--fp32", *more])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "network: icnet\nclasses: [ground, square]\nsteps: 2\nbatch: 2\nvalidate_every: 1\n"
+        "augmentation: {crop_px: [96, 64], rare: [square]}\n"
+    )
+    return path
+
+
+def test_the_command_trains_and_resumes(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert command(recipe, data, out) == 0
+    said = capsys.readouterr()
+    assert "best validation mIoU" in said.out
+    assert "step 2 (" in said.err
+    assert sorted(path.name for path in out.iterdir()) == ["best.pt", "curves.csv", "curves.png", "last.pt"]
+    # A run that stopped after its last save does these steps again; the curves hold each once.
+    stored = checkpoint.load(out / "last.pt")
+    checkpoint.save(out / "last.pt", stored | {"step": 1})
+    assert command(recipe, data, out, "--steps", "3") == 0
+    assert "resumed at step 1" in capsys.readouterr().err
+    assert [line.split(",")[0] for line in (out / "curves.csv").read_text().splitlines()] == [
+        "step",
+        "1",
+        "2",
+        "3",
+    ]
+
+
+def test_labels_that_are_wrong_are_said_before_anything_is_written(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = data / "labels" / "9.png"
+    for labels, said in (
+        (np.zeros((32, 96), np.uint8), "9.png: 96 x 32, but 9.png is 96 x 64; label"),
+        (np.full((64, 96), 7, np.uint8), "9.png: class 7, but the list has 2"),
+        (np.zeros((64, 96, 3), np.uint8), "labels are one 8-bit channel"),
+    ):
+        cv2.imwrite(str(last), labels)
+        assert command(recipe, data, tmp_path / "out") == 2
+        line = capsys.readouterr().err
+        assert said in line
+        assert line.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_start_of_another_architecture(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger = {
+        "network": build("deeplabv3plus", 2).state_dict(),
+        "name": "deeplabv3plus",
+        "classes": ["a", "b"],
+    }
+    checkpoint.save(tmp_path / "other.pt", stranger)
+    for start in (str(tmp_path / "other.pt"), "deeplabv3plus-mnv2-camvid"):
+        assert command(recipe, data, tmp_path / "out", "--start", start) == 2
+        assert "of another architecture than ICNet" in capsys.readouterr().err
+    assert command(recipe, data, tmp_path / "out", "--start", "deeplabv3-mnv2-pascal") == 2
+    assert "this model has no float ONNX artefact; name a checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_travels_along_can_be_fine_tuned(data: Path) -> None:
+    network = build("deeplabv3plus", 11)
+    shipped = ROOT / "models" / "deeplabv3plus-mnv2-camvid" / "float.onnx"
+    pictures = [
+        cv2.resize(read_picture(path), (160, 96)) for path in sorted((ROOT / "models").glob("*/*.jpg"))
+    ]
+    x = as_input(pictures)
+    fresh = fill_from_graph(network, shipped, x)
+    assert {name.split(".")[0] for name in fresh} == {"auxiliary"}
+    with torch.inference_mode():
+        found = network.eval()(x).main.argmax(dim=1).numpy()
+    for picture, labels in zip(pictures, found, strict=True):
+        assert (Session(shipped).run(picture[None])["labels"][0] == labels).mean() > 0.995
+    other = build("deeplabv3plus", 3)
+    assert {name.split(".")[0] for name in fill_from_graph(other, shipped, x)} == {"auxiliary", "classify"}
+
+
+def test_a_disk_that_fills_while_curves_are_written(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert command(recipe, data, out, "--steps", "1") == 0
+    curves = (out / "curves.csv").read_text()
+    capsys.readouterr()
+    with files_of_at_most(len(curves) + 4):
+        assert command(recipe, data, out, "--steps", "3") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "curves.csv: cannot be written: File too large; make room" in line
+    assert (out / "curves.csv").read_text() == curves
+    assert command(recipe, data, out, "--steps", "3") == 0
+
+
+def test_recipes_are_found_by_name() -> None:
+    assert load_recipe(find_recipe("icnet-mnv2-camvid")).network == "icnet"
+    with pytest.raises(ModelError, match=r"no recipe 'icnet-mnv2-camvit'.*did you mean 'icnet-mnv2-camvid'"):
+        find_recipe("icnet-mnv2-camvit")
 
 
 def test_a_budget_in_minutes_ends_by_the_clock_and_one_in_steps_by_steps() -> None:
@@ -182,7 +302,6 @@ def test_fine_tuning_on_other_classes_keeps_all_but_the_classifiers(data: Path, 
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:
-    plot = pytest.importorskip("edgeseg.zoo.plot", reason="matplotlib is not installed (extra zoo)")
     curves = tmp_path / "curves.csv"
     curves.write_text("step,trained_s,loss,val_miou\n100,9,1.5,0.4\n200,18,1.2,0.5\n")
     plot.plot_curves(curves, tmp_path / "curves.svg")
@@ -206,7 +325,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_a_disk_that_fills_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     checkpoint.save(path, {"network": {}, "step": 1})
-    with files_of_at_most(50_000), pytest.raises(ModelError, match=r"last\.pt: cannot be written .*intact"):
+    with files_of_at_most(50_000), pytest.raises(EdgesegError, match=r"last\.pt: cannot be written.*intact"):
         checkpoint.save(path, {"network": {"weight": torch.zeros(100_000)}, "step": 2})
     assert checkpoint.load(path)["step"] == 1
     assert [item.name for item in tmp_path.iterdir()] == ["last.pt"]

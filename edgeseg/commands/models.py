@@ -7,12 +7,13 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeseg.commands import models_zoo
 from edgeseg.commands.terminal import download_bars, print_table
 from edgeseg.errors import ModelError
 from edgeseg.settings import FIT_NAMES
 
 if TYPE_CHECKING:
-    from edgeseg.manifest import Model
+    from edgeseg.manifest import Artefact, Figures, Model
     from edgeseg.registry import BlobState
 
 JSON_SCHEMA = {
@@ -51,11 +52,37 @@ JSON_SCHEMA = {
                         "type": "array",
                         "items": {
                             "type": "object",
-                            "required": ["format", "precision", "files"],
+                            "required": ["format", "precision", "flavour", "files"],
                             "additionalProperties": False,
                             "properties": {
                                 "format": {"enum": ["onnx", "tflite", "openvino"]},
                                 "precision": {"enum": ["float", "int8"]},
+                                "flavour": {"enum": ["cpu", "tensorrt"], "description": "of int8 ONNX"},
+                                "figures": {
+                                    "type": "object",
+                                    "description": "how it compared with float when it was made; left out "
+                                    "where nobody measured",
+                                    "required": ["calibrated_on", "judged_on", "agreement", "forced"],
+                                    "properties": {
+                                        "calibrated_on": {"type": "integer"},
+                                        "judged_on": {"type": "integer"},
+                                        "agreement": {"type": "number"},
+                                        "agreement_iou": {
+                                            "type": "object",
+                                            "additionalProperties": {"type": "number"},
+                                        },
+                                        "occupancy_error": {
+                                            "type": "object",
+                                            "description": "percentage points",
+                                            "properties": {
+                                                "mean": {"type": "number"},
+                                                "p95": {"type": "number"},
+                                            },
+                                        },
+                                        "shift_cells": {"type": "array", "items": {"type": "number"}},
+                                        "forced": {"type": "boolean"},
+                                    },
+                                },
                                 "files": {
                                     "type": "array",
                                     "items": {
@@ -86,8 +113,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command to ``edgeseg``."""
     parser = subparsers.add_parser(
         "models",
-        help="list networks, fetch and verify their weights",
-        description="Lists networks, fetches and verifies their weights.",
+        help="list networks, fetch and verify their weights; train, import and quantize",
+        description="Lists networks, fetches and verifies their weights; trains, imports, quantizes.",
         epilog="EDGESEG_MODELS: more folders of models. EDGESEG_MODEL_MIRROR: a folder to take weights from "
         "instead of the network. EDGESEG_CACHE: where weights go.",
     )
@@ -106,12 +133,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "a model that is named missing ones too",
     )
     verify.add_argument("name", metavar="NAME", nargs="?", help="a model's name, or a path; default: all")
+    models_zoo.add_actions(actions, _parser)
+
+
+def _parser(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    return actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
 
 
 def _action(
     actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = _parser(actions, name, text)
     parser.add_argument("--json", action="store_true", help="print JSON (`edgeseg schema cli` describes it)")
     parser.set_defaults(run=run, action=name)
     return parser
@@ -164,6 +198,8 @@ def _described(model: Model, states: Sequence[BlobState]) -> dict[str, object]:
             {
                 "format": artefact.format,
                 "precision": artefact.precision,
+                "flavour": artefact.flavour,
+                **({} if artefact.figures is None else {"figures": _figures(artefact.figures)}),
                 "files": [
                     {
                         "file": blob.file,
@@ -179,6 +215,26 @@ def _described(model: Model, states: Sequence[BlobState]) -> dict[str, object]:
             for artefact in model.artefacts
         ],
     }
+
+
+def _figures(figures: Figures) -> dict[str, object]:
+    return {
+        "calibrated_on": figures.calibrated_on,
+        "judged_on": figures.judged_on,
+        "agreement": figures.agreement,
+        "agreement_iou": dict(figures.agreement_iou),
+        "occupancy_error": {"mean": figures.occupancy_mean, "p95": figures.occupancy_p95},
+        "shift_cells": list(figures.shift_cells),
+        "forced": figures.forced,
+    }
+
+
+def _artefact(artefact: Artefact) -> str:
+    """As the table shows it: ``onnx int8 (99.2% as float)``."""
+    words = f"{artefact.format} {artefact.precision}" + (
+        "" if artefact.flavour == "cpu" else f" for {artefact.flavour}"
+    )
+    return words if artefact.figures is None else f"{words} ({artefact.figures.agreement:.1%} as float)"
 
 
 def _weights(states: Sequence[BlobState]) -> str:
@@ -197,7 +253,7 @@ def _print_list(models: Sequence[Model], states: dict[str, tuple[BlobState, ...]
     rows = [
         (
             model.name,
-            ", ".join(f"{artefact.format} {artefact.precision}" for artefact in model.artefacts),
+            ", ".join(_artefact(artefact) for artefact in model.artefacts),
             _input(model),
             str(len(model.classes)),
             model.licence,
@@ -223,6 +279,11 @@ def _print_model(model: Model, states: Sequence[BlobState]) -> None:
         print(f"  weights  {found.blob.file}, {size}, {found.state}: {found.path}")
         print(f"           sha256 {found.blob.sha256}")
         print(f"           from {found.blob.url or 'nowhere: the manifest names no url'}")
+    for artefact in model.artefacts:
+        if artefact.flavour == "tensorrt":
+            print(f"  flavour  {artefact.blob.file} is for TensorRT, and was never run on it")
+        if artefact.figures is not None:
+            print(f"  figures  {artefact.blob.file} {artefact.figures.sentence()}")
     card = model.folder / CARD
     if card.is_file():
         print(f"\n{card.read_text(encoding='utf-8').strip()}")

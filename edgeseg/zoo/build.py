@@ -15,10 +15,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import onnx_ir as ir
+from torch import nn
+
+from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
 from edgeseg.zoo import agreement, export, gate, surgery
-from edgeseg.zoo.atomic import replacing
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.onnx_session import Session
 from edgeseg.zoo.quantize import quantize
@@ -38,12 +41,8 @@ def build(
     Raises ModelError if a check fails; a failed gate is overruled by ``force``.
     """
     network, classes = load_network(checkpoint)
-    # The exporter sees SegFormer's merged head, the comparison below the original one.
-    exported = network.merged() if isinstance(network, SegFormer) else network
-    graph = export.to_onnx(exported)
-    surgery.to_deploy(graph, surgery.Normalisation())
     some = views[:: max(1, len(views) // CHECKED_VIEWS)][:CHECKED_VIEWS]
-    agreement.require(agreement.compare(network, graph, some, surgery.Normalisation()), str(checkpoint))
+    graph = deploy_graph(network, some, str(checkpoint))
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder) / "whole.onnx", Path(folder) / "int8.onnx"
@@ -57,9 +56,22 @@ def build(
     surgery.halve_weights(graph)
     export.save_model(graph, out / "float.onnx")
     figures = {"classes": classes, "views": len(views), "gate": asdict(verdict), "refusals": refused}
-    with replacing(out / "figures.json") as partial:
+    with appearing(out / "figures.json", INTACT) as partial:
         partial.write_text(json.dumps(figures, indent=2) + "\n")
     return verdict
+
+
+def deploy_graph(network: nn.Module, pictures: Sequence[U8], what: str) -> ir.Model:
+    """The float deploy graph of one of our networks, checked against it on ``pictures``, uint8 (h, w, 3) RGB.
+
+    what: whom to name where they disagree, which raises ModelError.
+    """
+    # The exporter sees SegFormer's merged head, the comparison below the original one.
+    exported = network.merged() if isinstance(network, SegFormer) else network
+    graph = export.to_onnx(exported)
+    surgery.to_deploy(graph, surgery.Normalisation())
+    agreement.require(agreement.compare(network, graph, pictures, surgery.Normalisation()), what)
+    return graph
 
 
 def _labels(graph: Path, views: Sequence[U8]) -> list[U8]:

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
 from edgeseg.zoo import gate, tflite
-from edgeseg.zoo.atomic import replacing
 from edgeseg.zoo.data import to_input
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.sizes import size_of
@@ -66,7 +66,7 @@ def build(
 
 
 def _save(model: bytes, path: Path) -> None:
-    with replacing(path) as partial:
+    with appearing(path, INTACT) as partial:
         partial.write_bytes(model)
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import ModelError
-from edgeseg.zoo.atomic import replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` atomically. Raises ModelError if the disk is full."""
-    with replacing(path) as partial:
-        torch.save(state, partial)
+    """Write ``state`` whole or not at all. Raises EdgesegError if the disk is full."""
+    # By way of memory: torch's own writer reports a full disk as RuntimeError, like any other fault.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with appearing(path, INTACT) as partial:
+        partial.write_bytes(buffer.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -92,10 +92,22 @@ def _pictures(folder: Path) -> list[Path]:
 
 def read_picture(path: Path) -> U8:
     """uint8 (h, w, 3) RGB. Raises ModelError if the file cannot be decoded."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ModelError(f"{path}: cannot be decoded as a picture")
+    picture = _decode(path, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _decode(path: Path, flags: int) -> npt.NDArray[np.generic]:
+    # Not cv2.imread, which writes a line of its own about a file that it cannot open.
+    try:
+        stored = np.fromfile(path, np.uint8)
+        decoded = cv2.imdecode(stored, flags) if stored.size else None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except cv2.error:
+        decoded = None
+    if decoded is None:
+        raise ModelError(f"{path}: cannot be decoded as a picture")
+    return np.asarray(decoded)
 
 
 def read_labels(path: Path, classes: int) -> U8:
@@ -103,9 +115,7 @@ def read_labels(path: Path, classes: int) -> U8:
 
     Raises ModelError if the file is not one channel of such values.
     """
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if stored is None:
-        raise ModelError(f"{path}: cannot be decoded as a picture")
+    stored = _decode(path, cv2.IMREAD_UNCHANGED)
     if stored.ndim != 2 or stored.dtype != np.uint8:
         raise ModelError(
             f"{path}: shape {stored.shape}, {stored.dtype}; labels are one 8-bit channel of class indices"
@@ -129,7 +139,7 @@ def read_sample(sample: Sample, classes: int) -> tuple[U8, U8]:
     if picture.shape[:2] != labels.shape:
         raise ModelError(
             f"{sample.labels}: {labels.shape[1]} x {labels.shape[0]}, but {sample.picture.name} is"
-            f" {picture.shape[1]} x {picture.shape[0]}"
+            f" {picture.shape[1]} x {picture.shape[0]}; label the picture at its own size"
         )
     return picture, labels
 
@@ -150,13 +160,12 @@ class ClassIndex:
 
 
 def index_classes(samples: Sequence[Sample], classes: int) -> ClassIndex:
-    """Count pixels by reading every label file once; also proves that all of them are readable."""
+    """Count pixels by reading every sample once, which also proves that all of them are right: a mistake
+    in the last one is said before training begins, not in the middle of it. Raises ModelError.
+    """
     counts = []
     for sample in samples:
-        if sample.labels is None:
-            counts.append(np.zeros(classes, np.int64))
-            continue
-        labels = read_labels(sample.labels, classes)
+        _, labels = read_sample(sample, classes)
         counts.append(np.bincount(labels.ravel(), minlength=256)[:classes])
     return ClassIndex(np.asarray(counts, np.int64))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import nn
 
+from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import ModelError
-from edgeseg.zoo.atomic import replacing
 from edgeseg.zoo.sizes import STEP_PX
 from edgeseg.zoo.surgery import clean
 
@@ -40,6 +41,8 @@ def to_onnx(network: nn.Module) -> ir.Model:
     batch, rows, columns = (torch.export.Dim(name, min=1, max=256) for name in ("n", "rows", "columns"))
     # Neither square nor batch 1: equal or single sizes make the exporter specialise on them.
     example = torch.zeros(2, 3, 3 * STEP_PX, 4 * STEP_PX, device=next(network.parameters()).device)
+    # One line for each operator of torchvision, which is not needed.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # torch's own deprecations; nothing here can act on them.
         warnings.simplefilter("ignore")
@@ -69,6 +72,6 @@ def load_model(path: Path) -> ir.Model:
 
 
 def save_model(model: ir.Model, path: Path) -> None:
-    """Write atomically. Raises ModelError if the disk is full."""
-    with replacing(path) as partial:
+    """Write whole or not at all. Raises EdgesegError if the disk is full."""
+    with appearing(path, INTACT) as partial:
         ir.save(model, partial, format="protobuf")

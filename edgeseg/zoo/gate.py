@@ -36,11 +36,13 @@ class Thresholds:
 class Verdict:
     """How a candidate compares with the reference.
 
-    agreement: share of equal labels, 0-1. class_iou: intersection over union of each class's area in both
-    (nan where neither has it). occupancy_mean and occupancy_p95: difference of a class's share of a zone,
-    percentage points, over pictures, zones and the classes that either finds there. shift_cells: (x, y).
+    pictures: how many were judged. agreement: share of equal labels, 0-1. class_iou: intersection over
+    union of each class's area in both (nan where neither has it). occupancy_mean and occupancy_p95:
+    difference of a class's share of a zone, percentage points, over pictures, zones and the classes that
+    either finds there. shift_cells: (x, y).
     """
 
+    pictures: int
     agreement: float
     class_iou: tuple[float, ...]
     occupancy_mean: float
@@ -85,6 +87,7 @@ def judge(reference: Sequence[U8], candidate: Sequence[U8], classes: int) -> Ver
     every = 100.0 * np.concatenate(errors)
     scores = confusion.scores()
     return Verdict(
+        pictures=len(reference),
         agreement=scores.pixel_accuracy,
         class_iou=tuple(float(value) for value in scores.iou),
         occupancy_mean=float(every.mean()),

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import EdgesegError, ModelError
 
 
 def plot_curves(curves: Path, picture: Path) -> None:
-    """Loss and validation mIoU over steps, as PNG or SVG by the name's ending. Raises ModelError."""
+    """Loss and validation mIoU over steps, as PNG or SVG by the name's ending. Raises EdgesegError."""
     try:
         with curves.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -29,7 +30,8 @@ def plot_curves(curves: Path, picture: Path) -> None:
     left.set(xlabel="step", ylabel="loss")
     right.set(ylabel="validation mIoU", ylim=(0, 1))
     figure.legend(loc="outside upper center", ncols=2)
-    figure.savefig(picture)
+    with appearing(picture, INTACT) as partial:
+        figure.savefig(partial)
 
 
 def main() -> int:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,12 @@ import onnx
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from edgeseg.appearing import writing
 from edgeseg.errors import ModelError
 from edgeseg.frames import U8
+from edgeseg.manifest import Flavour
 from edgeseg.zoo.export import load_model, save_model
 from edgeseg.zoo.surgery import INPUT, clean
-
-Flavour = Literal["cpu", "tensorrt"]
 
 CONVOLUTIONAL = [
     *("Conv", "Add", "Concat", "Resize", "MaxPool", "AveragePool", "GlobalAveragePool"),
@@ -53,7 +54,8 @@ def quantize(deploy: Path, views: Sequence[U8], target: Path, flavour: Flavour =
 
     views: network inputs for calibration, uint8 (h, w, 3) RGB, all of one size; 32 to 100 of them from
     the place where the network will work. Ranges are the smallest and largest values seen.
-    Raises ModelError if there are no views, ``deploy`` is not a deploy graph, or the disk is full.
+    Raises ModelError if there are no views or ``deploy`` is not a deploy graph, EdgesegError if a disk is
+    full.
     """
     if not views:
         raise ModelError("quantize: no frames to calibrate on; give a folder of pictures or a clip with some")
@@ -61,17 +63,26 @@ def quantize(deploy: Path, views: Sequence[U8], target: Path, flavour: Flavour =
     if graph.graph.inputs[0].name != INPUT:
         raise ModelError(f"{deploy}: input {graph.graph.inputs[0].name}, expected a deploy graph ({INPUT})")
     transformer = any(node.op_type == "Softmax" for node in graph.graph)
-    with tempfile.TemporaryDirectory() as folder:
+    scratch = Path(tempfile.gettempdir())
+    with (
+        writing(scratch, "make room there, or name another in TMPDIR"),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         inferred, written = Path(folder) / "inferred.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(str(deploy), str(inferred), skip_symbolic_shape=True)
-        _quietly(
-            inferred,
-            written,
-            views,
-            op_types_to_quantize=TRANSFORMER if transformer else CONVOLUTIONAL,
-            nodes_to_exclude=_attention(inferred) if transformer else [],
-            **_settings(flavour),
-        )
+        with _quiet():
+            quant_pre_process(str(deploy), str(inferred), skip_symbolic_shape=True)
+            quantization.quantize_static(
+                str(inferred),
+                str(written),
+                _Views(views),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+                op_types_to_quantize=TRANSFORMER if transformer else CONVOLUTIONAL,
+                nodes_to_exclude=_attention(inferred) if transformer else [],
+                **_settings(flavour),
+            )
         model = load_model(written)
         clean(model)
         model.producer_name, model.producer_version = "edgeseg.zoo", None
@@ -92,21 +103,14 @@ def _settings(flavour: Flavour) -> dict[str, Any]:
     }
 
 
-def _quietly(source: Path, target: Path, views: Sequence[U8], **settings: Any) -> None:
-    # quantize_static asks on the root logger to pre-process models, which has just been done.
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """quantize_static asks on the root logger to pre-process models, which was done just before; and
+    pre-processing prints a whole traceback there when it cannot write, before the error that counts."""
     root, level = logging.getLogger(), logging.getLogger().level
-    root.setLevel(logging.ERROR)
+    root.setLevel(logging.CRITICAL + 1)
     try:
-        quantization.quantize_static(
-            str(source),
-            str(target),
-            _Views(views),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            weight_type=quantization.QuantType.QInt8,
-            calibrate_method=quantization.CalibrationMethod.MinMax,
-            **settings,
-        )
+        yield
     finally:
         root.setLevel(level)
 

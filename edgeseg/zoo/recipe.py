@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from edgeseg.errors import ConfigError, Problem
+from edgeseg.errors import ConfigError, ModelError, Problem
+from edgeseg.yamlfile import nearest
 from edgeseg.zoo.augment import Augmentation
 
 
@@ -67,6 +68,23 @@ class Recipe:
 
 
 PARTS = {"augmentation": Augmentation, "loss": Loss, "optimizer": Optimizer}
+
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe file by its path, or one that comes with edgeseg by its name. Raises ModelError."""
+    path = Path(name)
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        return path
+    shipped = SHIPPED / f"{name}.yaml"
+    if shipped.parent == SHIPPED and shipped.is_file():
+        return shipped
+    known = sorted(found.stem for found in SHIPPED.glob("*.yaml"))
+    raise ModelError(
+        f"no recipe '{name}': expected a file, or one of {', '.join(known)}{nearest(name, known)}"
+    )
 
 
 def load_recipe(path: Path) -> Recipe:

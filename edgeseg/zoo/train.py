@@ -1,8 +1,9 @@
-"""Train a network of the zoo: ``python -m edgeseg.zoo.train RECIPE --data DIR --out DIR``.
+"""Train a network of the zoo: ``edgeseg models train RECIPE --data DIR --out DIR``, or this module by itself
+(``python -m edgeseg.zoo.train``, the same arguments).
 
 Run again with the same arguments to resume; an interrupt finishes the step and saves. ``out`` receives
-``last.pt`` (everything needed to resume), ``best.pt`` (the averaged weights of the best validation) and
-``curves.csv``.
+``last.pt`` (everything needed to resume), ``best.pt`` (the averaged weights of the best validation),
+``curves.csv`` and ``curves.png``.
 
 On a CPU under glibc, ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000`` in the environment saves a
 quarter of every step: the buffers of activations are then not returned to the kernel and faulted in again.
@@ -12,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -24,17 +26,21 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgeseg import registry
+from edgeseg.appearing import INTACT, appearing, writing
 from edgeseg.clock import Clock, SystemClock
-from edgeseg.errors import EdgesegError, ModelError
+from edgeseg.errors import ModelError
 from edgeseg.zoo.augment import Crops
 from edgeseg.zoo.batches import Batch, Batches
 from edgeseg.zoo.data import Split, find_split, index_classes
+from edgeseg.zoo.graph_weights import fill_from_graph
 from edgeseg.zoo.losses import class_weights, distillation, imitation, total_loss
 from edgeseg.zoo.metrics import Scores
 from edgeseg.zoo.networks import build
 from edgeseg.zoo.networks.folded import load_folded
 from edgeseg.zoo.networks.mobilenet_v2 import MobileNetV2
-from edgeseg.zoo.recipe import Recipe, load_recipe
+from edgeseg.zoo.plot import plot_curves
+from edgeseg.zoo.recipe import Recipe, find_recipe, load_recipe
 from edgeseg.zoo.schedule import Budget, set_rates
 from edgeseg.zoo.state import State, load_network, start_from
 from edgeseg.zoo.validate import validate
@@ -53,7 +59,8 @@ def to_stderr(line: str) -> None:
 class Training:
     """One run. Nothing is read or written before ``run``.
 
-    weights: folder of the recipe's ``initial``. start: a checkpoint to fine-tune from instead.
+    weights: folder of the recipe's ``initial``. start: what to fine-tune from instead, a checkpoint or the
+    float ONNX file of one of our networks.
     teacher: its answers are distilled if the recipe says so. workers: threads that draw crops ahead.
     """
 
@@ -89,7 +96,8 @@ class Training:
     def run(self, stop: threading.Event) -> float:
         """Train to the end of the budget, or until ``stop``, and return the best validation mIoU, 0-1.
 
-        Raises ModelError for unreadable data or a checkpoint that does not fit.
+        Raises ModelError for unreadable data or a checkpoint that does not fit, before anything is written;
+        EdgesegError where ``out`` cannot be written.
         """
         recipe, classes = self._recipe, len(self._recipe.classes)
         torch.set_flush_denormal(True)
@@ -98,8 +106,9 @@ class Training:
         crops = Crops(self._split.train, index, classes, recipe.augmentation)
         batches = Batches(crops, len(self._split.train), recipe.batch, recipe.seed)
         weights = class_weights(index.frequencies(), recipe.loss.weight_power).to(self._device)
-        self._out.mkdir(parents=True, exist_ok=True)
         state = self._begin(batches)
+        with writing(self._out, INTACT):
+            self._out.mkdir(parents=True, exist_ok=True)
         recent: list[float] = []
         started_s = self._clock.monotonic_s() - state.trained_s
         with closing(batches.following(state.step, self._workers)) as following:
@@ -128,12 +137,16 @@ class Training:
         network = build(self._recipe.network, len(self._recipe.classes))
         last = self._out / "last.pt"
         if not last.exists() and self._start is not None:
-            fresh = start_from(network, self._start)
+            if self._start.suffix == ".onnx":
+                fresh = fill_from_graph(network, self._start, batches.measured(MEASURED_PICTURES))
+            else:
+                fresh = start_from(network, self._start)
             self._report(f"from {self._start}, fresh: {', '.join(fresh) or 'nothing'}")
         elif not last.exists() and self._recipe.initial is not None:
             if self._weights is None:
                 raise ModelError(
-                    f"recipe: initial is {self._recipe.initial}; name its folder with --weights DIR"
+                    f"recipe: initial is {self._recipe.initial}; name its folder with --weights DIR, or a "
+                    "model to fine-tune with --start"
                 )
             measured = batches.measured(MEASURED_PICTURES)
             load_folded(_trunk(network), self._weights / self._recipe.initial, measured)
@@ -187,15 +200,30 @@ class Training:
 
     def _record(self, state: State, loss: float, scores: Scores) -> None:
         path = self._out / "curves.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow([*CURVES, *self._recipe.classes])
-            scored = [loss, scores.mean_iou, scores.pixel_accuracy, *scores.iou]
-            writer.writerow([state.step, f"{state.trained_s:.0f}", *(f"{value:.4f}" for value in scored)])
+        scored = [loss, scores.mean_iou, scores.pixel_accuracy, *scores.iou]
+        row = [str(state.step), f"{state.trained_s:.0f}", *(f"{value:.4f}" for value in scored)]
+        text = io.StringIO()
+        # Steps that a resumed run does again count once.
+        rows = [old for old in _rows(path) if int(old[0]) < state.step]
+        csv.writer(text, lineterminator="\n").writerows([[*CURVES, *self._recipe.classes], *rows, row])
+        with appearing(path, INTACT) as partial:
+            partial.write_text(text.getvalue())
+        plot_curves(path, self._out / "curves.png")
         minutes = state.trained_s / 60
         self._report(f"step {state.step} ({minutes:.1f} min) validation mIoU {scores.mean_iou:.4f}")
+
+
+def _rows(curves: Path) -> list[list[str]]:
+    """What an earlier part of the run recorded, without the heading. Raises ModelError."""
+    if not curves.exists():
+        return []
+    try:
+        rows = list(csv.reader(curves.read_text().splitlines()))[1:]
+        if all(row and row[0].isdecimal() for row in rows):
+            return rows
+    except (OSError, ValueError, csv.Error):
+        pass
+    raise ModelError(f"{curves}: not the curves of a training run; choose another --out")
 
 
 def _trunk(network: nn.Module) -> MobileNetV2:
@@ -205,51 +233,43 @@ def _trunk(network: nn.Module) -> MobileNetV2:
     return trunk
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 2 for a user's mistake, said in one line."""
-    parser = argparse.ArgumentParser(prog="python -m edgeseg.zoo.train", description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="CamVid, or a folder of images/ and labels/")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, help="folder of the recipe's initial weights")
-    parser.add_argument("--start", type=Path, help="a best.pt to fine-tune from, of any classes")
-    parser.add_argument("--teacher", type=Path, help="a best.pt whose answers are distilled")
-    parser.add_argument("--minutes", type=float, help="end after this much training instead of the steps")
-    parser.add_argument("--leave-out", metavar="PREFIX", help="validate on these training pictures alone")
-    parser.add_argument(
-        "--unlabelled", type=Path, action="append", default=[], help="pictures for the teacher alone"
-    )
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=0, help="threads that draw crops ahead, for a GPU")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--fp32", action="store_true", help="no bf16, for processors without it")
-    options = parser.parse_args(arguments)
+def train(options: argparse.Namespace) -> float:
+    """One run as ``edgeseg models train`` describes it. Returns the best validation mIoU, 0-1.
+
+    Raises EdgesegError for what the user has to mend.
+    """
     if options.threads:
         torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    try:
-        recipe = load_recipe(options.recipe)
-        training = Training(
-            recipe,
-            find_split(options.data, leave_out=options.leave_out, unlabelled=options.unlabelled),
-            options.out,
-            Budget(recipe.steps, options.minutes),
-            weights=options.weights,
-            start=options.start,
-            teacher=_teacher(options.teacher, recipe, options.device),
-            device=options.device,
-            bf16=not options.fp32,
-            workers=options.workers,
-        )
-        best = training.run(stop)
-    except EdgesegError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"best validation mIoU {best:.4f} ({options.out / 'best.pt'})")
-    return 0
+    recipe = load_recipe(find_recipe(options.recipe))
+    training = Training(
+        recipe,
+        find_split(options.data, leave_out=options.leave_out, unlabelled=options.unlabelled),
+        options.out,
+        Budget(options.steps or recipe.steps, options.minutes),
+        weights=options.weights,
+        start=None if options.start is None else _start(options.start),
+        teacher=_teacher(options.teacher, recipe, options.device),
+        device=options.device,
+        bf16=not options.fp32,
+        workers=options.workers,
+    )
+    return training.run(stop)
+
+
+def _start(name: str) -> Path:
+    """A checkpoint file, or the float ONNX file of the model called so. Raises ModelError."""
+    path = Path(name)
+    if path.suffix in (".pt", ".onnx") or path.is_file():
+        return path
+    model = registry.find(name)
+    for artefact in model.artefacts:
+        if (artefact.format, artefact.precision) == ("onnx", "float"):
+            return registry.artefact_path(model, artefact)
+    raise ModelError(f"--start {name}: this model has no float ONNX artefact; name a checkpoint (best.pt)")
 
 
 def _teacher(path: Path | None, recipe: Recipe, device: str) -> nn.Module | None:
@@ -264,4 +284,6 @@ def _teacher(path: Path | None, recipe: Recipe, device: str) -> nn.Module | None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from edgeseg.cli import main
+
+    sys.exit(main(["models", "train", *sys.argv[1:]]))

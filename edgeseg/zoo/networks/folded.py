@@ -8,6 +8,7 @@ folded weights away in its first step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -39,7 +40,7 @@ def load_folded(trunk: MobileNetV2, path: Path, pictures: torch.Tensor) -> None:
     try:
         for name, layer in _convolutions(trunk):
             bias = _fill(layer.convolution, folded, name, path)
-            hooks.append(layer.norm.register_forward_pre_hook(_measure_with(bias)))
+            hooks.append(layer.norm.register_forward_pre_hook(identity_with(bias)))
         with torch.no_grad():
             trunk(pictures)
     finally:
@@ -73,7 +74,9 @@ def _fill(layer: nn.Conv2d, folded: dict[str, np.ndarray], name: str, path: Path
     return torch.from_numpy(folded[f"{name}/bias"])
 
 
-def _measure_with(bias: torch.Tensor):  # type: ignore[no-untyped-def]
+def identity_with(bias: torch.Tensor) -> Callable[[nn.BatchNorm2d, tuple[torch.Tensor]], None]:
+    """A forward pre-hook that makes BatchNorm add ``bias`` to what it sees, and nothing else."""
+
     def measure(norm: nn.BatchNorm2d, inputs: tuple[torch.Tensor]) -> None:
         variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
         norm.running_mean.copy_(mean)  # type: ignore[union-attr]
