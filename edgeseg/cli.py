@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from edgeseg import __version__
-from edgeseg.commands import check, demo, evaluate, install_service, models, replay, run, schema, segment
+from edgeseg.commands import check, demo, doctor, evaluate, install_service, models, replay, run, schema, segment
 from edgeseg.errors import ConfigError, EdgesegError
 
-_COMMANDS = (demo, check, run, install_service, replay, segment, models, evaluate, schema)
+_COMMANDS = (demo, check, run, install_service, replay, segment, models, evaluate, doctor, schema)
 
 _EPILOG = """\
 first steps:

@@ -197,6 +197,8 @@ def _construct(name: str, path: Path, threads: int) -> Interpreter:
 def _edge_tpu_delegate(module: Any) -> Any:
     library = _edge_tpu_library()
     try:
+        # By ourselves first: LiteRT's half-made delegate prints a traceback when it is collected.
+        ctypes.CDLL(library)
         return module.load_delegate(library)
     except OSError as error:
         raise EngineError(

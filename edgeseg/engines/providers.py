@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeseg.engines.hardware import nvidia_gpus
@@ -102,13 +103,13 @@ def tensorrt_folder(sha256: str, version: str, gpu: str) -> Path:
     return cache_dir() / "tensorrt" / f"{sha256[:16]}-trt{version}-{words}"
 
 
-def tensorrt_version() -> str | None:
+def tensorrt_version(libraries: Sequence[str] = _TENSORRT_LIBRARIES) -> str | None:
     """``10.3.0``, from the library that onnxruntime would load; None where there is none.
 
     ``getInferLibVersion`` gives major * 10000 + minor * 100 + patch from TensorRT 10 on, and
     major * 1000 + minor * 100 + patch before (NvInferRuntimeBase.h).
     """
-    for name in _TENSORRT_LIBRARIES:
+    for name in libraries:
         try:
             number = int(ctypes.CDLL(name).getInferLibVersion())
         except (OSError, AttributeError):

@@ -1,0 +1,220 @@
+"""The engine part of ``edgeseg doctor``: what is installed, what it runs on, how fast, and who is best."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.commands.terminal import print_table, progress
+from edgeseg.errors import EdgesegError, ModelError
+from edgeseg.runtimes import RUNTIMES
+from edgeseg.settings import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from edgeseg.engines.remembered import Table
+    from edgeseg.engines.select import Candidate
+    from edgeseg.manifest import Model
+
+# Its weights are always here.
+_TRAVELS_ALONG = "deeplabv3plus-mnv2-camvid"
+# TensorRT builds an engine for minutes, the first time.
+_LIMIT_S = 900.0
+_STATES = ("chosen", "slower", "failed", "absent", "not installed", "cannot read it")
+
+_NUMBER = {"type": ["number", "null"]}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["model", "input", "threads", "cpu", "chosen", "candidates"],
+    "additionalProperties": False,
+    "properties": {
+        "model": {"type": "string"},
+        "input": {"type": "string", "description": "width x height in pixels"},
+        "threads": {"type": "integer", "description": "of one run"},
+        "cpu": {"type": "string"},
+        "chosen": {"type": ["string", "null"], "description": "the engine that `engine: auto` takes"},
+        "candidates": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["engine", "file", "version", "device", "state", "verdict"],
+                "additionalProperties": False,
+                "properties": {
+                    "engine": {"enum": list(RUNTIMES)},
+                    "file": {"type": "string", "description": "the artefact; empty where none was tried"},
+                    "version": {"type": ["string", "null"], "description": "null: not installed"},
+                    "device": {"type": "string"},
+                    "cpu_ms": {**_NUMBER, "description": "CPU time of a frame, all threads together"},
+                    "wall_ms": {**_NUMBER, "description": "time that a frame took"},
+                    "times": {**_NUMBER, "description": "its time in units of the best one's"},
+                    "agreement": {**_NUMBER, "description": "share of the reference's labels, 0-1"},
+                    "state": {"enum": list(_STATES)},
+                    "verdict": {"type": "string", "description": "chosen, or why not, or how to get it"},
+                },
+            },
+        },
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the table; fields as in ``SCHEMA``."""
+
+    engine: str
+    file: str
+    version: str | None
+    device: str
+    cpu_ms: float | None
+    wall_ms: float | None
+    times: float | None
+    agreement: float | None
+    state: str
+    verdict: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        nargs="?",
+        help=f"name or folder of the model to measure engines with (default: {DEFAULT_MODEL} where its "
+        f"weights are here, else {_TRAVELS_ALONG})",
+    )
+    parser.add_argument("--input", metavar="WIDTHxHEIGHT", help="size the network sees; default: the model's")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="of one inference (%(default)s); `edgeseg run` shares the cores among at most as many cameras",
+    )
+
+
+def examine(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure all engines and remember the best. Raises ModelError, EngineError, ConfigError."""
+    from edgeseg import trial
+    from edgeseg.clock import SystemClock
+    from edgeseg.config.units import size_px
+    from edgeseg.engines import hardware
+    from edgeseg.engines.remembered import Table
+    from edgeseg.engines.select import candidates
+
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= args.threads <= cores:
+        raise EdgesegError(f"--threads {args.threads}: expected 1 to {cores}, the cores of this machine")
+    model = _model(args.model)
+    try:
+        size = size_px(args.input) if args.input else model.input.size_px
+    except ValueError as error:
+        raise EdgesegError(f"--input: {error}") from None
+    options = candidates(model, size)
+    table = Table((), None)
+    if options:
+        with _telling(len(options), args.json) as tell:
+            table = trial.measure(
+                model, options, size, args.threads, _LIMIT_S, SystemClock(), threading.Event(), tell
+            )
+        trial.keep(model, size, args.threads, options, table)
+    rows = [*_measured(table), *_untried(model, options, size)]
+    return {
+        "model": model.name,
+        "input": f"{size[0]}x{size[1]}",
+        "threads": args.threads,
+        "cpu": hardware.cpu(),
+        "chosen": table.best.engine if table.best else None,
+        "candidates": [asdict(row) for row in sorted(rows, key=_order)],
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print what ``examine`` found."""
+    threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
+    print(f"engines: {found['model']} at {found['input']}, {threads}, on {found['cpu']}")
+    rows = [
+        (
+            row["engine"],
+            row["file"] or "-",
+            row["version"] or "-",
+            row["device"] or "-",
+            _shown(row["cpu_ms"], "{:.1f}"),
+            _shown(row["wall_ms"], "{:.1f}"),
+            _shown(row["agreement"], "{:.1%}"),
+            row["verdict"],
+        )
+        for row in found["candidates"]
+    ]
+    header = ("engine", "file", "installed", "device", "CPU ms", "ms", "same labels", "verdict")
+    print_table(header, rows)
+    if found["chosen"] is None:
+        print("no engine here runs this model")
+    else:
+        print(f"`engine: auto` takes {found['chosen']} for this model, size and number of threads")
+
+
+def _model(name: str | None) -> Model:
+    from edgeseg import registry
+
+    if name is not None:
+        model = registry.find(name)
+        if not any(registry.has_weights(model, artefact) for artefact in model.artefacts):
+            raise ModelError(
+                f"model {model.name}: its weights are not here; fetch them with "
+                f"`edgeseg models pull {model.name}`"
+            )
+        return model
+    model = registry.find(DEFAULT_MODEL)
+    here = any(registry.has_weights(model, artefact) for artefact in model.artefacts)
+    return model if here else registry.find(_TRAVELS_ALONG)
+
+
+def _measured(table: Table) -> Iterator[_Row]:
+    absent: set[str] = set()
+    for result in table.results:
+        if result.state == "absent":
+            # Once is enough, whatever it would have run.
+            if result.engine in absent:
+                continue
+            absent.add(result.engine)
+        yield _Row(version=RUNTIMES[result.engine].version, **asdict(result))
+
+
+def _untried(model: Model, options: tuple[Candidate, ...], size: tuple[int, int]) -> Iterator[_Row]:
+    """The engines that had nothing to run, and why."""
+    formats = {artefact.format for artefact in model.artefacts}
+    for name, runtime in RUNTIMES.items():
+        if any(option.engine == name for option in options):
+            continue
+        if not formats & set(runtime.formats):
+            reads, has = " and ".join(runtime.formats), " and ".join(sorted(formats))
+            state, verdict = "cannot read it", f"reads {reads}, the model has {has}"
+        elif not runtime.installed:
+            state, verdict = "not installed", runtime.install
+        else:
+            state, verdict = "cannot read it", f"no file that it reads is here for {size[0]}x{size[1]}"
+        yield _Row(name, "", runtime.version, "", None, None, None, None, state, verdict)
+
+
+def _order(row: _Row) -> tuple[int, float]:
+    return _STATES.index("chosen" if row.times is not None else row.state), row.times or 0.0
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+@contextmanager
+def _telling(count: int, quiet: bool) -> Iterator[Any]:
+    """Yields what ``trial.measure`` calls before each candidate."""
+    with progress("measuring engines", "engine", quiet) as advance:
+        done = -1
+
+        def tell(name: str) -> None:
+            nonlocal done
+            done += 1
+            if done:
+                advance(done / count)
+
+        yield tell
