@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,16 @@ STOPS_WITHIN_S = 30.0
 
 
 class Daemon:
-    """A running daemon; its output is kept. Killed at the end of the ``with`` if it still runs."""
+    """A running daemon; its output is kept. Killed at the end of the ``with`` if it still runs.
 
-    def __init__(self, pipeline: Path, environment: dict[str, str] | None = None) -> None:
+    prefix: a command that becomes the daemon by ``exec``, to start it in other surroundings.
+    """
+
+    def __init__(
+        self, pipeline: Path, environment: dict[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> None:
         self.pipeline = pipeline
+        self._prefix = prefix
         self._folder = Path(tempfile.mkdtemp(prefix="daemon-"))
         self._environment = {
             **os.environ,
@@ -32,7 +39,7 @@ class Daemon:
     def __enter__(self) -> Daemon:
         with (self._folder / "out").open("wb") as out, (self._folder / "err").open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edgeseg", "run", str(self.pipeline)],
+                [*self._prefix, sys.executable, "-m", "edgeseg", "run", str(self.pipeline)],
                 stdout=out,
                 stderr=err,
                 env=self._environment,

@@ -45,30 +45,33 @@ class _Clip:
     data: str
     units: list[list[int]]
     fps: float
+    codec: str
 
 
 def _access_units(clip: Path, into: Path) -> _Clip:
-    """Take a clip's H.264 access units out, in Annex B, since the server's Python has no PyAV."""
+    """Take a clip's H.264 or HEVC access units out, in Annex B, since the server's Python has no PyAV."""
     units: list[list[int]] = []
     offset = 0
     with av.open(str(clip)) as container, into.open("wb") as data:
         stream = container.streams.video[0]
-        annex_b = BitStreamFilterContext("h264_mp4toannexb", stream)
+        codec = stream.codec_context.name
+        annex_b = BitStreamFilterContext(f"{codec}_mp4toannexb", stream)
         for packet in container.demux(stream):
             for unit in annex_b.filter(packet):
                 if unit.size:
                     data.write(bytes(unit))
                     units.append([offset, unit.size, int(unit.is_keyframe)])
                     offset += unit.size
-        return _Clip(str(into), units, float(stream.average_rate or 25))
+        return _Clip(str(into), units, float(stream.average_rate or 25), codec)
 
 
 class RtspServer:
     """``with RtspServer(clip) as server: open(server.url)``; every client sees the clip from its start.
 
-    clips: one H.264 file, or several of them (of any size) for ``switch``.
+    clips: one H.264 or HEVC file, or several of them (of any size, but one codec) for ``switch``.
     user, password: ask for them, by Basic authentication or Digest. fps: None for the first clip's own.
     loop: start again at the clip's end instead of ending the stream.
+    port: None for any that is free; a camera that comes back has its old one.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class RtspServer:
         digest: bool = False,
         fps: float | None = None,
         loop: bool = True,
+        port: int | None = None,
     ) -> None:
         self._clips = clips
         self._user = user
@@ -86,7 +90,7 @@ class RtspServer:
         self._digest = digest
         self._fps = fps
         self._loop = loop
-        self._port = 0
+        self._port = port or 0
 
     def __enter__(self) -> RtspServer:
         require_rtsp_server()
@@ -95,6 +99,8 @@ class RtspServer:
         plan = {
             "fps": self._fps or clips[0].fps,
             "loop": self._loop,
+            "port": self._port,
+            "codec": clips[0].codec,
             "user": self._user,
             "password": self._password,
             "digest": self._digest,
@@ -117,6 +123,10 @@ class RtspServer:
             raise RuntimeError(f"the RTSP server said {line!r} instead of 'ready PORT' in {READY_WITHIN_S} s")
         self._port = int(line.split()[1])
         return self
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def url(self) -> str:

@@ -2,10 +2,10 @@
 
     /usr/bin/python3 rtsp_server.py FEED.json
 
-FEED.json, written by ``rtsp_fixtures``: {"fps", "loop", "user", "password", "digest", "clips": [{"data":
-FILE, "units": [[offset, size, keyframe], ...]}]}, each unit one H.264 access unit in Annex B. Prints
-``ready PORT``. A line ``switch N`` on standard input goes on with clip N at its first unit; the end of
-standard input ends the server, so that it never outlives its test.
+FEED.json, written by ``rtsp_fixtures``: {"fps", "loop", "port", "codec", "user", "password", "digest",
+"clips": [{"data": FILE, "units": [[offset, size, keyframe], ...]}]}, each unit one access unit in Annex B,
+codec h264 or hevc. Prints ``ready PORT``. A line ``switch N`` on standard input goes on with clip N at its
+first unit; the end of standard input ends the server, so that it never outlives its test.
 """
 
 import json
@@ -21,9 +21,10 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 LAUNCH = (
     "( appsrc name=feed is-live=true do-timestamp=true format=time "
-    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! h264parse ! "
-    "rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    "caps=video/x-{name},stream-format=byte-stream,alignment=au ! {name}parse ! "
+    "rtp{name}pay name=pay0 pt=96 config-interval=-1 )"
 )
+GSTREAMER_NAMES = {"h264": "h264", "hevc": "h265"}
 
 
 class Feed:
@@ -86,9 +87,9 @@ def main():
     feed = Feed(plan)
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(str(plan["port"]))
     factory = GstRtspServer.RTSPMediaFactory.new()
-    factory.set_launch(LAUNCH)
+    factory.set_launch(LAUNCH.format(name=GSTREAMER_NAMES[plan["codec"]]))
     factory.set_shared(False)
     factory.connect("media-configure", feed.start)
     if plan["user"]:

@@ -1,0 +1,54 @@
+"""``make faults`` runs all of this folder; ``make test`` only what is marked ``quick``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.faults.ledger import Row, save, table
+
+FOLDER = Path(__file__).parent
+WHOLE_SUITE = os.environ.get("EDGESEG_FAULTS") == "all"
+JSON_FILE = os.environ.get("EDGESEG_FAULTS_JSON")
+PROPERTY = "fault"
+
+Note = Callable[[Row], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "quick: a fault of the short selection that `make test` runs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if WHOLE_SUITE:
+        return
+    later = [item for item in items if FOLDER in item.path.parents and not item.get_closest_marker("quick")]
+    if later:
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in later]
+
+
+@pytest.fixture
+def note(record_property: Callable[[str, object], None]) -> Note:
+    """Put a fault into the table at the end; before the assertions, so that a failure shows its figures."""
+    return lambda row: record_property(PROPERTY, json.dumps(asdict(row)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    rows = []
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "call":
+                found = [json.loads(value) for name, value in report.user_properties if name == PROPERTY]
+                rows += [Row(**(fields | {"passed": report.outcome == "passed"})) for fields in found]
+    if rows:
+        rows.sort(key=lambda row: row.area)
+        terminalreporter.section("faults")
+        terminalreporter.write_line(table(rows))
+    if rows and JSON_FILE:
+        save(rows, Path(JSON_FILE))

@@ -1,0 +1,129 @@
+"""A TCP relay between the daemon and a camera or broker, which can be cut, deaf or slow."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+_POLL_S = 0.05
+
+
+class TcpRelay:
+    """Listens on a port of its own and passes everything on to ``target_port``.
+
+    swallow: connections stay open and nothing arrives any more, as after a cut cable. ``delay_s`` and
+    ``bytes_per_s`` slow down both directions. allowed: whether new connections are taken.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self.target_port = target_port
+        self.delay_s = 0.0
+        self.bytes_per_s: float | None = None
+        self.allowed = True
+        self._stop = threading.Event()
+        self._swallowing: set[socket.socket] = set()
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> TcpRelay:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(_POLL_S)
+        self.port = int(self._listener.getsockname()[1])
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self.cut()
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def swallow(self) -> None:
+        """What is connected now hears nothing any more, for ever. New connections work."""
+        with self._lock:
+            self._swallowing |= self._open
+
+    def cut(self) -> None:
+        """Close what is connected."""
+        with self._lock:
+            for end in self._open:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def _start(self, work: object, *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while not self._stop.is_set():
+            try:
+                near, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            try:
+                if not self.allowed:
+                    raise ConnectionRefusedError
+                far = socket.create_connection(("127.0.0.1", self.target_port), timeout=5)
+            except OSError:
+                near.close()
+                continue
+            with self._lock:
+                self._open |= {near, far}
+            self._start(self._pass, near, far)
+            self._start(self._pass, far, near)
+
+    def _pass(self, here: socket.socket, there: socket.socket) -> None:
+        here.settimeout(None)
+        with suppress(OSError):
+            while data := here.recv(4096):
+                if self.delay_s or self.bytes_per_s:
+                    pause_s = self.delay_s + (len(data) / self.bytes_per_s if self.bytes_per_s else 0)
+                    self._stop.wait(pause_s)
+                if here not in self._swallowing:
+                    there.sendall(data)
+        with suppress(OSError):
+            if here not in self._swallowing:
+                there.shutdown(socket.SHUT_WR)
+        with self._lock:
+            self._open.discard(here)
+        here.close()
+
+
+@contextmanager
+def answering(port: int, answer: bytes | None) -> Iterator[None]:
+    """Somebody else on a camera's port: takes connections and says ``answer`` for as long as anyone listens;
+    None: nothing at all."""
+    stop = threading.Event()
+    held: list[socket.socket] = []
+
+    def serve(listener: socket.socket) -> None:
+        while not stop.is_set():
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            held.append(connection)
+            if answer is not None:
+                with suppress(OSError):
+                    connection.settimeout(1.0)
+                    for _ in range(64):
+                        connection.sendall(answer)
+                connection.close()
+
+    listener = socket.create_server(("127.0.0.1", port))
+    with listener:
+        listener.settimeout(_POLL_S)
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            for connection in held:
+                connection.close()

@@ -1,0 +1,319 @@
+"""Whatever one camera does, its zones become unknown in time, and the other camera goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.broker import wait_until
+from tests.faults.clips import blinking_clip, still_clip
+from tests.faults.conftest import Note
+from tests.faults.ledger import Row
+from tests.faults.lossy_rtsp import LossyRtsp
+from tests.faults.processes import Holdings, connected_to
+from tests.faults.relay import TcpRelay, answering
+from tests.faults.scene import Scene, audit, pause
+from tests.rtsp_fixtures import RtspServer
+
+# From edgeseg/camera.py: no picture for so long is stale; and the margin that the project promises.
+STALE_AFTER_S = 3.0
+NOTICED_WITHIN_S = STALE_AFTER_S + 1.0
+# What a camera that is back may take until its first result, beyond the distance of its keyframes.
+BACK_WITHIN_S = 3.0
+GOP_S = 1.0
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def blink(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return blinking_clip(tmp_path_factory.mktemp("clips") / "blink.mp4")
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+class Pair:
+    """A camera that will suffer, ``faulty``, and one that must not notice, ``other``."""
+
+    def __init__(self, stack: ExitStack, folder: Path, faulty: str, blink: Path) -> None:
+        other = stack.enter_context(RtspServer(blink))
+        self.scene = stack.enter_context(Scene(folder, {"faulty": faulty, "other": other.url}))
+        pause(2.0)
+        self.before = Holdings.of(self.scene.pid)
+        self.began_s = time.monotonic()
+
+    def row(self, fault: str, noticed_s: float | None, recovered_s: float | None, what: str) -> Row:
+        found = audit(self.scene.watcher.alerts)
+        leaks = self.scene.leaks(self.before)
+        return Row("camera", fault, noticed_s, recovered_s, found.lost, found.unmarked, leaks, what)
+
+    def check(self, row: Row) -> None:
+        """Nothing was lost and nothing was left behind, and the other camera's results never paused."""
+        assert audit(self.scene.watcher.alerts).clean
+        assert row.leaks == 0
+        assert self.scene.daemon.process.poll() is None
+        unwell = [
+            one.payload
+            for one in self.scene.watcher.since(self.began_s, "/other/status")
+            if one.payload["state"] != "live"
+        ]
+        assert not unwell
+        assert "Traceback" not in self.scene.daemon.log
+
+    def reason(self) -> str:
+        """What subscribers were told last of the camera while it was away."""
+        told = [
+            f"{one.payload['state']} ({one.payload['reason']})"
+            for one in self.scene.watcher.since(self.began_s, "/faulty/status")
+            if one.payload["state"] not in ("live", "connecting")
+        ]
+        return ", then ".join(dict.fromkeys(told)) or "stays live"
+
+
+@pytest.mark.quick
+def test_killed(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    server = stack.enter_context(RtspServer(blink))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    server.kill()
+    noticed_s = pair.scene.until_not_live("faulty", pair.began_s)
+    pause(4.0)
+    stack.enter_context(RtspServer(blink, port=server.port))
+    recovered_s = pair.scene.until_results("faulty", time.monotonic())
+    row = pair.row("killed, back after 5 s", noticed_s, recovered_s, pair.reason())
+    note(row)
+    pair.check(row)
+    assert noticed_s < NOTICED_WITHIN_S
+    assert recovered_s < BACK_WITHIN_S + GOP_S
+
+
+def test_away_for_a_minute(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    server = stack.enter_context(RtspServer(blink))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    server.kill()
+    noticed_s = pair.scene.until_not_live("faulty", pair.began_s)
+    pause(60.0)
+    stack.enter_context(RtspServer(blink, port=server.port))
+    recovered_s = pair.scene.until_results("faulty", time.monotonic())
+    row = pair.row("killed, back after 1 min", noticed_s, recovered_s, pair.reason())
+    note(row)
+    pair.check(row)
+    assert recovered_s < BACK_WITHIN_S + GOP_S
+
+
+def test_frozen(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    server = stack.enter_context(RtspServer(blink))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    server.freeze()
+    noticed_s = pair.scene.until_not_live("faulty", pair.began_s)
+    pause(8.0)
+    server.resume()
+    recovered_s = pair.scene.until_results("faulty", time.monotonic())
+    row = pair.row("frozen (SIGSTOP) for 12 s", noticed_s, recovered_s, pair.reason())
+    note(row)
+    pair.check(row)
+    assert noticed_s < NOTICED_WITHIN_S
+    assert recovered_s < 15.0
+
+
+def test_the_same_picture_for_ever(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    """Whether it is noticed is recorded; that it does no harm is asserted."""
+    server = stack.enter_context(RtspServer(blink, still_clip(tmp_path / "still.mp4")))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    server.switch(1)
+    pause(45.0)
+    told = [
+        one
+        for one in pair.scene.watcher.since(pair.began_s, "/faulty/status")
+        if one.payload["state"] != "live"
+    ]
+    noticed_s = told[0].at_s - pair.began_s if told else None
+    server.switch(0)
+    at_s = time.monotonic()
+    recovered_s = pair.scene.until_alert(at_s, "faulty")
+    row = pair.row("the same picture for 45 s", noticed_s, recovered_s, pair.reason())
+    note(row)
+    pair.check(row)
+
+
+def test_a_tenth_of_its_packets_is_lost(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    noisy = blinking_clip(tmp_path / "noisy.mp4", size=(320, 240), noise=30)
+    server = stack.enter_context(RtspServer(noisy))
+    relay = stack.enter_context(LossyRtsp(server.port, loss=0.0, seed=5))
+    pair = Pair(stack, tmp_path, f"rtsp://127.0.0.1:{relay.port}/stream", blink)
+    whole_fps = pair.scene.fps("faulty", 10.0)
+    relay.lost = relay.passed = 0
+    relay.loss = 0.1
+    lossy_fps = pair.scene.fps("faulty", 20.0)
+    share = relay.lost / (relay.lost + relay.passed)
+    relay.loss = 0.0
+    recovered_s = pair.scene.until_results("faulty", time.monotonic())
+    what = f"{100 * share:.0f} % lost; {whole_fps:.1f} results a second before, {lossy_fps:.1f} during"
+    row = pair.row("10 % of RTP over UDP lost for 20 s", None, recovered_s, f"{what}; {pair.reason()}")
+    note(row)
+    pair.check(row)
+    assert 0.05 < share < 0.15
+    assert lossy_fps > 0.5 * whole_fps
+
+
+@pytest.mark.parametrize("size", [(320, 240), (48, 64)], ids=["larger", "upright"])
+def test_another_resolution(
+    stack: ExitStack, tmp_path: Path, blink: Path, note: Note, size: tuple[int, int]
+) -> None:
+    server = stack.enter_context(RtspServer(blink, blinking_clip(tmp_path / "other.mp4", size=size)))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    server.switch(1)
+    at_s = time.monotonic()
+    # One that began before the switch may still end the wait; the second cannot.
+    recovered_s = pair.scene.until_alert(at_s + 2.0, "faulty") + 2.0
+    row = pair.row(f"switches to {size[0]} x {size[1]}", None, recovered_s, f"next alert; {pair.reason()}")
+    note(row)
+    pair.check(row)
+    assert recovered_s < 2.0 + 2.0 + BACK_WITHIN_S + GOP_S
+
+
+def test_another_codec(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    """As cameras do it: the session ends, and the next DESCRIBE tells of HEVC."""
+    hevc = blinking_clip(tmp_path / "hevc.mp4", codec="libx265")
+    server = stack.enter_context(RtspServer(blink))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    server.kill()
+    stack.enter_context(RtspServer(hevc, port=server.port))
+    at_s = time.monotonic()
+    recovered_s = pair.scene.until_results("faulty", at_s)
+    alert_s = pair.scene.until_alert(at_s, "faulty")
+    row = pair.row("switches from H.264 to HEVC", None, recovered_s, f"alert after {alert_s:.1f} s")
+    note(row)
+    pair.check(row)
+    assert recovered_s < BACK_WITHIN_S + GOP_S
+
+
+def test_another_password(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    server = stack.enter_context(RtspServer(blink, user="viewer", password="right", digest=True))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    server.kill()
+    changed = stack.enter_context(
+        RtspServer(blink, user="viewer", password="changed", digest=True, port=server.port)
+    )
+    noticed_s = pair.scene.watcher.first(
+        pair.began_s, "/faulty/status", lambda status: status["reason"] == "auth"
+    )
+    changed.kill()
+    stack.enter_context(RtspServer(blink, user="viewer", password="right", digest=True, port=server.port))
+    recovered_s = pair.scene.until_results("faulty", time.monotonic(), within_s=90.0)
+    row = pair.row("refuses the password, then takes it", noticed_s, recovered_s, pair.reason())
+    note(row)
+    pair.check(row)
+    assert "right" not in pair.scene.daemon.log
+    # Many cameras lock an account after some wrong passwords: it is tried once a minute.
+    assert recovered_s < 70.0
+
+
+GARBAGE = random.Random(8).randbytes(4096)
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        ("garbage on its port", GARBAGE),
+        ("an RTSP answer that never ends", b"RTSP/1.0 200 OK\r\nX: " + b"y" * 4096),
+        ("takes connections and says nothing", None),
+    ],
+    ids=["garbage", "endless", "mute"],
+)
+def test_somebody_else_answers(
+    stack: ExitStack, tmp_path: Path, blink: Path, note: Note, fault: str, answer: bytes | None
+) -> None:
+    server = stack.enter_context(RtspServer(blink))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    server.kill()
+    with answering(server.port, answer):
+        noticed_s = pair.scene.until_not_live("faulty", pair.began_s)
+        pause(10.0)
+    stack.enter_context(RtspServer(blink, port=server.port))
+    recovered_s = pair.scene.until_results("faulty", time.monotonic(), within_s=90.0)
+    row = pair.row(f"{fault} for 10 s", noticed_s, recovered_s, pair.reason())
+    note(row)
+    pair.check(row)
+    assert noticed_s < NOTICED_WITHIN_S
+
+
+def test_half_open(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    """The connection stands and nothing comes any more; a new one would work."""
+    server = stack.enter_context(RtspServer(blink))
+    relay = stack.enter_context(TcpRelay(server.port))
+    pair = Pair(stack, tmp_path, f"rtsp://127.0.0.1:{relay.port}/stream", blink)
+    relay.swallow()
+    at_s = time.monotonic()
+    noticed_s = pair.scene.until_not_live("faulty", at_s)
+    recovered_s = pair.scene.until_results("faulty", at_s + noticed_s)
+    row = pair.row("half-open connection", noticed_s, recovered_s, pair.reason())
+    note(row)
+    pair.check(row)
+    assert noticed_s < NOTICED_WITHIN_S
+    assert recovered_s < 12.0
+
+
+def capture_process(pair: Pair, port: int) -> Callable[[], int]:
+    return lambda: wait_until(lambda: connected_to(pair.scene.pid, port), "a camera process")
+
+
+def test_its_process_is_frozen(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    server = stack.enter_context(RtspServer(blink))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    os.kill(capture_process(pair, server.port)(), signal.SIGSTOP)
+    at_s = time.monotonic()
+    noticed_s = pair.scene.until_not_live("faulty", at_s)
+    recovered_s = pair.scene.until_results("faulty", at_s + noticed_s)
+    row = pair.row("its process hangs (SIGSTOP)", noticed_s, recovered_s, pair.reason())
+    note(row)
+    pair.check(row)
+    assert noticed_s < NOTICED_WITHIN_S
+    # It is killed 10 s after its last sign of life.
+    assert recovered_s < 12.0
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(8.0, marks=pytest.mark.quick), 40.0], ids=["short", "long"])
+def test_crash_loop(stack: ExitStack, tmp_path: Path, blink: Path, note: Note, seconds: float) -> None:
+    """Its process dies again and again; the other camera keeps its rate."""
+    server = stack.enter_context(RtspServer(blink))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    before_fps = pair.scene.fps("other", seconds)
+    began_s = pair.began_s = time.monotonic()
+    crashes = 0
+    numbers = random.Random(3)
+    while time.monotonic() < began_s + seconds:
+        victim = connected_to(pair.scene.pid, server.port)
+        if victim is not None:
+            os.kill(victim, numbers.choice((signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)))
+            crashes += 1
+        pause(0.3)
+    ended_s = time.monotonic()
+    taken = [
+        one.payload["captured_at"] for one in pair.scene.watcher.since(began_s, "/other/zone/right/occupancy")
+    ]
+    during_fps = rate_of(taken)
+    noticed_s = pair.scene.until_not_live("faulty", began_s)
+    recovered_s = pair.scene.until_results("faulty", ended_s)
+    what = f"{crashes} crashes; the other camera: {before_fps:.2f} results a second before, {during_fps:.2f}"
+    row = pair.row(f"crash loop for {seconds:g} s", noticed_s, recovered_s, what)
+    note(row)
+    pair.check(row)
+    assert crashes >= 2
+    assert during_fps == pytest.approx(before_fps, rel=0.05)
+
+
+def rate_of(times: list[str]) -> float:
+    from tests.faults.scene import utc_s
+
+    return (len(times) - 1) / (utc_s(times[-1]) - utc_s(times[0]))
