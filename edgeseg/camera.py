@@ -178,10 +178,16 @@ class Camera:
 
     def degrade(self, degraded: Degraded | None) -> None:
         """It gets less from now on than it was set to, or (None) what it was set to."""
-        with self._lock:
-            if degraded != self._degraded:
-                self._degraded = degraded
+        if degraded == self._degraded:
+            return
+        self._degraded = degraded
+        self._status_due_s = 0.0
+        # Where a frame is being analysed the status goes out at its end: nobody waits for an inference.
+        if self._lock.acquire(blocking=False):
+            try:
                 self._say_status()
+            finally:
+                self._lock.release()
 
     def ask_for_snapshot(self) -> None:
         """The next analysed frame is published as an overlay picture, if the camera is live."""

@@ -56,6 +56,7 @@ class Relief:
         self._sizes_px = {name: self._sizes_of(post) for name, post in posts.items()}
         self._ladders = {name: self._ladder_of(post) for name, post in posts.items()}
         self._control.watch(self._ladders)
+        self._control.settle(self._clock.monotonic_s())
         for name in posts:
             self._put(name, self._control.quality(name))
 
