@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseg.quality import DOWN_AFTER_S, PATIENCE_S, SETTLE_S, Quality
+from edgeseg.load import CameraLoad, Load
+from edgeseg.quality import DOWN_AFTER_S, PATIENCE_S, SETTLE_S, Ladder, Quality, QualityControl
 from tests.simulated_device import SimCamera, SimulatedDevice
 
 LATENESS = st.lists(st.floats(0, 0.45), min_size=1, max_size=5).map(tuple)
@@ -162,3 +163,28 @@ def test_a_wrong_guess_of_what_sizes_cost_does_not_oscillate(guess: float, worke
     # Patience doubles from 30 s: five failed attempts fill a quarter of an hour.
     assert ups <= 5 * len(cast)
     assert device.loads[-1].demand <= 1.0
+
+
+def test_a_size_that_cannot_be_had_is_not_asked_for_again() -> None:
+    control, load = QualityControl(), Load(1.0, 1, {"yard": CameraLoad(10.0, 0.15)})
+    control.watch({"yard": Ladder(0, (1.0, 0.7, 0.4))})
+    assert control.decide(0.0, load) == {}
+    assert control.decide(DOWN_AFTER_S, load) == {"yard": Quality(2, 0)}
+    # 0.4 is not there, 0.7 is: the rest has to come from the rate.
+    assert control.refuse_size("yard") == Quality(1, 0)
+    later_s = DOWN_AFTER_S + SETTLE_S
+    seen = Load(1.0, 1, {"yard": CameraLoad(10.0, 0.105)})
+    assert control.decide(later_s, seen) == {}
+    assert control.decide(later_s + DOWN_AFTER_S, seen) == {"yard": Quality(1, 1)}
+
+
+def test_a_reload_keeps_the_quality_of_those_that_stay() -> None:
+    control, load = QualityControl(), Load(1.0, 1, {"yard": CameraLoad(10.0, 0.15)})
+    control.watch({"yard": Ladder(0)})
+    control.decide(0.0, load)
+    assert control.decide(DOWN_AFTER_S, load)
+    was = control.quality("yard")
+    control.watch({"yard": Ladder(0), "gate": Ladder(3)})
+    assert (control.quality("yard"), control.quality("gate")) == (was, Quality())
+    control.watch({"yard": Ladder(1)})
+    assert control.quality("yard") == Quality()

@@ -116,6 +116,28 @@ def test_reload_changes_what_changed(tmp_path: Path, long_clip: Path) -> None:
         assert daemon.stop() == 0
 
 
+def test_an_alert_outlives_a_reload_that_changes_something_else(tmp_path: Path, long_clip: Path) -> None:
+    """The square is there from the start: the rule is on, and a new rate is no news to it."""
+    file = pipeline(tmp_path, long_clip)
+    seen = file.read_text().replace(
+        "[[0.5, 0], [1, 0], [1, 1], [0.5, 1]]", "[[0, 0], [1, 0], [1, 1], [0, 1]]"
+    )
+    seen = seen.replace("[red]", "[red, green, blue]")
+    file.write_text(seen)
+    with Daemon(file) as daemon:
+        wait_until(lambda: daemon.messages("test/alert"), "the alert")
+        file.write_text(seen.replace("rate: 10", "rate: 4"))
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: daemon.messages("yard/rate")[-1:] == [4.0], "the new rate")
+        wait_until(lambda: daemon.messages("rule/seen")[-1:] == ["ON"], "the rule is on again")
+        assert [alert["event"] for alert in daemon.messages("test/alert")] == ["new"]
+        file.write_text(seen.replace("enter: 5 %", "enter: 90 %"))
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(daemon.messages("test/alert")) == 2, "the rule changed, and its alert ends")
+        assert daemon.messages("test/alert")[-1]["end_reason"] == "config"
+        assert daemon.stop() == 0
+
+
 def test_a_bad_reload_keeps_the_last_good_file(tmp_path: Path, long_clip: Path) -> None:
     file = pipeline(tmp_path, long_clip)
     with Daemon(file) as daemon:
