@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
+from onnxruntime import get_available_providers
 
 from edgeseg import registry
 from edgeseg.manifest import Model
@@ -59,6 +60,23 @@ REAL = (
     "deeplabv3-257-float",
     "bodypix",
 )
+
+
+# The engines on OpenVINO that run on a CPU; the last needs another build of onnxruntime.
+OPENVINO = (
+    "openvino",
+    "openvino-half",
+    *(["onnxruntime-openvino"] if "OpenVINOExecutionProvider" in get_available_providers() else []),
+)
+_BARE_INTEGERS = ("tflite-int8-logits", "tflite-int8-labels", "tflite-int8-mask")
+
+
+def readers(name: str) -> tuple[str, ...]:
+    """The engines on a CPU that read one of TINY or REAL, the reference first."""
+    onnx = name == "bodypix" or name.startswith("onnx")
+    if name in _BARE_INTEGERS:
+        return ("litert",)
+    return ("onnxruntime", *OPENVINO) if onnx else ("litert", "openvino", "openvino-half")
 
 
 def tiny(name: str, root: Path) -> Model:

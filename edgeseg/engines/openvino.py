@@ -120,9 +120,10 @@ def load(
         raise EngineError(f"engine {name}: {absence}")
     try:
         network = _read(artefact, path)
-        if network.inputs[0].partial_shape.is_dynamic:
+        shape = list(tensors.tensor_shape(artefact.input, size_px))
+        if artefact.input.multiple_of is not None and _info(network.inputs[0]).shape != tuple(shape):
             # With the shape fixed, memory is planned once and kernels are chosen for it.
-            network.reshape({0: list(tensors.tensor_shape(artefact.input, size_px))})
+            network.reshape({0: shape})
         # Checked before compiling, which takes longest and explains least.
         tensors.find_input(artefact, [_info(port) for port in network.inputs], size_px)
         compiled = _core().compile_model(network, _device(name), options(name, threads, _blob_folder()))

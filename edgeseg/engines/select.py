@@ -117,6 +117,7 @@ def candidates(model: Model, input_size_px: tuple[int, int]) -> tuple[Candidate,
         if artefact.format in runtime.formats
         and _compiled(artefact) == (name == CORAL)
         and not (runtime.module == "openvino" and bare_integers(artefact))
+        and _flavoured(artefact, name)
         and artefact.input.refusal(input_size_px) is None
         and runtime.installed
         and registry.has_weights(model, artefact)
@@ -132,10 +133,15 @@ def _demerits(
         _compiled(artefact) != (name == CORAL),
         input_size_px is not None and artefact.input.refusal(input_size_px) is not None,
         not registry.has_weights(model, artefact),
-        artefact.precision != "int8",
+        artefact.precision != "int8" or not _flavoured(artefact, name),
     )
 
 
+def _flavoured(artefact: Artefact, name: str) -> bool:
+    """TensorRT takes symmetric int8 alone, which is slower than float everywhere else."""
+    return artefact.precision == "float" or (artefact.flavour == "tensorrt") == (name == "tensorrt")
+
+
 def _compiled(artefact: Artefact) -> bool:
-    """For the Edge TPU, by its name."""
+    """For the Edge TPU, as its name says."""
     return artefact.blob.file.endswith(_COMPILED)

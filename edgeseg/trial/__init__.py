@@ -2,8 +2,8 @@
 
 The reference is onnxruntime on the float network, or the first candidate that works. A candidate is within
 the accuracy bound where it gives ``LEAST_AGREEMENT`` of the cells of two real pictures, of which the
-reference is sure, the same label; that holds for int8 against float too. (How much int8 costs on the
-network's own kind of scene was judged when it was quantized.) Among these the one that takes the least time
+reference is sure, the same label, int8 against float too; ``LEAST_AGREEMENT_GATED`` where the manifest
+shows that an int8 artefact passed the gate. Among these the one that takes the least time
 for a frame wins: CPU time of all threads, or an accelerator's time where that is longer.
 
 Two at a time compete frame by frame, so that whatever else runs on the machine slows both alike.
@@ -22,9 +22,9 @@ from edgeseg.engines.select import Candidate, candidates, choose, open_candidate
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.manifest import Model
 from edgeseg.runtimes import AUTO
-from edgeseg.trial.contest import LEAST_AGREEMENT, LIMIT_S, measure
+from edgeseg.trial.contest import LEAST_AGREEMENT, LEAST_AGREEMENT_GATED, LIMIT_S, measure
 
-__all__ = ["LEAST_AGREEMENT", "LIMIT_S", "measure", "open_best", "settle"]
+__all__ = ["LEAST_AGREEMENT", "LEAST_AGREEMENT_GATED", "LIMIT_S", "measure", "open_best", "settle"]
 
 log = logging.getLogger(__name__)
 
