@@ -84,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"# {file.path}\n{file.text}")
         return 0
     if args.root == Path("/"):
-        _check_program(service_files.program())
         if os.geteuid() != 0:
             raise EdgesegError("install-service writes into /etc: run it as root (sudo), or with --print")
+        _check_program(service_files.program())
     _check_not_another(args, files)
     for file in files:
         print(f"{_write(args.root, file)} {file.path}")
