@@ -112,7 +112,8 @@ class Daemon:
         if settings.mqtt is None:
             return JsonLinesPublisher(topics, sys.stdout)
         outbox = Outbox(self._state_dir / settings.node / "outbox.sqlite", self._clock)
-        return MqttPublisher(settings.mqtt, topics, outbox, self._clock, on_command=on_command)
+        obeyed = on_command if settings.mqtt.commands else None
+        return MqttPublisher(settings.mqtt, topics, outbox, self._clock, on_command=obeyed)
 
     def _reload(self, supervisor: Supervisor, settings: PipelineSettings) -> PipelineSettings:
         """The settings that are in force from now on: the new ones, or the old where those are wrong."""

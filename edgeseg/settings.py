@@ -68,7 +68,7 @@ class SourceUrl:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """Broker connection. ``url``: mqtt:// or mqtts://, host and port only."""
+    """Broker connection. ``url``: mqtt:// or mqtts://, host and port only. commands: whether to take any."""
 
     host: str
     port: int
@@ -78,6 +78,7 @@ class MqttSettings:
     password: Secret | None
     password_file: str | None
     prefix: str
+    commands: bool = True
 
 
 @dataclass(frozen=True, slots=True)

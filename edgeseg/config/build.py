@@ -246,6 +246,7 @@ class Builder:
             password=None,
             password_file=file.password_file,
             prefix=file.prefix,
+            commands=file.commands,
         )
 
 

@@ -374,7 +374,7 @@ class CaptureProcess:
         if now_s < self._measure_s or self._process is None or self._process.pid is None:
             return
         self._measure_s = now_s + _MEASURE_EVERY_S
-        roomy = runs_own_code(self._order.url)
+        roomy = runs_own_code(self._order.url, self._order.decode)
         if too_much := overgrown(self._process.pid, self.picture_size_px, roomy=roomy):
             raise self._fail("crashed", f"the camera process {too_much}")
 
