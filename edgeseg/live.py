@@ -10,7 +10,6 @@ from contextlib import suppress
 from itertools import count
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set
-from tenacity.nap import sleep_using_event
 from tenacity.wait import wait_exponential, wait_random
 
 from edgeseg.camera import Camera
@@ -22,12 +21,15 @@ from edgeseg.scheduler import Scheduler, due_s, staleness_budget_s
 from edgeseg.settings import SLOWEST_FPS, CameraSettings
 from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.gate import gate_order
+from edgeseg.sources.knock import answers
 from edgeseg.sources.open import is_finite
 
 log = logging.getLogger(__name__)
 
 # After a failure about 1, 2, 4 ... 30 s; what is random keeps cameras that lost one switch apart.
 _PAUSE = wait_exponential(multiplier=1.0, max=30.0) + wait_random(0.0, 2.0)
+# How often a camera that was off is looked for within a pause: it should be seen within 3 s of its return.
+_KNOCK_EVERY_S = 1.0
 # A connection that gave pictures this long was good: after it the pauses begin anew.
 _GOOD_AFTER_S = 30.0
 _RECEIVE_TIMEOUT_S = 0.5
@@ -70,6 +72,7 @@ class LiveCapture:
         self._lock = threading.Lock()
         self._capture: CaptureProcess | None = None
         self._first_frame_s: float | None = None
+        self._back = threading.Event()
         self._dropped: Counter[str] = Counter()
         self._seq = count()
         self._noticed: str | None = None
@@ -173,16 +176,29 @@ class LiveCapture:
     def _run(self) -> None:
         # A good connection that was lost begins anew, at once and with short pauses.
         while not self._stop.is_set() and not self.finished:
+            self._back.clear()
             attempts = Retrying(
                 retry=retry_if_exception_type(SourceError),
                 wait=_pause,
-                stop=stop_when_event_set(self._stop),
-                sleep=sleep_using_event(self._stop),
+                stop=stop_when_event_set(self._stop) | stop_when_event_set(self._back),
+                sleep=self._wait_for_camera,
                 reraise=True,
             )
             # Told to stop in the middle of a failure, tenacity raises that failure once more.
             with suppress(SourceError):
                 attempts(self._connection)
+
+    def _wait_for_camera(self, pause_s: float) -> None:
+        """A pause between two attempts, cut short when a camera that was off takes connections again. It may
+        still be starting, so the pauses then begin anew."""
+        until_s = self._clock.monotonic_s() + pause_s
+        was_off = answers(self._url) is False
+        while (left_s := until_s - self._clock.monotonic_s()) > 0:
+            if self._stop.wait(min(left_s, _KNOCK_EVERY_S)):
+                return
+            if was_off and answers(self._url):
+                self._back.set()
+                return
 
     def _connection(self) -> None:
         """One connection from opening to its end. Raises SourceError where a pause should follow."""
