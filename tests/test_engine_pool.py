@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgeseg import registry
-from edgeseg.clock import ManualClock
+from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.errors import ModelError
 from edgeseg.manifest import Model
@@ -103,3 +104,17 @@ def test_a_size_that_cannot_be_loaded_says_why(pool: EnginePool, model: Model) -
     (error,) = wait_until(pool.arrived, "the failure is there").values()
     assert isinstance(error, ModelError)
     assert pool.get(replace(base, input_size_px=SMALL)) is None
+
+
+def test_idle_cores_help_where_one_thread_is_too_slow(
+    pool: EnginePool, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The clock stands still: a run takes no time at all, and one thread is enough for any rate."""
+    caplog.set_level(logging.INFO)
+    pool.load([need(model)], idle_threads=2)
+    assert "do it together" not in caplog.text
+    slow = EnginePool(SystemClock(), threading.Event())
+    slow.load([replace(need(model), rate_fps=1e9)], idle_threads=2)
+    assert "one thread takes" in caplog.text
+    assert "2 do it together" in caplog.text
+    slow.close()
