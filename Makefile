@@ -11,6 +11,7 @@ help:
 	@echo "make test    install what the tests need and run them all"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make lock    renew requirements/*.lock from pyproject.toml"
+	@echo "make audit   look for known vulnerabilities in what the locks pin"
 
 # A network that was downloaded before is taken from a mirror folder, so that the demo runs offline too.
 ifneq ($(wildcard ../shared/data/models),)
@@ -49,6 +50,11 @@ $(VENV)/.test-installed: requirements/test.lock pyproject.toml tests/install_ser
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
+
+# Weights and code run with the rights of the daemon; so do the libraries that the locks name.
+audit: $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python requirements/audit.py
 
 clean:
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

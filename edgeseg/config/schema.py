@@ -392,7 +392,7 @@ class MqttFile(_Keys, title="MQTT broker"):
     prefix: Annotated[str, AfterValidator(_prefix), _text({"pattern": names.PREFIX_PATTERN})] = Field(
         "edgeseg", description="First level or levels of all topics."
     )
-    commands: bool = Field(
+    commands: OnOff = Field(
         True,
         description="Whether edgeseg listens to commands (<camera>/set/...); with off it subscribes to none.",
     )
