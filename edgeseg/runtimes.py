@@ -18,6 +18,7 @@ class Runtime:
     formats: of the files it reads. packages: importable names, any one will do, the first is the best.
     distributions: names under which these are installed. install: the command that gets it.
     accelerator: it works on a device of its own and leaves the CPU to others.
+    builds: the package alone does not tell; it has to be of one of the distributions.
     """
 
     module: str
@@ -26,9 +27,12 @@ class Runtime:
     distributions: tuple[str, ...]
     install: str
     accelerator: bool = False
+    builds: bool = False
 
     @property
     def installed(self) -> bool:
+        if self.builds:
+            return self.version is not None
         return any(importlib.util.find_spec(package) is not None for package in self.packages)
 
     @property
@@ -39,13 +43,15 @@ class Runtime:
                 return f"{distribution} {metadata.version(distribution)}"
             except metadata.PackageNotFoundError:
                 continue
-        return f"{self.packages[0]} of unknown version" if self.installed else None
+        if self.builds or not self.installed:
+            return None
+        return f"{self.packages[0]} of unknown version"
 
 
-def _onnx_runtime(install: str, accelerator: bool = False) -> Runtime:
-    # One module under several names of which only one may be installed.
-    names = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
-    return Runtime("onnxruntime", ("onnx",), ("onnxruntime",), names, install, accelerator)
+def _onnx_build(name: str, accelerator: bool) -> Runtime:
+    """onnxruntime is one module under several names, of which only one may be installed."""
+    install = f"pip uninstall -y onnxruntime && pip install {name}"
+    return Runtime("onnxruntime", ("onnx",), ("onnxruntime",), (name,), install, accelerator, builds=True)
 
 
 def _open_vino(accelerator: bool = False) -> Runtime:
@@ -61,18 +67,23 @@ def _lite_rt(accelerator: bool = False) -> Runtime:
 
 
 AUTO = "auto"
-_GPU_BUILD = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
 # In the order in which they are taken where nothing was measured.
 RUNTIMES: dict[str, Runtime] = {
-    "onnxruntime": _onnx_runtime("pip install onnxruntime"),
+    "onnxruntime": Runtime(
+        "onnxruntime",
+        ("onnx",),
+        ("onnxruntime",),
+        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
+        "pip install onnxruntime",
+    ),
     "litert": _lite_rt(),
     "openvino": _open_vino(),
     # The network's floats in 16 bits: bf16 on x86, f16 on ARM.
     "openvino-half": _open_vino(),
     "openvino-gpu": _open_vino(accelerator=True),
-    "onnxruntime-openvino": _onnx_runtime("pip uninstall -y onnxruntime && pip install onnxruntime-openvino"),
-    "cuda": _onnx_runtime(_GPU_BUILD, accelerator=True),
-    "tensorrt": _onnx_runtime(_GPU_BUILD, accelerator=True),
+    "onnxruntime-openvino": _onnx_build("onnxruntime-openvino", accelerator=False),
+    "cuda": _onnx_build("onnxruntime-gpu", accelerator=True),
+    "tensorrt": _onnx_build("onnxruntime-gpu", accelerator=True),
     "coral": _lite_rt(accelerator=True),
 }
 ENGINES: tuple[str, ...] = (AUTO, *RUNTIMES)

@@ -183,6 +183,8 @@ def _measured(table: Table) -> Iterator[_Row]:
 
 def _untried(model: Model, options: tuple[Candidate, ...], size: tuple[int, int]) -> Iterator[_Row]:
     """The engines that had nothing to run, and why."""
+    from edgeseg.engines import hardware
+
     formats = {artefact.format for artefact in model.artefacts}
     for name, runtime in RUNTIMES.items():
         if any(option.engine == name for option in options):
@@ -191,7 +193,9 @@ def _untried(model: Model, options: tuple[Candidate, ...], size: tuple[int, int]
             reads, has = " and ".join(runtime.formats), " and ".join(sorted(formats))
             state, verdict = "cannot read it", f"reads {reads}, the model has {has}"
         elif not runtime.installed:
-            state, verdict = "not installed", runtime.install
+            missing = hardware.absence(name)
+            state = "not installed"
+            verdict = f"{missing}; for one: {runtime.install}" if missing else runtime.install
         else:
             state, verdict = "cannot read it", f"no file that it reads is here for {size[0]}x{size[1]}"
         yield _Row(name, "", runtime.version, "", None, None, None, None, state, verdict)

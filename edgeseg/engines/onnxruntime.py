@@ -99,12 +99,11 @@ def load(
     except _ERRORS as error:
         if type(error).__name__ in ("InvalidProtobuf", "NoModel"):
             raise EngineError(f"{path}: is not an ONNX file") from None
+        if "Please install" in str(error):
+            raise EngineError(_cannot_start(name)) from None
         raise EngineError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from None
     if session.get_providers()[0] != wanted:
-        raise EngineError(
-            f"engine {name}: onnxruntime has {wanted} but cannot start it here: a library of "
-            f"{providers.NEEDS[name]} is missing or does not fit; `engine: onnxruntime` runs on the CPU"
-        )
+        raise EngineError(_cannot_start(name))
     entry = tensors.find_input(artefact, [_info(item) for item in session.get_inputs()], size_px)
     exits = tensors.find_outputs(artefact, [_info(item) for item in session.get_outputs()])
     engine = OnnxRuntimeEngine(name, artefact, classes, session, entry, exits, size_px)
@@ -123,6 +122,13 @@ def absent(name: str) -> str | None:
 def device(name: str) -> str:
     """What it runs on, in words."""
     return ", ".join(hardware.nvidia_gpus()) if RUNTIMES[name].accelerator else "CPU"
+
+
+def _cannot_start(name: str) -> str:
+    return (
+        f"engine {name}: onnxruntime has {providers.NAMES[name]} but cannot start it here: a library of "
+        f"{providers.NEEDS[name]} is missing or does not fit; `engine: onnxruntime` runs on the CPU"
+    )
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
