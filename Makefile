@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+ZOO := .venv-zoo
+.PHONY: help demo test test-zoo fine-tune-demo lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
 	@echo "make test    install what the tests need and run them all"
+	@echo "make test-zoo        the tests of training, export and quantization, in $(ZOO) (PyTorch, 1.8 GB)"
+	@echo "make fine-tune-demo  adapt a network to a camera with 31 labelled frames (needs EDGESEG_TEST_DATA)"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make lock    renew requirements/*.lock from pyproject.toml"
 	@echo "make audit   look for known vulnerabilities in what the locks pin"
@@ -23,6 +26,14 @@ demo: $(VENV)/.demo-installed
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# What `make test` skips for want of PyTorch.
+test-zoo: $(ZOO)/.installed
+	$(ZOO)/bin/mypy -p edgeseg.zoo
+	$(ZOO)/bin/python -m pytest $(PYTEST_ARGS) $(wildcard tests/test_zoo_*.py)
+
+fine-tune-demo: $(ZOO)/.installed
+	$(ZOO)/bin/python -m edgeseg.zoo.fine_tune_demo
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .
@@ -51,10 +62,18 @@ $(VENV)/.test-installed: requirements/test.lock pyproject.toml tests/install_ser
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-# Weights and code run with the rights of the daemon; so do the libraries that the locks name.
+# torch goes first and by itself: its CPU build must not be replaced by what others would pull in.
+$(ZOO)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(ZOO)
+	$(ZOO)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(ZOO)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[zoo,litert,cli]' \
+		'pytest>=8.2' pytest-timeout jsonschema mypy types-PyYAML
+	@touch $@
+
+# The libraries that the locks name run with the rights of the daemon.
 audit: $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/python requirements/audit.py
 
 clean:
-	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ZOO) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -37,7 +37,12 @@ def test_commands_exist(page: Path) -> None:
         if len(words) > 1 and not words[1].startswith(("-", "$")):
             assert words[1] in known, f"{page.name} speaks of `{piece}`"
             flags = {word for word in words if word.startswith("--")}
-            text = known[words[1]].format_help()  # type: ignore[attr-defined]
+            command = known[words[1]]
+            actions = command._subparsers and command._subparsers._group_actions[0].choices  # type: ignore[attr-defined]
+            if actions and len(words) > 2 and re.fullmatch("[a-z]+", words[2]):
+                assert words[2] in actions, f"{page.name} speaks of `{piece}`"
+                command = actions[words[2]]
+            text = command.format_help()  # type: ignore[attr-defined]
             assert all(flag in text for flag in flags), f"{page.name}: `{piece}` has a flag that is not there"
 
 

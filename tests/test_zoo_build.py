@@ -50,6 +50,8 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         views_of(tmp_path, (64, 64))
 
 
+# Two exports, each 20 seconds of one core.
+@pytest.mark.timeout(400)
 def test_a_checkpoint_becomes_artefacts(pictures: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed (extra zoo)")
     pytest.importorskip("transformers", reason="transformers is not installed (extra zoo)")

@@ -29,6 +29,9 @@ from edgeseg.zoo.recipe import Recipe  # noqa: E402
 from edgeseg.zoo.state import State  # noqa: E402
 from tests.test_zoo_importing import save_segformer  # noqa: E402
 
+# An export takes 20 seconds of one core, and twice that on a busy machine.
+pytestmark = pytest.mark.timeout(400)
+
 SHIPPED = ROOT / "models" / "deeplabv3plus-mnv2-camvid"
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import snapshot_download  # type: ignore[import-not-found]
+from huggingface_hub.errors import (  # type: ignore[import-not-found]
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 
 from edgeseg.errors import ModelError
 
