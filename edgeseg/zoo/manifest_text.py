@@ -38,6 +38,7 @@ def with_artefact(text: str, artefact: Mapping[str, Any], replaced: str | None, 
     Everything else stays as it is, to the byte. Raises ModelError where the list of artefacts is written in
     brackets, where a text cannot be put in between.
     """
+    text = text if text.endswith("\n") else f"{text}\n"
     lines = text.splitlines(keepends=True)
     listed = _list_of_artefacts(yaml.compose(text, yaml.SafeLoader))
     first = listed.value[0].start_mark.line
