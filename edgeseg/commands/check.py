@@ -31,12 +31,16 @@ JSON_SCHEMA = {
             "description": "what was loaded, with --live",
             "items": {
                 "type": "object",
-                "required": ["model", "engine", "input"],
+                "required": ["model", "engine", "input", "chosen"],
                 "additionalProperties": False,
                 "properties": {
                     "model": {"type": "string"},
                     "engine": {"type": "string"},
                     "input": {"type": "string", "description": "width x height in pixels"},
+                    "chosen": {
+                        "enum": ["named", "measured", "unmeasured"],
+                        "description": "by the file, by `engine: auto`, or by it once `run` has measured",
+                    },
                 },
             },
         },
@@ -62,11 +66,19 @@ JSON_SCHEMA = {
 
 @dataclass(frozen=True, slots=True)
 class LoadedEngine:
-    """An engine that could be loaded. input: width x height in pixels."""
+    """An engine that could be loaded. input: width x height in pixels. chosen: see ``JSON_SCHEMA``."""
 
     model: str
     engine: str
     input: str
+    chosen: str
+
+    def __str__(self) -> str:
+        how = {
+            "measured": " (`engine: auto` measured it to be the best here)",
+            "unmeasured": " (for now: `engine: auto` measures at the first `edgeseg run`)",
+        }
+        return f"{self.model} in {self.engine}, {self.input}{how.get(self.chosen, '')}"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -109,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     for note in notes:
         print(f"note: {note}")
     for loaded in engines:
-        print(f"loaded: {loaded.model} in {loaded.engine}, {loaded.input}")
+        print(f"loaded: {loaded}")
     cameras, zones, rules = _counts(settings)
     print(f"ok: {_many(cameras, 'camera')}, {_many(zones, 'zone')}, {_many(rules, 'rule')}")
     return 0
@@ -166,13 +178,17 @@ def _missing_sources(settings: PipelineSettings) -> list[Problem]:
 def _load_engine(camera: CameraSettings) -> LoadedEngine:
     """Verify the weights and load them. Raises ModelError, EngineError."""
     from edgeseg import registry
-    from edgeseg.engines.select import open_engine
+    from edgeseg.engines.select import open_engine, settled
+    from edgeseg.runtimes import AUTO
 
     model = registry.find(camera.model)
     engine = open_engine(model, camera.engine, camera.input_size_px)
     try:
         width, height = engine.input_size_px
-        return LoadedEngine(model.name, engine.name, f"{width}x{height}")
+        chosen = "named"
+        if camera.engine == AUTO:
+            chosen = "measured" if settled(model, engine.input_size_px) else "unmeasured"
+        return LoadedEngine(model.name, engine.name, f"{width}x{height}", chosen)
     finally:
         engine.close()
 

@@ -60,6 +60,12 @@ def open_engine(
     return open_candidate(model, Candidate(name, artefact), size_px, cores)
 
 
+def settled(model: Model, input_size_px: tuple[int, int]) -> bool:
+    """Whether ``auto`` knows what is best here: it was measured, or there is nothing to choose from."""
+    options = candidates(model, input_size_px)
+    return len(options) < 2 or remembered.choice(model, input_size_px, 1, options) is not None
+
+
 def open_candidate(
     model: Model, candidate: Candidate, input_size_px: tuple[int, int], threads: int
 ) -> Engine:

@@ -1,0 +1,71 @@
+"""``edgeseg doctor``: the table of engines, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from edgeseg import registry
+from edgeseg.cli import main
+from edgeseg.commands.doctor import JSON_SCHEMA
+from edgeseg.engines.select import settled
+from edgeseg.runtimes import RUNTIMES
+from tests.tiny_models import Convention, write_model
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGESEG_CACHE", str(tmp_path / "cache"))
+    return write_model(tmp_path / "tiny", Convention())
+
+
+def test_every_engine_has_its_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not RUNTIMES["openvino"].installed or not settled(registry.find(str(model)), (64, 48))
+    assert main(["doctor", str(model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, JSON_SCHEMA)
+    engines = found["engines"]
+    assert (engines["model"], engines["input"], engines["threads"]) == ("tiny", "64x48", 1)
+    rows = {row["engine"]: row for row in engines["candidates"]}
+    assert set(rows) == set(RUNTIMES)
+    assert rows["onnxruntime"]["state"] in ("chosen", "slower")
+    assert rows["onnxruntime"]["agreement"] == 1.0
+    assert engines["chosen"] == next(name for name, row in rows.items() if row["state"] == "chosen")
+    assert rows["litert"]["verdict"] == "reads tflite, the model has onnx"
+    for name, row in rows.items():
+        if row["state"] == "not installed":
+            assert row["verdict"].endswith(RUNTIMES[name].install)
+    # `run` need not measure again.
+    assert settled(registry.find(str(model)), (64, 48))
+
+
+def test_the_table_for_people(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", str(model)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("engines: tiny at 64x48, 1 thread, on ")
+    assert "same labels" in lines[1]
+    assert "chosen" in lines[2]
+    assert lines[-1].startswith("`engine: auto` takes ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--threads", "0"], "--threads 0: expected 1 to "),
+        (["--input", "big"], "--input: "),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], words: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", str(model), *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_weights_that_are_not_here(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (model / "tiny.onnx").unlink()
+    assert main(["doctor", str(model)]) == 2
+    assert "edgeseg models pull tiny" in capsys.readouterr().err
