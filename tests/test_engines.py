@@ -467,3 +467,23 @@ def test_openvino_refuses_integers_without_scales(folder: Path) -> None:
     needs("openvino")
     with pytest.raises(EngineError, match=r"does not tell the scale .* use engine litert"):
         open_engine(tiny("tflite-int8-logits", folder), "openvino")
+
+
+def test_openvino_says_what_systemd_forbids_it(folder: Path) -> None:
+    """Under ``MemoryDenyWriteExecute=yes``: prctl(2), PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN."""
+    needs("openvino")
+    tiny("onnx-nchw-float-logits", folder)
+    program = (
+        "import ctypes, sys\n"
+        "from edgeseg import registry, engines, errors\n"
+        "if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit(77)\n"
+        "try:\n"
+        f"    engines.open_engine(registry.find({str(folder / 'onnx-nchw-float-logits')!r}), 'openvino')\n"
+        "except errors.EngineError as error:\n"
+        "    print(error)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    if answer.returncode == 77:
+        pytest.skip("this kernel has no PR_SET_MDWE (Linux 6.3)")
+    assert answer.returncode == 0, answer.stderr
+    assert "MemoryDenyWriteExecute=yes forbids" in answer.stdout
