@@ -9,10 +9,22 @@ import sys
 from collections.abc import Sequence
 
 from edgeseg import __version__
-from edgeseg.commands import check, demo, doctor, evaluate, install_service, models, replay, run, schema, segment
+from edgeseg.commands import (
+    bench,
+    check,
+    demo,
+    doctor,
+    evaluate,
+    install_service,
+    models,
+    replay,
+    run,
+    schema,
+    segment,
+)
 from edgeseg.errors import ConfigError, EdgesegError
 
-_COMMANDS = (demo, check, run, install_service, replay, segment, models, evaluate, doctor, schema)
+_COMMANDS = (demo, check, run, install_service, replay, segment, models, evaluate, bench, doctor, schema)
 
 _EPILOG = """\
 first steps:

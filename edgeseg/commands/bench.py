@@ -1,0 +1,300 @@
+"""``edgeseg bench``: what edgeseg costs on this machine, beside other ways of doing the same."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.bench.schema import JSON_SCHEMA
+from edgeseg.commands.terminal import print_table, progress
+from edgeseg.errors import EdgesegError
+from edgeseg.runtimes import ENGINES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgeseg.bench.clips import Clips
+    from edgeseg.bench.figures import Figure
+    from edgeseg.bench.workload import Network
+
+__all__ = ["JSON_SCHEMA", "add_parser", "run"]
+
+PARTS = ("inference", "stages", "comparison", "cameras")
+_DESCRIPTION = """\
+Measures, in turns so that what else the machine does meets all alike:
+
+  inference   a network alone, by engine, precision, size and streams
+  stages      the pipeline stage by stage, and what it adds to bare inference
+  comparison  the same work the naive way and by other projects that are installed, as ratios
+  cameras     how many RTSP cameras this machine holds, with CPU, memory and frame age
+
+and leaves bench.json and bench.png. `edgeseg bench growth` measures how cost grows with cameras, zones and
+classes; `edgeseg bench sizes` accuracy against speed.
+"""
+_EPILOG = """\
+The networks that other ways are compared on have random weights and are made once:
+  pip install 'edgeseg[zoo]' && python -m edgeseg.zoo.workloads
+openvino-model-api needs OpenCV 4 and takes part from a Python of its own:
+  python -m venv peers && peers/bin/pip install openvino-model-api
+  edgeseg bench --peer-python peers/bin/python
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure this machine: inference, stages, cameras, other ways of working",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _common(parser)
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=list(PARTS),
+        metavar="PART",
+        help="only some of the above",
+    )
+    parser.add_argument("--engine", default="auto", choices=ENGINES, help="default: the cheapest measured")
+    parser.add_argument("--peer-python", metavar="PYTHON", help="a Python that has openvino-model-api")
+    parser.set_defaults(run=run, action=None)
+    actions = parser.add_subparsers(title="more", metavar="[growth | sizes]")
+    growing = actions.add_parser(
+        "growth", help="cost against cameras, zones and classes", description=_GROWTH
+    )
+    _common(growing)
+    growing.set_defaults(run=run, action="growth")
+    sized = actions.add_parser("sizes", help="accuracy against speed", description=_SIZES)
+    _common(sized)
+    sized.add_argument(
+        "--data", type=Path, required=True, help="labelled pictures, as `edgeseg eval` takes them"
+    )
+    sized.add_argument(
+        "--sizes", nargs="+", metavar="WIDTHxHEIGHT", help="default: the model's and smaller ones"
+    )
+    sized.add_argument("--engine", default="auto", choices=ENGINES, help="(%(default)s)")
+    sized.set_defaults(run=run, action="sizes")
+
+
+_GROWTH = (
+    "Measures cost with 1 to 32 cameras, 1 to 256 zones and 11 to 150 classes; leaves growth.json and "
+    "growth.png."
+)
+_SIZES = "Scores models at several input sizes and measures what each costs; leaves sizes.json and sizes.png."
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, no search: at most five minutes")
+    parser.add_argument(
+        "--models", nargs="+", metavar="MODEL", help="default: the bench's own and the shipped one"
+    )
+    parser.add_argument("--clip", default=os.environ.get("EDGESEG_DEMO_CLIP"), help="a clip of your own")
+    parser.add_argument("--rounds", type=_at_least_one, help="turns of each work (default: 9, quick 3)")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the JSON instead of the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure. Raises EdgesegError."""
+    from edgeseg.bench import machine, report
+
+    described = machine.describe()
+    notes: list[str] = []
+    args.rounds = args.rounds or (3 if args.quick else 9)
+    if not args.json:
+        print(report.title(described))
+    more: dict[str, Any] = {}
+    with _shown(args, notes) as (say, advance):
+        if args.action == "growth":
+            figures, more = _growth(args, say, advance)
+        elif args.action == "sizes":
+            figures, more = _sizes(args, say, advance)
+        else:
+            figures = _all(args, say, advance)
+    name = args.action or "bench"
+    options = {key: value for key, value in vars(args).items() if key in _OPTIONS}
+    path = args.out / f"{name}.json"
+    report.write(path, figures, notes, described, options, **more)
+    if args.json:
+        print(path.read_text(encoding="utf-8"), end="")
+    else:
+        _print(args, figures, more, notes)
+    return 0
+
+
+_OPTIONS = ("action", "quick", "models", "rounds", "engine", "parts", "sizes")
+
+
+def _all(args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]) -> list[Figure]:
+    from edgeseg.bench import capacity, compare, inference, plot, stages, workload
+
+    networks = _networks(args.models or (workload.SEGFORMER, workload.DEEPLAB, workload.SHIPPED), say)
+    clips = _clips(args, advance)
+    figures: list[Figure] = []
+    for network in networks:
+        model = network.model
+        measured, best = inference.by_engine(model, args.rounds, say, advance)
+        candidate = inference.pick(model, args.engine, best)
+        say(f"{model.name}: measured with {candidate}")
+        if "inference" in args.parts:
+            figures += measured
+            figures += inference.by_streams(model, candidate, args.rounds, 4, advance)
+            figures += [] if args.quick else inference.by_size(model, candidate, args.rounds, advance)
+        if "stages" in args.parts:
+            figures += stages.by_stage(model, candidate, clips, 40, advance)
+            figures += stages.overhead(model, candidate, clips, args.rounds, advance)
+        if "comparison" in args.parts:
+            figures += compare.compare(network, candidate, clips, args.rounds, args.peer_python, say, advance)
+        if "cameras" in args.parts:
+            try:
+                figures += capacity.measure(
+                    model, candidate, clips, say, advance,
+                    gate=network.naive is not None, quick=args.quick or network.naive is None,
+                )  # fmt: skip
+            except EdgesegError as error:
+                say(f"{model.name}: cameras not measured: {error}")
+    if "stages" in args.parts:
+        figures += stages.decoding(clips, args.rounds, advance)
+    args.out.mkdir(parents=True, exist_ok=True)
+    _draw(lambda: plot.overview(figures, args.out / "bench.png"), say)
+    return figures
+
+
+def _growth(
+    args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]
+) -> tuple[list[Figure], dict[str, Any]]:
+    from edgeseg.bench import growth, plot, workload
+
+    names = args.models or [workload.DEEPLAB]
+    model = (_networks(names, say) or _networks([workload.SHIPPED], say))[0].model
+    curves = [
+        growth.zones(args.rounds, advance),
+        *growth.classes(model, args.rounds, advance),
+        growth.cameras(model, args.rounds, advance),
+    ]
+    if not args.quick:
+        try:
+            curves += growth.daemons(model, _clips(args, advance), advance)
+        except EdgesegError as error:
+            say(f"daemons not measured: {error}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    _draw(lambda: plot.growth(curves, args.out / "growth.png"), say)
+    described = [
+        {
+            "name": curve.name,
+            "of": curve.of,
+            "unit": curve.unit,
+            "costs": {str(size): round(cost, 5) for size, cost in curve.costs.items()},
+        }
+        for curve in curves
+    ]
+    return [curve.figure for curve in curves], {"curves": described}
+
+
+def _sizes(
+    args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]
+) -> tuple[list[Figure], dict[str, Any]]:
+    from edgeseg.bench import plot, sizes, workload
+    from edgeseg.config.units import size_px
+
+    if not args.data.exists():
+        raise EdgesegError(f"{args.data}: no such folder")
+    try:
+        wanted = [size_px(text) for text in args.sizes] if args.sizes else None
+    except ValueError as error:
+        raise EdgesegError(f"--sizes: {error}") from None
+    names = args.models or [workload.SHIPPED]
+    points = sizes.measure(
+        names, args.data, args.engine, ("int8", "float"), wanted, args.rounds, say, advance
+    )
+    if not points:
+        raise EdgesegError("nothing could be scored")
+    args.out.mkdir(parents=True, exist_ok=True)
+    _draw(lambda: plot.sizes(points, args.out / "sizes.png"), say)
+    return [], {"points": [point.as_json() for point in points]}
+
+
+def _networks(names: Sequence[str], say: Callable[[str], None]) -> list[Network]:
+    from edgeseg.bench import workload
+
+    found = []
+    for name in names:
+        try:
+            found.append(workload.network(name))
+        except EdgesegError as error:
+            say(str(error))
+    if not found:
+        raise EdgesegError("none of the models could be found")
+    return found
+
+
+def _clips(args: argparse.Namespace, advance: Callable[[], None]) -> Clips:
+    from edgeseg.bench import clips, workload
+    from edgeseg.commands.demo_clip import find_clip
+    from edgeseg.places import cache_dir
+
+    found = find_clip(args.clip, cache_dir() / "demo", lambda line: print(line, file=sys.stderr))
+    return clips.prepare(found.path, workload.home(), advance)
+
+
+def _draw(drawing: Callable[[], None], say: Callable[[str], None]) -> None:
+    try:
+        drawing()
+    except EdgesegError as error:
+        say(f"no picture: {error}")
+
+
+@contextmanager
+def _shown(
+    args: argparse.Namespace, notes: list[str]
+) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
+    """Yields how to note a line, which is shown at once, and how to say that one more step is done."""
+    done = 0
+
+    with progress("measuring", "step", args.json) as bar:
+
+        def say(line: str) -> None:
+            notes.append(line)
+            if not args.json:
+                print(line, file=sys.stderr)
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            # How many steps there are is known only at the end: searches take as long as they take.
+            bar(done / (done + 60 * args.rounds / 3))
+
+        yield say, advance
+
+
+def _print(
+    args: argparse.Namespace, figures: Sequence[Figure], more: dict[str, Any], notes: Sequence[str]
+) -> None:
+    from edgeseg.bench import report
+
+    if figures:
+        print_table(report.HEADER, report.rows(figures))
+    if points := more.get("points"):
+        print_table(tuple(points[0]), [tuple(str(value) for value in point.values()) for point in points])
+    judged = [figure for figure in figures if figure.bar is not None]
+    short = [figure.what for figure in judged if figure.verdict == "short"]
+    if judged:
+        print(
+            f"\n{len(judged) - len(short)} of {len(judged)} bars cleared"
+            + "".join(f"\n  short: {what}" for what in short)
+        )
+    print(f"{args.out}: {', '.join(sorted(path.name for path in args.out.iterdir()))}")
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected at least 1")
+    return value
