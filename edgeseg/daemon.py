@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Union
@@ -49,7 +49,8 @@ class Daemon:
         self._load = load
         self._clock = clock
         self._state_dir = state_dir
-        self._wake = threading.Event()
+        # Not an Event: its lock, held by the main thread when a signal arrives, would never be given back.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopping = False
         self._reload_asked = False
         self._failed = False
@@ -89,8 +90,8 @@ class Daemon:
     def _watch(self, supervisor: Supervisor, settings: PipelineSettings, publisher: Publisher) -> None:
         interval_s = min(watchdog_interval_s() or _TICK_S, _TICK_S)
         while not (self._stopping or self._failed or publisher.gone):
-            self._wake.wait(interval_s)
-            self._wake.clear()
+            with suppress(queue.Empty):
+                self._wake.get(timeout=interval_s)
             if self._reload_asked:
                 self._reload_asked = False
                 settings = self._reload(supervisor, settings)
@@ -135,11 +136,11 @@ class Daemon:
             # The second signal: its sender will not wait for a broker. Camera processes die with us.
             os._exit(1)
         self._stopping = True
-        self._wake.set()
+        self._wake.put(None)
 
     def _hup(self, number: int, frame: FrameType | None) -> None:
         self._reload_asked = True
-        self._wake.set()
+        self._wake.put(None)
 
     @contextmanager
     def _thread_failures(self) -> Iterator[None]:
@@ -148,7 +149,7 @@ class Daemon:
         def failed(failure: threading.ExceptHookArgs) -> None:
             log.critical("thread %s failed", failure.thread, exc_info=failure.exc_value)
             self._failed = True
-            self._wake.set()
+            self._wake.put(None)
 
         before, threading.excepthook = threading.excepthook, failed
         try:
