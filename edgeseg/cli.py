@@ -21,10 +21,24 @@ from edgeseg.commands import (
     run,
     schema,
     segment,
+    soak,
 )
 from edgeseg.errors import ConfigError, EdgesegError
 
-_COMMANDS = (demo, check, run, install_service, replay, segment, models, evaluate, bench, doctor, schema)
+_COMMANDS = (
+    demo,
+    check,
+    run,
+    install_service,
+    replay,
+    segment,
+    models,
+    evaluate,
+    bench,
+    soak,
+    doctor,
+    schema,
+)
 
 _EPILOG = """\
 first steps:

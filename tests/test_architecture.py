@@ -34,6 +34,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # what makes and judges networks: commands that need it import it when they run, nothing else does
     ("zoo",),
     ("bench",),
+    # drives the daemon from outside
+    ("soak",),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -46,11 +48,12 @@ HOMES = {
     "openvino": {"engines/openvino.py", "bench/naive.py"},
     "ai_edge_litert": {"engines/litert.py"},
     "tflite_runtime": {"engines/litert.py"},
-    "paho": {"publish/paho_connection.py"},
+    # The soak listens as any other subscriber does.
+    "paho": {"publish/paho_connection.py", "soak/listener.py"},
     "aiohttp": {"fetch.py"},
     "tenacity": {"live.py"},
     "sqlite3": {"publish/outbox.py"},
-    "matplotlib": {"bench/plot.py"},
+    "matplotlib": {"bench/plot.py", "soak/plot.py"},
     "psutil": {"bench/fleet.py"},
 }
 NEVER_IN_THE_DAEMON = ("torch", "onnx", "nncf", "transformers", "matplotlib", "tensorflow")

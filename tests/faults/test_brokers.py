@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.soak.audit import audit
+from edgeseg.soak.holdings import Holdings
+from edgeseg.soak.relay import TcpRelay
 from tests.broker import Broker, wait_until
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.places import small_disk
-from tests.faults.processes import Holdings
-from tests.faults.relay import TcpRelay
-from tests.faults.scene import Scene, audit, pause
+from tests.faults.scene import Scene, pause
 from tests.rtsp_fixtures import RtspServer
 
 AWAY_S = 600.0
@@ -178,7 +179,7 @@ def test_refused_by_acl(stack: ExitStack, tmp_path: Path, camera: RtspServer, no
     broker = stack.enter_context(Broker(tmp_path, acl=everything))
     line = Line(stack, tmp_path, camera, broker)
     # In force at once, for clients that are connected too: nobody may write alerts.
-    broker.acl = "topic read #\ntopic write edgeseg/test/+/#\ntopic write edgeseg/test/status\n"
+    broker.acl = "topic read #\ntopic write edgeseg/test/yard/#\ntopic write edgeseg/test/status\n"
     broker.reload()
     at_s = time.monotonic()
     noticed_s = line.noticed("refuses edgeseg/test/alert", at_s)

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.soak.audit import audit, utc_s
+from edgeseg.soak.holdings import Holdings, connected_to
+from edgeseg.soak.relay import TcpRelay
 from tests.broker import wait_until
 from tests.faults.clips import blinking_clip, still_clip
 from tests.faults.conftest import Note
+from tests.faults.impostor import answering
 from tests.faults.ledger import Row
 from tests.faults.lossy_rtsp import LossyRtsp
-from tests.faults.processes import Holdings, connected_to
-from tests.faults.relay import TcpRelay, answering
-from tests.faults.scene import Scene, audit, pause
+from tests.faults.scene import Scene, pause
 from tests.rtsp_fixtures import RtspServer
 
 # From edgeseg/camera.py: no picture for so long is stale; and the margin that the project promises.
@@ -314,6 +316,4 @@ def test_crash_loop(stack: ExitStack, tmp_path: Path, blink: Path, note: Note, s
 
 
 def rate_of(times: list[str]) -> float:
-    from tests.faults.scene import utc_s
-
     return (len(times) - 1) / (utc_s(times[-1]) - utc_s(times[0]))

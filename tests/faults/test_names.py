@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.soak.audit import audit
+from edgeseg.soak.holdings import Holdings
 from tests.faults.clips import blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.places import resolver_of
-from tests.faults.processes import Holdings
 from tests.faults.resolver import Resolver
-from tests.faults.scene import Scene, audit, pause
+from tests.faults.scene import Scene, pause
 from tests.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(300)

@@ -43,10 +43,10 @@ def connected_to(leader: int, port: int) -> int | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Holdings:
-    """descriptors and threads: of the daemon itself. processes: all of them. memories: named segments in
-    /dev/shm, and pictures' memory that the daemon maps."""
+    """descriptors and threads: of the daemon itself. processes: all of them. memories: the shared memory that
+    any of them maps."""
 
     descriptors: int
     threads: int
@@ -55,16 +55,12 @@ class Holdings:
 
     @staticmethod
     def of(leader: int) -> Holdings:
-        mapped = {
-            line.split()[4]
-            for line in (PROC / str(leader) / "maps").read_text().splitlines()
-            if "memfd:" in line
-        }
+        everybody = session(leader)
         return Holdings(
             len(_descriptors(leader)),
             len(list((PROC / str(leader) / "task").iterdir())),
-            len(session(leader)),
-            len(list(Path("/dev/shm").iterdir())) + len(mapped),
+            len(everybody),
+            len({memory for pid in everybody for memory in _shared_memory(pid)}),
         )
 
     def beyond(self, before: Holdings) -> int:
@@ -84,11 +80,29 @@ def peak_memory_mib(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
+def resident_mib(pid: int) -> float:
+    """The resident size now; 0 for a process that is gone."""
+    try:
+        lines = (PROC / str(pid) / "status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
+
+
 def _stat(pid: int) -> list[str]:
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
+
+
+def _shared_memory(pid: int) -> set[str]:
+    """By inode: mapped by several processes, it is one."""
+    try:
+        lines = (PROC / str(pid) / "maps").read_text().splitlines()
+    except OSError:
+        return set()
+    return {line.split()[4] for line in lines if "/memfd:" in line or "/dev/shm/" in line}
 
 
 def _descriptors(pid: int) -> list[str]:

@@ -1,0 +1,111 @@
+"""An engine that hangs or fails, and a daemon that dies: it is started again, and no alert is lost.
+
+A network of the suite's own hangs or fails inside the real runtime, depending on what the camera shows.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from edgeseg.soak.audit import audit
+from edgeseg.soak.holdings import session
+from tests.broker import Broker, wait_until
+from tests.faults.clips import blinking_clip, coloured_clip
+from tests.faults.conftest import Note
+from tests.faults.ledger import Row
+from tests.faults.moody_model import write_moody_model
+from tests.faults.scene import Watcher, write_pipeline
+from tests.faults.service import End, Service, unit_seconds
+from tests.rtsp_fixtures import RtspServer
+
+pytestmark = pytest.mark.timeout(400)
+USUAL, HANGS, FAILS = range(3)
+
+
+class Watched:
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        blue = coloured_clip(folder / "blue.mp4", (0, 0, 255))
+        green = coloured_clip(folder / "green.mp4", (0, 255, 0))
+        self.camera = stack.enter_context(RtspServer(blinking_clip(folder / "blink.mp4"), blue, green))
+        broker = stack.enter_context(Broker(folder))
+        self.watcher = stack.enter_context(Watcher(broker.port))
+        model = write_moody_model(folder / "moody")
+        file = write_pipeline(folder, {"yard": self.camera.url}, broker.port, model=model)
+        self.service = stack.enter_context(Service(file, folder / "state"))
+        self.until_alert(time.monotonic())
+        self.pid = self.service.daemon.process.pid
+
+    def until_alert(self, at_s: float) -> float:
+        return self.watcher.first(at_s, "/alert", lambda alert: alert["event"] == "new", within_s=120)
+
+    def until_end(self, within_s: float) -> End:
+        wait_until(lambda: self.service.ends, "the daemon ends", deadline_s=within_s)
+        self.camera.switch(USUAL)
+        return self.service.ends[0]
+
+    def row(self, fault: str, at_s: float, end: End, what: str) -> Row:
+        recovered_s = self.until_alert(end.at_s)
+        self.until_alert(time.monotonic())
+        found = audit(self.watcher.alerts)
+        leaks = len(session(self.pid))
+        noticed_s = end.at_s - at_s
+        return Row("engine", fault, noticed_s, recovered_s, found.lost, found.unmarked, leaks, what)
+
+    def check(self, row: Row) -> None:
+        assert audit(self.watcher.alerts).clean
+        assert row.leaks == 0
+        assert len(self.service.ends) == 1
+        assert row.recovered_s is not None
+        assert row.recovered_s < unit_seconds("RestartSec") + 20.0
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    with ExitStack() as stack:
+        yield Watched(stack, tmp_path)
+
+
+def test_hangs(watched: Watched, note: Note) -> None:
+    at_s = time.monotonic()
+    watched.camera.switch(HANGS)
+    end = watched.until_end(within_s=unit_seconds("WatchdogSec") + 60)
+    silent_s = max((ping for ping in watched.service.pings if ping < end.at_s), default=at_s) - at_s
+    how = "killed by the watchdog" if end.watchdog else f"ended by itself with exit code {end.code}"
+    what = f"last sign of life after {silent_s:.1f} s, {how}"
+    row = watched.row("hangs for ever", at_s, end, what)
+    note(row)
+    watched.check(row)
+    # The engine is given 10 s; then it is the watchdog's turn, unless the daemon ends itself.
+    assert silent_s < 10.0 + 4.0
+    assert row.noticed_s is not None
+    assert row.noticed_s < 14.0 + unit_seconds("WatchdogSec")
+
+
+def test_fails(watched: Watched, note: Note) -> None:
+    at_s = time.monotonic()
+    watched.camera.switch(FAILS)
+    end = watched.until_end(within_s=60)
+    row = watched.row("fails while running", at_s, end, f"exit code {end.code}, started again")
+    note(row)
+    watched.check(row)
+    assert end.code == 1
+    assert "EngineError" in end.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL], ids=["segfault", "oom"])
+def test_crashes(watched: Watched, note: Note, number: signal.Signals) -> None:
+    """Native code takes the whole daemon with it, or the kernel does for want of memory."""
+    at_s = time.monotonic()
+    os.kill(watched.pid, number)
+    end = watched.until_end(within_s=60)
+    row = watched.row(f"takes the daemon with it ({number.name})", at_s, end, "started again")
+    note(row)
+    watched.check(row)
+    assert end.code == -number
