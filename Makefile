@@ -5,11 +5,14 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 ZOO := .venv-zoo
-.PHONY: help demo test test-zoo fine-tune-demo lint lock audit clean
+.PHONY: help demo test faults fuzz soak test-zoo fine-tune-demo lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
 	@echo "make test    install what the tests need and run them all"
+	@echo "make faults  the whole fault suite (an hour; as root for small disks and slow DNS): out/faults/"
+	@echo "make fuzz    coverage-guided fuzzing of what parses bytes from outside, FUZZ_SECONDS=60 each"
+	@echo "make soak    the daemon amid random faults for SOAK_MINUTES=20: out/soak/"
 	@echo "make test-zoo        the tests of training, export and quantization, in $(ZOO) (PyTorch, 1.8 GB)"
 	@echo "make fine-tune-demo  adapt a network to a camera with 31 labelled frames (needs EDGESEG_TEST_DATA)"
 	@echo "make lint    ruff and mypy alone"
@@ -26,6 +29,22 @@ demo: $(VENV)/.demo-installed
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The test that waits ten minutes for a broker goes beside the rest, one at a time as they measure.
+faults: $(VENV)/.test-installed
+	EDGESEG_FAULTS=all EDGESEG_FAULTS_JSON=out/faults/faults.json \
+		$(BIN)/python -m pytest tests/faults -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.test-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	for target in pipeline manifest command message; do \
+		$(BIN)/python -m tests.faults.fuzz $$target $(FUZZ_SECONDS) || exit 1; \
+	done
+
+SOAK_MINUTES ?= 20
+soak: $(VENV)/.test-installed
+	$(BIN)/edgeseg soak --minutes $(SOAK_MINUTES)
 
 # What `make test` skips for want of PyTorch.
 test-zoo: $(ZOO)/.installed
@@ -67,7 +86,7 @@ $(ZOO)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(ZOO)
 	$(ZOO)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(ZOO)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[zoo,litert,cli]' \
-		'pytest>=8.2' pytest-timeout jsonschema mypy types-PyYAML
+		'pytest>=8.2' pytest-timeout hypothesis jsonschema mypy types-PyYAML
 	@touch $@
 
 # The libraries that the locks name run with the rights of the daemon.
