@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,10 @@ def _worker(python: str, way: str, arguments: Mapping[str, Any]) -> Iterator[Cal
                 yield turn
             finally:
                 process.kill()
+                assert process.stdin is not None
+                # What a worker that died has not read is still in the buffer.
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
 
 
 def _last_line(errors: Path) -> str:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from edgeseg import trial
 from edgeseg.bench import workload
 from edgeseg.bench.figures import Bar, Figure, Spread, ratios
 from edgeseg.bench.stopwatch import Cost, cost_of, interleaved
 from edgeseg.engines.base import Engine
-from edgeseg.engines.select import Candidate, adapter, candidates, open_candidate
+from edgeseg.engines.select import Candidate, adapter, candidates, choose, open_candidate
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.frames import U8
 from edgeseg.manifest import Model
@@ -36,10 +37,29 @@ def work_of(engine: Engine, views: U8) -> Callable[[], object]:
     return once
 
 
-def by_engine(
-    model: Model, rounds: int, say: Callable[[str], None], advance: Callable[[], None]
-) -> tuple[list[Figure], Candidate]:
-    """CPU of one frame in every engine that is here, and the one that needs least.
+@dataclass(frozen=True, slots=True, eq=False)
+class Engines:
+    """cpu_ms: median of one frame by each candidate that can run here."""
+
+    figures: list[Figure]
+    cpu_ms: Mapping[Candidate, float]
+
+    def pick(self, model: Model, wanted: str) -> Candidate:
+        """The cheapest of those that the daemon can be told to take by an engine's name: ``wanted``, or any
+        where that is ``auto``. Raises EdgesegError."""
+        able = [
+            candidate
+            for candidate in self.cpu_ms
+            if wanted in (_AUTO, candidate.engine)
+            and choose(model, candidate.engine)[1] == candidate.artefact
+        ]
+        if not able:
+            raise EdgesegError(f"--engine {wanted}: cannot run {model.name} here; `edgeseg doctor` says why")
+        return min(able, key=lambda candidate: self.cpu_ms[candidate])
+
+
+def by_engine(model: Model, rounds: int, say: Callable[[str], None], advance: Callable[[], None]) -> Engines:
+    """CPU of one frame in every engine that is here.
 
     Raises EngineError where none can run the model.
     """
@@ -70,8 +90,8 @@ def by_engine(
     figures = [
         _cpu(f"{model.name}: {name}, {size_px[0]}x{size_px[1]}", spent) for name, spent in costs.items()
     ]
-    best = min(found, key=lambda name: Spread.of(costs[name]).median)
-    return [*figures, *_auto(model, costs, able)], found[best]
+    medians = {found[name]: Spread.of(spent).median for name, spent in costs.items()}
+    return Engines([*figures, *_auto(model, costs, able)], medians)
 
 
 def _auto(model: Model, costs: Mapping[str, list[float]], able: Collection[str]) -> list[Figure]:
@@ -157,13 +177,3 @@ def _whole(pixels: float, step: int) -> int:
 
 def _cpu(what: str, costs_ms: list[float]) -> Figure:
     return Figure(SECTION, what, "CPU ms", Spread.of(costs_ms))
-
-
-def pick(model: Model, wanted: str, best: Candidate) -> Candidate:
-    """The candidate of the engine that was asked for, ``auto``: the best. Raises EdgesegError."""
-    if wanted == _AUTO:
-        return best
-    for candidate in candidates(model, model.input.size_px):
-        if candidate.engine == wanted:
-            return candidate
-    raise EdgesegError(f"--engine {wanted}: cannot run {model.name} here; `edgeseg doctor` says why")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle, islice
@@ -12,7 +12,7 @@ import cv2
 
 from edgeseg import postprocess
 from edgeseg.bench import workload
-from edgeseg.bench.clips import PERIOD_S, Clips
+from edgeseg.bench.clips import Clips
 from edgeseg.bench.figures import Bar, Figure, Spread, ratios
 from edgeseg.bench.ours import Watching, placed
 from edgeseg.bench.stopwatch import Stages, cost_of, interleaved
@@ -145,33 +145,49 @@ def overhead(
 
 def decoding(clips: Clips, rounds: int, advance: Callable[[], None]) -> list[Figure]:
     """CPU of a second of a 720p stream: every picture decoded, and keyframes alone while nothing moves."""
-
-    def play(path: Path, keyframes_within_s: float | None) -> Callable[[], object]:
-        def once() -> None:
-            with open_source(str(path)) as source:
-                if keyframes_within_s is not None:
-                    assert isinstance(source, VideoSource)
-                    source.keyframes.within_s = keyframes_within_s
-                for _ in source:
-                    pass
-
-        return once
-
-    works = {
-        "sent at 25 fps, every picture": play(clips.busy_25, None),
-        "sent at 25 fps, keyframes alone": play(clips.busy_25, 10.0),
-        "sent at 5 fps, every picture": play(clips.busy_5, None),
+    ways = {
+        "sent at 25 fps, every picture": (clips.busy_25, False),
+        "sent at 25 fps, keyframes alone": (clips.busy_25, True),
+        "sent at 5 fps, every picture": (clips.busy_5, False),
     }
-    spent = interleaved(works, rounds, slice_s=0.0, advance=advance)
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (path, keyframes) in ways.items():
+            spent[name].append(_cpu_ms_per_s(path, keyframes))
+            advance()
     return [
-        Figure(
-            SECTION,
-            f"decoding 720p {name}",
-            "CPU ms/s",
-            Spread.of([cost.cpu_ms / PERIOD_S for cost in costs]),
-        )
+        Figure(SECTION, f"decoding 720p {name}", "CPU ms/s", Spread.of(costs))
         for name, costs in spent.items()
     ]
+
+
+def _cpu_ms_per_s(path: Path, keyframes: bool) -> float:
+    """Of the second half of a clip: in the first the source learns how far apart keyframes are."""
+    with open_source(str(path)) as source:
+        assert isinstance(source, VideoSource)
+        half_s = (source.duration_s or 0.0) / 2
+        if keyframes:
+            source.keyframes.within_s = half_s
+        pictures = iter(source)
+        times_s = (picture.time.camera_time_s for picture in pictures)
+        first_s = next(time_s for time_s in times_s if time_s >= half_s)
+        cost = cost_of(lambda: [None for _ in pictures])
+        return cost.cpu_ms / max((source.duration_s or 0.0) - first_s, 1e-3)
+
+
+def waiting(model: Model, figures: Sequence[Figure]) -> list[Figure]:
+    """What is left of the time from capture to publication when all stages have had theirs: hand-over between
+    processes and waiting for a worker. figures: of this model's stages and of one camera."""
+    walls = [
+        each.spread.median
+        for each in figures
+        if each.unit == "wall ms" and each.what.startswith(f"{model.name}: ") and "decode" not in each.what
+    ]
+    ages = [each for each in figures if each.what == f"{model.name}: one camera, capture to publish p50"]
+    if not walls or not ages:
+        return []
+    left_ms = max(0.0, ages[0].spread.median - sum(walls))
+    return [Figure(SECTION, f"{model.name}: wait (of one camera's p50)", "wall ms", Spread.of([left_ms]))]
 
 
 def placed_every(path: Path, place: Preprocess, fps: int) -> Iterator[tuple[Picture, Fit, U8]]:

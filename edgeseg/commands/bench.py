@@ -140,11 +140,11 @@ def _all(args: argparse.Namespace, say: Callable[[str], None], advance: Callable
     figures: list[Figure] = []
     for network in networks:
         model = network.model
-        measured, best = inference.by_engine(model, args.rounds, say, advance)
-        candidate = inference.pick(model, args.engine, best)
+        engines = inference.by_engine(model, args.rounds, say, advance)
+        candidate = engines.pick(model, args.engine)
         say(f"{model.name}: measured with {candidate}")
         if "inference" in args.parts:
-            figures += measured
+            figures += engines.figures
             figures += inference.by_streams(model, candidate, args.rounds, 4, advance)
             figures += [] if args.quick else inference.by_size(model, candidate, args.rounds, advance)
         if "stages" in args.parts:
@@ -155,9 +155,10 @@ def _all(args: argparse.Namespace, say: Callable[[str], None], advance: Callable
         if "cameras" in args.parts:
             try:
                 figures += capacity.measure(
-                    model, candidate, clips, say, advance,
+                    model, candidate, engines.cpu_ms[candidate], clips, say, advance,
                     gate=network.naive is not None, quick=args.quick or network.naive is None,
                 )  # fmt: skip
+                figures += stages.waiting(model, figures)
             except EdgesegError as error:
                 say(f"{model.name}: cameras not measured: {error}")
     if "stages" in args.parts:
