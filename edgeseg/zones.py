@@ -129,7 +129,7 @@ class ZoneMeter:
         shares = counter.shares(label_map.labels.reshape(-1), sure)
         confidences: list[float | None] = [None] * len(self._zones)
         if sure is not None:
-            confidences = np.round(counter.mean_confidence(sure) / 255, _DECIMALS).tolist()
+            confidences = (counter.mean_confidence(sure) / 255).round(_DECIMALS).tolist()
         of_classes = shares[:, :-1]
         self._note(of_classes)
         columns = [
@@ -137,7 +137,7 @@ class ZoneMeter:
             *(of_classes[:, members].sum(axis=1, keepdims=True) for members in self._groups.values()),
         ]
         table = np.concatenate(columns, axis=1) if self._groups else shares
-        values = np.round(table.reshape(-1)[self._columns], _DECIMALS).tolist()
+        values = table.reshape(-1)[self._columns].round(_DECIMALS).tolist()
         largest = of_classes.argmax(axis=1)
         nothing = (of_classes.max(axis=1) <= 0).tolist()
         occupancies, first = [], 0

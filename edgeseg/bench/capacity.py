@@ -19,7 +19,7 @@ from edgeseg.errors import EdgesegError
 from edgeseg.manifest import Model
 
 SECTION = "cameras"
-# Cameras are held when nearly all that is due is analysed, of each of them, and soon enough to be called live.
+# Cameras are held when nearly all that is due is analysed, of all and of each, soon enough to be called live.
 _LEAST_SHARE, _LEAST_SHARE_OF_ONE = 0.95, 0.85
 _MOST_AGE_P95_MS = 500.0
 _MOST_CAMERAS = 64
