@@ -62,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     seed = random.randrange(10_000) if args.seed is None else args.seed
     plan = _plan(args, seed)
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    signal.signal(signal.SIGINT, lambda number, frame: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # What was measured until then is judged, and nothing is left running.
+        signal.signal(number, lambda number, frame: stop.set())
     with writing(args.output, "choose another --output"):
         args.output.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(args.output / "state", ignore_errors=True)

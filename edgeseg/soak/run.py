@@ -36,6 +36,7 @@ _CALM_S = 10.0
 # A camera process that hangs, a camera that was away and a broker's longest pause need this long at most.
 _HEALED_WITHIN_S = 120.0
 _STOPS_WITHIN_S = 30.0
+_GONE_WITHIN_S = 10.0
 
 _CAMERA = """\
   {name}:
@@ -140,7 +141,7 @@ class Soak:
                 after=after,
                 live=live,
                 cameras=len(names),
-                left_processes=len(session(daemon.pid)),
+                left_processes=self._left(daemon.pid),
                 exit_code=code,
             )
 
@@ -235,6 +236,13 @@ class Soak:
             return daemon.wait(_STOPS_WITHIN_S)
         except subprocess.TimeoutExpired:
             return None
+
+    def _left(self, pid: int) -> int:
+        """Processes of the daemon that outlive it by more than some seconds."""
+        until_s = self._clock.monotonic_s() + _GONE_WITHIN_S
+        while (left := len(session(pid))) and self._clock.monotonic_s() < until_s:
+            threading.Event().wait(0.1)
+        return left
 
 
 def quantile(values: Sequence[float], share: float) -> float:

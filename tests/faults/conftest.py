@@ -26,6 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if WHOLE_SUITE:
+        # One after the other, as they measure times; only what does nothing but wait goes beside them.
+        for item in items:
+            if FOLDER in item.path.parents and not item.get_closest_marker("xdist_group"):
+                item.add_marker(pytest.mark.xdist_group("measures"))
         return
     later = [item for item in items if FOLDER in item.path.parents and not item.get_closest_marker("quick")]
     if later:

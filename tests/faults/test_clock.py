@@ -71,10 +71,10 @@ def test_jumps(stack: ExitStack, tmp_path: Path, note: Note, jump_s: float) -> N
     fault = f"jumps {'forward' if jump_s > 0 else 'back'} by {length}"
     note(Row("clock", fault, None, None, found.lost, found.unmarked, leaks, what))
     assert found.clean
-    assert abs(len(began) - expected) <= 1.5
+    assert abs(len(began) - expected) <= 2
     lasted = [utc_s(one.payload["ended_at"]) - utc_s(one.payload["began_at"]) for one in ended]
     assert ended
-    assert all(abs(length_s - BLINK_S / 2) < 0.5 for length_s in lasted)
+    assert all(abs(length_s - BLINK_S / 2) < 0.9 for length_s in lasted)
     unwell = [one for one in scene.watcher.since(at_s, "/yard/status") if one.payload["state"] != "live"]
     assert not unwell
     # Ages are told by both clocks: the daemon's did jump.

@@ -60,14 +60,14 @@ class Lane:
     def live_and_die(self) -> None:
         # A third of the lives knows no broker: their alerts wait on disk for later ones.
         self.relay.allowed = self.numbers.random() > 0.33
-        before = len(self.alerts())
         with self.daemon() as daemon:
-            if self.relay.allowed and self.numbers.random() < 0.6:
+            if self.numbers.random() < 0.75:
                 # Amid alerts.
-                wait_until(lambda: len(self.alerts()) > before, "an alert", deadline_s=60)
-                pause(self.numbers.uniform(0.0, 1.0))
+                wait_until(lambda: "yard: live" in daemon.log, "it is live", deadline_s=60)
+                pause(self.numbers.uniform(0.0, 3.0))
             else:
-                pause(self.numbers.uniform(0.0, 5.0))
+                # While it starts.
+                pause(self.numbers.uniform(0.0, 4.0))
             daemon.process.kill()
             daemon.process.wait()
         wait_until(lambda: not session(daemon.process.pid), "its camera processes are gone")
@@ -85,7 +85,7 @@ class Lane:
                 verdict = database.execute("PRAGMA integrity_check").fetchone()[0]
                 if verdict != "ok":
                     self.damaged.append(f"{file.name}: {verdict}")
-                elif file.name == "outbox.sqlite":
+                elif file.name == "state.sqlite":
                     tables = database.execute("SELECT name FROM sqlite_master").fetchall()
                     if ("waiting",) in tables:
                         self.waiting |= set(database.execute("SELECT alert_id, seq FROM waiting"))
