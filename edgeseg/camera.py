@@ -11,12 +11,24 @@ from edgeseg import overlay
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
-from edgeseg.frames import CameraState, CameraStatus, CommandAnswer, Degraded, Event, Frame, FrameTime
+from edgeseg.frames import (
+    Alert,
+    CameraState,
+    CameraStatus,
+    CommandAnswer,
+    Degraded,
+    Event,
+    Frame,
+    FrameTime,
+)
 from edgeseg.manifest import Model
 from edgeseg.pipeline import Analysis, CameraPipeline
 from edgeseg.publish.base import Publisher
+from edgeseg.recall import Recollection
 from edgeseg.rules import CameraAlert, RuleMemory
+from edgeseg.rules.stored import encode, fingerprints
 from edgeseg.settings import CameraSettings
+from edgeseg.state.books import CameraBook
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +41,8 @@ _STILL_TOLD_EVERY_S = 1.0
 _FPS_WINDOW_S = 10.0
 # Frame times are sums of floats.
 _ROUNDING_S = 1e-3
+# How often what rules remember is kept although nothing happened to it: scenes and traces.
+_KEEP_EVERY_S = 10.0
 
 
 class Camera:
@@ -36,7 +50,8 @@ class Camera:
 
     Knows no thread and no process: the daemon, where a ``LiveCapture`` feeds it, and ``edgeseg replay``
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
-    seq: numbers its occupancies. memory: what its rules knew before, see ``CameraPipeline``.
+    seq: numbers its occupancies. memory: what its rules knew before, see ``CameraPipeline``. book: where
+    that is kept for the next process, together with each alert. recollection: what an earlier one kept.
     """
 
     def __init__(
@@ -49,13 +64,18 @@ class Camera:
         clock: Clock,
         seq: Iterator[int],
         memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
+        book: CameraBook | None = None,
+        recollection: Recollection | None = None,
     ) -> None:
+        past = recollection or Recollection(memory or {})
         self.name = settings.name
         self.state: CameraState = "disabled"
         self.analysed = 0
         self.rate_fps = settings.rate_fps
         self.board = overlay.ZoneBoard(settings.zones)
-        self._pipeline = CameraPipeline(node, settings, model, groups, seq, memory)
+        self._pipeline = CameraPipeline(
+            node, settings, model, groups, seq, past.memories, past.bridge_until_s
+        )
         self._palette = model.palette
         self._publisher = publisher
         self._clock = clock
@@ -68,7 +88,11 @@ class Camera:
         self._received_s: float | None = None
         self._zones_told_s = 0.0
         self._analysed_at_s: deque[float] = deque()
-        self._away_alert = CameraAlert(node, settings.name)
+        self._away_alert = CameraAlert(node, settings.name, past.away)
+        self._book = book
+        self._fingerprints = fingerprints(settings.zones, model.classes)
+        self._kept: object = None
+        self._keep_due_s = 0.0
         self._snapshot_asked = False
 
     def connecting(self) -> None:
@@ -94,8 +118,15 @@ class Camera:
         """edgeseg stops: nothing that is retained may go on claiming a picture."""
         with self._lock:
             self._expected = False
-            if self.state not in ("offline", "disabled"):
-                self._suspend("offline", "stopped")
+            if self.state not in ("offline", "disabled") and self._enter("offline", "stopped"):
+                # Whatever follows a stop, what was on and for how long is true until then.
+                self._send(self._pipeline.interrupt("offline", self._now()))
+            self._note_memory(self._now(), always=True)
+
+    def settle(self, ends: Iterable[Alert]) -> None:
+        """Publish the ends of alerts of an earlier process that this one cannot go on with."""
+        with self._lock:
+            self._send(ends)
 
     @property
     def memory(self) -> Mapping[str, Mapping[str, RuleMemory]]:
@@ -220,6 +251,7 @@ class Camera:
         if now.camera_time_s >= self._status_due_s:
             self._say_status()
         self._send(self._away_alert.observe(self._status(), now))
+        self._note_memory(now)
 
     def _say_status(self) -> None:
         self._status_due_s = self._clock.monotonic_s() + _STATUS_EVERY_S
@@ -249,9 +281,45 @@ class Camera:
         return overlay.encode_jpeg(shown)
 
     def _send(self, events: Iterable[Event]) -> None:
+        events = tuple(events)
+        if self._book is None or not any(isinstance(event, Alert) for event in events):
+            self._publish(events)
+            return
+        # An alert and what its rule knows of it are stored together: killed in between, the next process
+        # would forget the one or raise it twice.
+        with self._book.together():
+            self._publish(events)
+            self._kept = self._essence()
+            self._book.keep(self._encoded(self._book))
+
+    def _publish(self, events: Iterable[Event]) -> None:
         for event in events:
             self.board.note(event)
             self._publisher.send(event)
+
+    def _note_memory(self, now: FrameTime, *, always: bool = False) -> None:
+        """Keep what the rules know where something happened to it, and now and then the rest."""
+        if self._book is None:
+            return
+        essence = self._essence()
+        if always or essence != self._kept or now.camera_time_s >= self._keep_due_s:
+            self._kept = essence
+            self._keep_due_s = now.camera_time_s + _KEEP_EVERY_S
+            self._book.note(self._encoded(self._book))
+
+    def _essence(self) -> object:
+        return self._pipeline.essence, self._away_alert.memory.essence
+
+    def _encoded(self, book: CameraBook) -> str:
+        now = book.now()
+        return encode(
+            self._pipeline.memory,
+            self._away_alert.memory,
+            self._fingerprints,
+            now.boot,
+            now.monotonic_s,
+            now.utc_s,
+        )
 
     def _now(self) -> FrameTime:
         return FrameTime(self._clock.monotonic_s(), self._clock.utc_s())

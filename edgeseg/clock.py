@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Protocol
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# systemd-timesyncd(8) makes this file once it has set the clock since the machine's start.
+_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
+# adjtimex(2): the clock is not synchronised.
+_TIME_ERROR = 5
 
 
 class Clock(Protocol):
@@ -18,10 +26,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The machine's own clocks. The time for which it was suspended counts."""
 
     def monotonic_s(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def utc_s(self) -> float:
         return time.time()
@@ -49,6 +57,30 @@ class ManualClock:
         """Move both readings forward by ``duration_s`` seconds."""
         self._utc_s += duration_s
         self._monotonic_s += duration_s
+
+
+def awake_s() -> float:
+    """Seconds that the machine was not suspended since an arbitrary zero: systemd's CLOCK_MONOTONIC."""
+    return time.monotonic()
+
+
+def boot_id() -> str:
+    """Names this start of the machine: the monotonic clocks of two processes compare only where it is the
+    same (random(4)). Empty where the kernel does not tell."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def is_synchronised() -> bool | None:
+    """Whether the machine's UTC was set by a time service; None where that cannot be known."""
+    if _SYNCHRONISED.exists():
+        return True
+    # struct timex is 208 bytes; all zero only asks.
+    answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(256))
+    # A service with ProtectClock=yes is not told.
+    return None if answer < 0 else answer != _TIME_ERROR
 
 
 def cpu_s() -> float:

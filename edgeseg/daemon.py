@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import logging
 import os
@@ -13,26 +14,45 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Union
 
 from edgeseg import __version__
-from edgeseg.clock import Clock
+from edgeseg.clock import Clock, awake_s
 from edgeseg.errors import ConfigError, EdgesegError, Problem
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.mqtt import MqttPublisher
 from edgeseg.publish.outbox import Outbox
 from edgeseg.publish.topics import Topics
-from edgeseg.sdnotify import notify, watchdog_interval_s
+from edgeseg.sdnotify import notify
 from edgeseg.settings import PipelineSettings
 from edgeseg.sources.capture_process import warm_up
+from edgeseg.state.books import FINISHED, STOPPED, State
 from edgeseg.supervisor import Supervisor
+from edgeseg.watchdog import Stage, Watchdog
 
 log = logging.getLogger(__name__)
 
+# Something stood still and could not be ended in any other way.
+EXIT_STUCK = 3
 _TICK_S = 1.0
+# The main thread ends and starts cameras, and at the end waits for the last picture.
+_HANGS_AFTER_S = 30.0
+# It loads networks, and with ``engine: auto`` measures them; the unit's TimeoutStartSec is the same.
+_LOADING_HANGS_AFTER_S = 180.0
+# Looking up a broker's name cannot be interrupted.
+_SENDER_HANGS_AFTER_S = 60.0
+# Restarts for want of progress: a few are free, then each waits longer than the one before.
+_FREE_RESTARTS = 3
+_RESTARTS_WITHIN_S = 600.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 120.0
+_DISK_PATIENCE_S = 2.0
+# Set for the process that takes the place of one that was stuck.
+_AGAIN = "EDGESEG_STARTED_AGAIN"
 _PREFIX_WITHOUT_BROKER = "edgeseg"
 
 Handler = Union[Callable[[int, Union[FrameType, None]], object], int, None]
@@ -42,7 +62,10 @@ class Daemon:
     """One pipeline file at work until it is told to stop.
 
     load: reads the file anew, for the start and for SIGHUP; raises ConfigError.
-    state_dir: where the outbox of each node is kept.
+    state_dir: where each node's state is kept: alerts that wait, what rules know, what commands wished.
+
+    A process in which something stands still ends with EXIT_STUCK under systemd, which starts it again;
+    without systemd it takes its own place.
     """
 
     def __init__(self, load: Callable[[], PipelineSettings], clock: Clock, state_dir: Path) -> None:
@@ -53,72 +76,141 @@ class Daemon:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopping = False
         self._reload_asked = False
-        self._failed = False
+        self._failure: str | None = None
+        self._turns = 0
+        self._doing = Stage("the start", 0, _LOADING_HANGS_AFTER_S)
 
     def run(self) -> int:
         """Watch until SIGTERM or SIGINT, until every finite source has ended, or until nobody reads the
         JSON lines any more. Main thread only. Returns the exit code: 0, or 1 for a fault of ours while it
         ran, which is logged; better a restart than half a daemon.
 
-        Raises ConfigError, ModelError, EngineError, PublishError at the start, and SourceError when all
-        sources were finite and one could not be read.
+        Raises ConfigError, ModelError, EngineError, PublishError, StateError at the start, and SourceError
+        when all sources were finite and one could not be read.
         """
         handlers: dict[signal.Signals, Handler] = {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
             signal.SIGHUP: self._hup,
         }
+        _await_orphans()
         with _signals(handlers), self._thread_failures():
             settings = self._load()
             # Before there are threads: it changes the environment for a moment.
             warm_up()
             log.info("edgeseg %s: %s, node %s", __version__, settings.file, settings.node)
-            commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-            with _alone(settings), self._publisher(settings, commands.put) as publisher:
-                supervisor = Supervisor(settings, publisher, self._clock, commands)
+            with _alone(settings), State(self._state_dir / settings.node, self._clock) as state:
+                self._pause_after_hangs(state)
+                try:
+                    supervisor = self._run(settings, state)
+                except EdgesegError as error:
+                    state.end(f"failed: {type(error).__name__}")
+                    raise
+                state.end(self._failure or (STOPPED if self._stopping else FINISHED))
+        if supervisor is not None and not self._stopping and self._failure is None:
+            supervisor.raise_for_unreadable()
+        return 0 if self._failure is None else 1
+
+    def _run(self, settings: PipelineSettings, state: State) -> Supervisor | None:
+        """None where it was told to stop before it began."""
+        if self._stopping:
+            return None
+        commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        with self._publisher(settings, state, commands.put) as publisher:
+            supervisor = Supervisor(settings, publisher, self._clock, commands, state)
+
+            def stages() -> Iterator[Stage]:
+                yield replace(self._doing, mark=self._turns)
+                if isinstance(publisher, MqttPublisher):
+                    yield Stage("the MQTT sender", publisher.turns, _SENDER_HANGS_AFTER_S)
+                    yield from supervisor.stages(None)
+                else:
+                    yield from supervisor.stages(publisher.held_up)
+
+            with Watchdog(stages, partial(self._stuck, state)) as watchdog:
                 try:
                     supervisor.start()
+                    self._doing = Stage("the main loop", 0, _HANGS_AFTER_S)
                     notify("READY=1", f"STATUS={supervisor.summary()}")
+                    watchdog.ready()
                     self._watch(supervisor, settings, publisher)
                 finally:
+                    self._doing = Stage("the stop", 0, _HANGS_AFTER_S)
                     notify("STOPPING=1", "STATUS=delivering the last alerts")
                     supervisor.stop()
-        if not self._stopping and not self._failed:
-            supervisor.raise_for_unreadable()
-        return 1 if self._failed else 0
+        return supervisor
 
     def _watch(self, supervisor: Supervisor, settings: PipelineSettings, publisher: Publisher) -> None:
-        interval_s = min(watchdog_interval_s() or _TICK_S, _TICK_S)
-        while not (self._stopping or self._failed or publisher.gone):
+        status = ""
+        while not (self._stopping or self._failure or publisher.gone):
             with suppress(queue.Empty):
-                self._wake.get(timeout=interval_s)
+                self._wake.get(timeout=_TICK_S)
+            self._turns += 1
             if self._reload_asked:
                 self._reload_asked = False
+                usual, self._doing = self._doing, Stage("the reload", 0, _LOADING_HANGS_AFTER_S)
                 settings = self._reload(supervisor, settings)
+                self._doing = usual
             try:
                 supervisor.tick()
-            except EdgesegError:
+            except EdgesegError as error:
                 # Nobody can mend this in a file: it is not what exit code 2 is for.
                 log.critical("a worker failed", exc_info=True)
-                self._failed = True
-            if supervisor.progressing:
-                notify("WATCHDOG=1", f"STATUS={supervisor.summary()}")
+                self._failure = f"failed: {type(error).__name__}"
+            if (summary := supervisor.summary()) != status:
+                status = summary
+                notify(f"STATUS={status}")
             if supervisor.finished:
                 log.info("every source has ended")
                 return
 
-    def _publisher(self, settings: PipelineSettings, on_command: Callable[[Command], None]) -> Publisher:
+    def _pause_after_hangs(self, state: State) -> None:
+        """Bounds how often a process that gets stuck again and again is started."""
+        recent = [ago_s for ago_s in state.past.stuck_ago_s if ago_s < _RESTARTS_WITHIN_S]
+        if state.past.unplanned and state.past.down is not None:
+            log.warning(
+                "the process before ended %.0f s ago: %s; unplanned restarts in 24 h: %d",
+                state.past.down.duration_s,
+                state.past.ended,
+                state.past.restarts,
+            )
+        if len(recent) <= _FREE_RESTARTS:
+            return
+        pause_s = min(_FIRST_PAUSE_S * 2 ** (len(recent) - _FREE_RESTARTS - 1), _LONGEST_PAUSE_S)
+        log.error("stuck %d times in %.0f s; beginning in %.0f s", len(recent), max(recent), pause_s)
+        notify(f"STATUS=stuck {len(recent)} times in {max(recent):.0f} s; beginning in {pause_s:.0f} s")
+        with suppress(queue.Empty):
+            self._wake.get(timeout=pause_s)
+
+    def _stuck(self, state: State, what: str) -> None:
+        """Called by the watchdog. What the rules know is on disk already, but for the last second."""
+        log.critical("stuck: %s; ending to begin anew. What each thread was doing:", what)
+        faulthandler.dump_traceback()
+        # The disk may be what hangs.
+        word = threading.Thread(target=state.end, args=(f"stuck: {what}",), daemon=True)
+        word.start()
+        word.join(_DISK_PATIENCE_S)
+        notify(f"STATUS=stuck: {what}")
+        if self._stopping or "NOTIFY_SOCKET" in os.environ:
+            os._exit(EXIT_STUCK)
+        # Nobody else would start it again. Camera processes end with their link to this one.
+        os.environ[_AGAIN] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+    def _publisher(
+        self, settings: PipelineSettings, state: State, on_command: Callable[[Command], None]
+    ) -> MqttPublisher | JsonLinesPublisher:
         prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
         topics = Topics(prefix, settings.node, boot=secrets.token_hex(4), clock=self._clock)
         if settings.mqtt is None:
             return JsonLinesPublisher(topics, sys.stdout)
-        outbox = Outbox(self._state_dir / settings.node / "outbox.sqlite", self._clock)
+        outbox = Outbox(state.database, self._clock, ttl_s=settings.mqtt.alert_ttl_s)
         obeyed = on_command if settings.mqtt.commands else None
         return MqttPublisher(settings.mqtt, topics, outbox, self._clock, on_command=obeyed)
 
     def _reload(self, supervisor: Supervisor, settings: PipelineSettings) -> PipelineSettings:
         """The settings that are in force from now on: the new ones, or the old where those are wrong."""
-        notify("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic_s() * 1e6)}")
+        notify("RELOADING=1", f"MONOTONIC_USEC={int(awake_s() * 1e6)}")
         try:
             changed = self._load()
             _refuse_another_identity(settings, changed)
@@ -148,7 +240,7 @@ class Daemon:
 
         def failed(failure: threading.ExceptHookArgs) -> None:
             log.critical("thread %s failed", failure.thread, exc_info=failure.exc_value)
-            self._failed = True
+            self._failure = f"failed: {failure.exc_type.__name__}"
             self._wake.put(None)
 
         before, threading.excepthook = threading.excepthook, failed
@@ -156,6 +248,17 @@ class Daemon:
             yield
         finally:
             threading.excepthook = before
+
+
+def _await_orphans() -> None:
+    """The fork server of the process whose place this one took is ending: it is this one's child now."""
+    if os.environ.pop(_AGAIN, None) is None:
+        return
+    until_s, pause = awake_s() + _DISK_PATIENCE_S, threading.Event()
+    with suppress(ChildProcessError):
+        while awake_s() < until_s:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                pause.wait(0.05)
 
 
 def _refuse_another_identity(settings: PipelineSettings, changed: PipelineSettings) -> None:

@@ -74,3 +74,7 @@ class PublishError(EdgesegError):
 
     Raised at start it is the user's to mend; raised while running it ends the daemon with exit code 1.
     """
+
+
+class StateError(EdgesegError):
+    """What was stored for a restart cannot be used: it was written by a newer edgeseg."""

@@ -264,6 +264,17 @@ class CommandAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviousRun:
+    """How the process before this one ended: ``stopped``, ``finished``, ``killed``, ``stuck: ...``,
+    ``failed: ...``. down_s: for how long nothing watched. down_trusted: False where the machine was started
+    since and its clock is not known to be right."""
+
+    ended: str
+    down_s: float
+    down_trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStats:
     """Once a minute: counters since the start. ``dropped`` counts frames by cause.
 
@@ -273,7 +284,10 @@ class NodeStats:
     The publisher that has an outbox fills in the rest: alerts that wait now, alerts dropped (all, and by
     cause: too old, pushed out by newer ones, too large for the broker, lost with a failing disk), alerts
     delivered, those of them nobody was subscribed to, messages that the broker refused, and messages other
-    than alerts that were not sent because they are too large for it.
+    than alerts that were not sent because they are too large for it. outbox_durable: whether alerts wait on
+    disk, not in memory alone because the disk fails.
+
+    restarts: that nobody asked for, in the last 24 hours. previous: what went before this process.
     """
 
     at_s: float
@@ -294,6 +308,9 @@ class NodeStats:
     busy: float = 0.0
     demand: float = 0.0
     degraded: Mapping[str, Degraded] = field(default_factory=dict)
+    outbox_durable: bool = True
+    restarts: int = 0
+    previous: PreviousRun | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ class LiveCapture:
 
     A source that fails is tried again for ever, a first connect like any other; so is an HTTP clip, which
     then begins anew. A clip or a folder on disk ends: then ``finished`` is true, and ``failure`` says why.
-    ``start``, ``stop``, ``set_rate`` and ``set_quality`` belong to one thread. Raises ValueError for settings
-    that were not resolved.
+    ``start``, ``stop``, ``set_rate`` and ``set_quality`` belong to one thread. ``turns`` grows as long as the
+    thread that receives is well. Raises ValueError for settings that were not resolved.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class LiveCapture:
         self.camera = camera
         self.failure: SourceError | None = None
         self.reconnects = 0
+        self.turns = 0
         self._url = settings.source.url.reveal()
         self._settings = settings
         self._preprocess = preprocess
@@ -194,6 +195,7 @@ class LiveCapture:
         until_s = self._clock.monotonic_s() + pause_s
         was_off = answers(self._url) is False
         while (left_s := until_s - self._clock.monotonic_s()) > 0:
+            self.turns += 1
             if self._stop.wait(min(left_s, _KNOCK_EVERY_S)):
                 return
             if was_off and answers(self._url):
@@ -202,6 +204,7 @@ class LiveCapture:
 
     def _connection(self) -> None:
         """One connection from opening to its end. Raises SourceError where a pause should follow."""
+        self.turns += 1
         self._first_frame_s = None
         try:
             self._read()
@@ -241,6 +244,7 @@ class LiveCapture:
                 capture.set_preprocess(self._preprocess)
             try:
                 while not self._stop.is_set():
+                    self.turns += 1
                     time = capture.receive(_RECEIVE_TIMEOUT_S)
                     if capture.notice and capture.notice != self._noticed:
                         # Once, not at every connect.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from edgeseg import postprocess
 from edgeseg.engines.base import Engine
-from edgeseg.frames import Event, Frame, FrameTime, LabelMap, ZoneOccupancy
+from edgeseg.frames import Event, Frame, FrameTime, LabelMap, RuleState, ZoneOccupancy
 from edgeseg.manifest import Model
 from edgeseg.rules import RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings
@@ -34,7 +34,8 @@ class CameraPipeline:
     """Everything that happens to one camera's frames after capture, with the state of its rules.
 
     seq: numbers the occupancies; a camera whose settings change hands its own on. memory: zone -> rule ->
-    what it knew before, to go on from there.
+    what it knew before, to go on from there. bridge_until_s: camera time until which the rules do not hear
+    that there is no picture yet: edgeseg itself was away, not the camera.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CameraPipeline:
         groups: Mapping[str, tuple[str, ...]],
         seq: Iterator[int],
         memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
+        bridge_until_s: float | None = None,
     ) -> None:
         self._model = model
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
@@ -53,10 +55,12 @@ class CameraPipeline:
             for zone in camera.zones
         }
         self._seq = seq
+        self._bridge_until_s = bridge_until_s
         self._newest: tuple[ZoneOccupancy, ...] = ()
 
     def analyse(self, frame: Frame, engine: Engine) -> Analysis:
         """Segment a frame, measure its zones, and ask the rules what that means. Raises EngineError."""
+        self._bridge_until_s = None
         outputs = engine.run(frame.views)
         label_map = postprocess.label_map(outputs, frame.fit, self._model)
         self._newest = self._meter.measure(label_map, next(self._seq), frame.time)
@@ -75,10 +79,24 @@ class CameraPipeline:
 
     def suspend(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
         """There is no usable picture: every zone is unknown, and says why."""
+        if self._bridges(time):
+            return self.interrupt(reason, time)
         return tuple(self._judged(self._meter.unknown(reason, next(self._seq), time)))
+
+    def interrupt(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
+        """edgeseg itself is going away or coming back: every zone and the state of every rule is unknown, but
+        the rules do not hear of it. Once they have memory again they say their state anew."""
+        events: list[Event] = []
+        for unknown in self._meter.unknown(reason, next(self._seq), time):
+            events.append(unknown)
+            for rule in self._rules[unknown.zone].memory:
+                events.append(RuleState(unknown.camera, unknown.zone, rule, "unknown", time))
+        return tuple(events)
 
     def still_suspended(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
         """Time goes by without a picture: what the rules make of that. Nothing is measured."""
+        if self._bridges(time):
+            return ()
         unknown = self._meter.unknown(reason, 0, time)
         return tuple(event for event in self._judged(unknown) if not isinstance(event, ZoneOccupancy))
 
@@ -86,6 +104,11 @@ class CameraPipeline:
     def memory(self) -> Mapping[str, Mapping[str, RuleMemory]]:
         """Zone -> rule -> what it knows now."""
         return {zone: rules.memory for zone, rules in self._rules.items()}
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """Of that, what changes only when something happens; cheap to compare."""
+        return tuple(known.essence for rules in self._rules.values() for known in rules.memory.values())
 
     def retire(self, time: FrameTime, but: Collection[tuple[str, str]] = ()) -> tuple[Event, ...]:
         """The camera's settings are going away: alerts that are on end. but: zones and rules that live on
@@ -95,6 +118,11 @@ class CameraPipeline:
             for zone, rules in self._rules.items()
             for event in rules.retire(time, {rule for name, rule in but if name == zone})
         )
+
+    def _bridges(self, time: FrameTime) -> bool:
+        if self._bridge_until_s is not None and time.camera_time_s >= self._bridge_until_s:
+            self._bridge_until_s = None
+        return self._bridge_until_s is not None
 
     def _judged(self, occupancies: tuple[ZoneOccupancy, ...]) -> Iterator[Event]:
         for occupancy in occupancies:

@@ -62,6 +62,7 @@ class Scheduler:
         self._waiting: set[str] = set()
         self._turns: dict[str, _Turn] = {}
         self._work: dict[str, Work] = {}
+        self._taken = 0
         self._closed = False
 
     def offer(self, camera: str, due_s: float) -> None:
@@ -82,6 +83,7 @@ class Scheduler:
                 return None
             camera = min(free, key=lambda name: self._due_s[name])
             self._waiting.remove(camera)
+            self._taken += 1
             self._turns[camera] = _Turn(self._clock.monotonic_s(), self._due_s.pop(camera))
             return camera
 
@@ -116,12 +118,21 @@ class Scheduler:
                 for camera, work in self._work.items()
             }
 
-    @property
-    def longest_turn_s(self) -> float:
-        """How long the turn lasts that has been under way longest; 0 where all workers are free."""
+    def turns(self) -> Mapping[str, float]:
+        """Camera -> since when a worker has been at it."""
         with self._changed:
-            now_s = self._clock.monotonic_s()
-            return max((now_s - turn.since_s for turn in self._turns.values()), default=0.0)
+            return {camera: turn.since_s for camera, turn in self._turns.items()}
+
+    @property
+    def taken(self) -> int:
+        """Turns begun since the start."""
+        return self._taken
+
+    @property
+    def has_free(self) -> bool:
+        """Whether a camera waits that a worker could take at once."""
+        with self._changed:
+            return bool(self._free())
 
     def close(self) -> None:
         """Wake every worker; ``take`` returns None from now on."""

@@ -25,6 +25,8 @@ SLOWEST_FPS, FASTEST_FPS = 0.1, 60.0
 SHORTEST_AGE_S, LONGEST_AGE_S = 0.1, 3600.0
 # How long what does not move may go without analysis.
 SHORTEST_REFRESH_S, LONGEST_REFRESH_S = 0.5, 3600.0
+# For how long an alert may wait for the broker.
+SHORTEST_TTL_S, LONGEST_TTL_S = 1.0, 30 * 86_400.0
 # What a network's input may measure, width and height.
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
@@ -68,7 +70,8 @@ class SourceUrl:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """Broker connection. ``url``: mqtt:// or mqtts://, host and port only. commands: whether to take any."""
+    """Broker connection. ``url``: mqtt:// or mqtts://, host and port only. commands: whether to take any.
+    alert_ttl_s: an alert that could not be delivered for that long is dropped."""
 
     host: str
     port: int
@@ -79,6 +82,7 @@ class MqttSettings:
     password_file: str | None
     prefix: str
     commands: bool = True
+    alert_ttl_s: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

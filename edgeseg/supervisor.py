@@ -20,21 +20,29 @@ from edgeseg.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose
 from edgeseg.errors import SourceError
-from edgeseg.frames import CameraRemoved, NodeStats
+from edgeseg.frames import CameraRemoved, NodeStats, PreviousRun
 from edgeseg.live import LiveCapture
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.base import Command, Publisher
+from edgeseg.recall import Recollection, recall
 from edgeseg.relief import Post, Relief
-from edgeseg.rules import RuleMemory, carried_over, unchanged
+from edgeseg.rules import carried_over, unchanged
+from edgeseg.rules.stored import fingerprints
 from edgeseg.scheduler import Scheduler
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.capture_process import warm_up
+from edgeseg.state.books import CameraBook, State
+from edgeseg.watchdog import Stage
 
 log = logging.getLogger(__name__)
 
-# No network here takes this long for one frame on any device we support: the runtime hangs. Without pings
-# systemd then restarts the daemon.
-_ENGINE_HANGS_AFTER_S = 10.0
+# An engine that takes that much longer than it used to hangs: found within 10 s, but never sooner than after
+# four times its usual. Before there is a usual, a network that warms up on a small board gets longer.
+_ENGINE_HANGS_AFTER_S = 9.0
+_ENGINE_HANGS_AFTER_TURNS = 4
+_FIRST_TURN_S = 30.0
+# Starting and ending a camera's process, or looking up a name, may take that long.
+_THREAD_HANGS_AFTER_S = 30.0
 _STATS_EVERY_S = 60.0
 _TAKE_TIMEOUT_S = 0.5
 
@@ -42,7 +50,7 @@ _TAKE_TIMEOUT_S = 0.5
 class Supervisor:
     """Everything that runs for one pipeline file. All belongs to the thread that calls ``start``.
 
-    commands: wishes that came over MQTT; ``tick`` grants them.
+    commands: wishes that came over MQTT; ``tick`` grants them. state: what is kept for the next process.
     """
 
     def __init__(
@@ -51,11 +59,13 @@ class Supervisor:
         publisher: Publisher,
         clock: Clock,
         commands: queue.SimpleQueue[Command],
+        state: State,
     ) -> None:
         self._settings = settings
         self._publisher = publisher
         self._clock = clock
         self._commands = commands
+        self._state = state
         # Several streams of one thread give more frames a second than one of several.
         self._streams = len(os.sched_getaffinity(0))
         self._stop = threading.Event()
@@ -76,18 +86,21 @@ class Supervisor:
         EngineError.
         """
         self._started_at_s = self._clock.monotonic_s()
-        self._stats_due_s = self._started_at_s + _STATS_EVERY_S
+        # At once: how long nothing watched, and why.
+        self._stats_due_s = self._started_at_s
         needs = _needs(self._settings)
         warm_up()
+        kept = self._state.memories()
         for camera in self._settings.cameras:
-            self._add(camera, needs[camera.name])
+            self._add(camera, needs[camera.name], self._recall(camera, needs[camera.name], kept))
             # A camera may take long to connect; a clip would be half over before anybody could look.
             if not self._posts[camera.name].live.finite:
-                self._posts[camera.name].live.start()
+                self._begin(self._posts[camera.name])
+        self._end_alerts_of_gone(kept)
         self._load(needs)
         for post in self._posts.values():
             if post.live.finite:
-                post.live.start()
+                self._begin(post)
         self._relief.watch(self._posts)
         self._workers = ThreadPoolExecutor(self._streams, thread_name_prefix="worker")
         self._working = [self._workers.submit(self._work) for _ in range(self._streams)]
@@ -99,8 +112,11 @@ class Supervisor:
         self._scheduler.close()
         if self._workers is not None:
             self._workers.shutdown()
-        for post in self._posts.values():
+        for name, post in self._posts.items():
             post.live.camera.leave()
+            if post.live.finished:
+                # The next time the clip begins anew, and so do its alerts.
+                self._state.forget(name)
         self._engines.close()
 
     def apply(self, settings: PipelineSettings) -> None:
@@ -130,13 +146,15 @@ class Supervisor:
             if name in successors and post.model.classes == needs[name].model.classes:
                 same = unchanged(post.settings.zones, successors[name].zones)
             post.live.camera.retire(same)
-            memories[name] = carried_over(post.live.camera.memory, same)
+            memories[name] = Recollection(carried_over(post.live.camera.memory, same))
             self._publisher.send(CameraRemoved(name))
+            if name not in successors:
+                self._state.forget(name)
         self._settings = settings
         for camera in settings.cameras:
             if camera.name not in kept:
                 self._add(camera, needs[camera.name], memories.get(camera.name))
-                self._posts[camera.name].live.start()
+                self._begin(self._posts[camera.name])
         self._relief.watch(self._posts)
 
     def tick(self) -> None:
@@ -148,17 +166,29 @@ class Supervisor:
             self._obey(self._commands.get())
         for post in self._posts.values():
             post.live.camera.tick()
+        self._state.tick()
         self._relief.tick()
         now_s = self._clock.monotonic_s()
         if now_s >= self._stats_due_s:
             self._stats_due_s += _STATS_EVERY_S
             self._publisher.send(self._stats(now_s))
 
-    @property
-    def progressing(self) -> bool:
-        """Whether no worker is stuck in an engine and none has died."""
-        stuck = self._scheduler.longest_turn_s > _ENGINE_HANGS_AFTER_S
-        return not stuck and not any(worker.done() for worker in self._working)
+    def stages(self, held_up: str | None) -> Iterator[Stage]:
+        """What has to move, for the watchdog. held_up: why workers cannot publish, if so. Any thread."""
+        work = self._scheduler.work()
+        for name, since_s in self._scheduler.turns().items():
+            done = work[name]
+            patience_s = _FIRST_TURN_S
+            if done.analysed:
+                usual_s = done.took_s / done.analysed
+                patience_s = max(_ENGINE_HANGS_AFTER_S, _ENGINE_HANGS_AFTER_TURNS * usual_s)
+            yield Stage(f"the analysis of a picture of camera {name}", since_s, patience_s, held_up)
+        idle = len(self._scheduler.turns()) < self._streams and self._scheduler.has_free
+        waits = held_up if idle else "no camera waits for a worker"
+        yield Stage("the workers", self._scheduler.taken, _THREAD_HANGS_AFTER_S, waits)
+        for name, post in list(self._posts.items()):
+            waits = "switched off" if not post.live.running else "ended" if post.live.finished else None
+            yield Stage(f"the capture of camera {name}", post.live.turns, _THREAD_HANGS_AFTER_S, waits)
 
     @property
     def finished(self) -> bool:
@@ -175,29 +205,59 @@ class Supervisor:
     def summary(self) -> str:
         """One line for people, e.g. ``3 of 4 cameras live``."""
         live = sum(post.live.camera.state == "live" for post in self._posts.values())
-        return f"{live} of {len(self._posts)} cameras live"
+        past = self._state.past
+        restarts = f", {past.restarts} unplanned restarts in 24 h" if past.restarts else ""
+        last = f", the last after: {past.ended}" if past.unplanned else ""
+        return f"{live} of {len(self._posts)} cameras live{restarts}{last}"
 
     def _add(
         self,
         settings: CameraSettings,
         need: Need,
-        memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
+        recollection: Recollection | None = None,
     ) -> None:
         camera = Camera(
-            self._settings.node,
+            # Camera time repeats when the machine is started again, alerts' ids must not.
+            f"{self._settings.node} {self._state.now().boot}",
             settings,
             need.model,
             self._settings.groups,
             self._publisher,
             self._clock,
             self._seqs[settings.name],
-            memory,
+            book=CameraBook(self._state, settings.name),
+            recollection=recollection,
         )
         fit = settings.fit or need.model.fit
         live = LiveCapture(
             settings, camera, Preprocess(fit, need.key.input_size_px), self._scheduler, self._clock
         )
         self._posts[settings.name] = Post(settings, live, need.model, need.key, fit)
+        if recollection is not None:
+            camera.settle(recollection.ends)
+
+    def _recall(self, settings: CameraSettings, need: Need, kept: Mapping[str, str]) -> Recollection:
+        prints = fingerprints(settings.zones, need.model.classes)
+        return recall(self._state, settings.name, kept.get(settings.name), prints)
+
+    def _begin(self, post: Post) -> None:
+        """Try the camera, as far as commands have not wished otherwise."""
+        name, wish = post.settings.name, self._state.wish(post.settings.name)
+        if wish.rate_fps is not None and wish.rate_of_file_fps == post.settings.rate_fps:
+            post.live.set_rate(wish.rate_fps)
+        if wish.enabled is False:
+            log.info("camera %s: stays switched off, as a command wished", name)
+            post.live.camera.disabled()
+        else:
+            post.live.start()
+
+    def _end_alerts_of_gone(self, kept: Mapping[str, str]) -> None:
+        """Cameras that went from the file while nothing ran: what was on there ends."""
+        for name in kept.keys() - self._posts.keys():
+            with self._state.together():
+                for end in recall(self._state, name, kept[name], None).ends:
+                    self._publisher.send(end)
+                self._state.forget(name)
 
     def _stop_cameras(self, names: Iterable[str]) -> None:
         lives = [self._posts[name].live for name in names]
@@ -232,16 +292,23 @@ class Supervisor:
         elif command.thing == "snapshot":
             post.live.ask_for_snapshot()
         elif command.thing == "rate" and command.value is not None:
+            wish = self._state.wish(command.camera)
+            wish = replace(wish, rate_fps=command.value, rate_of_file_fps=post.settings.rate_fps)
+            self._state.keep_wish(command.camera, wish)
             post.live.set_rate(command.value)
             self._relief.watch(self._posts)
-        elif command.thing == "enabled" and not command.value:
-            post.live.stop()
-            post.live.camera.disabled()
-        elif command.thing == "enabled" and not post.live.running:
-            post.live.start()
+        elif command.thing == "enabled":
+            wish = replace(self._state.wish(command.camera), enabled=bool(command.value))
+            self._state.keep_wish(command.camera, wish)
+            if not command.value:
+                post.live.stop()
+                post.live.camera.disabled()
+            elif not post.live.running:
+                post.live.start()
 
     def _stats(self, now_s: float) -> NodeStats:
         lives = {name: post.live for name, post in self._posts.items()}
+        past = self._state.past
         return NodeStats(
             at_s=self._clock.utc_s(),
             uptime_s=now_s - self._started_at_s,
@@ -254,6 +321,10 @@ class Supervisor:
             # The publisher that has an outbox fills these in.
             outbox_waiting=0,
             outbox_dropped=0,
+            restarts=past.restarts,
+            previous=None
+            if past.ended is None or past.down is None
+            else PreviousRun(past.ended, past.down.duration_s, past.down.trusted),
         )
 
 

@@ -20,13 +20,13 @@ TESTS = Path(__file__).parent
 # (inside a room, its files may know each other).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "frames", "shipped"),
-    ("settings", "yamlfile", "secrets", "polygons", "places", "appearing", "launch"),
+    ("settings", "yamlfile", "secrets", "polygons", "places", "appearing", "launch", "state"),
     ("manifest", "fetch", "cellcounts"),
     ("registry", "runtimes"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
-    ("pipeline", "overlay", "video", "scheduler", "sdnotify", "trial"),
-    ("camera", "load", "engine_pool"),
+    ("pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall"),
+    ("camera", "load", "engine_pool", "watchdog"),
     ("clip", "live", "quality"),
     ("relief",),
     ("supervisor", "gating"),
@@ -52,7 +52,7 @@ HOMES = {
     "paho": {"publish/paho_connection.py", "soak/listener.py"},
     "aiohttp": {"fetch.py"},
     "tenacity": {"live.py"},
-    "sqlite3": {"publish/outbox.py"},
+    "sqlite3": {"state/database.py"},
     "matplotlib": {"bench/plot.py", "soak/plot.py"},
     "psutil": {"bench/fleet.py"},
 }

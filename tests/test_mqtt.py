@@ -22,7 +22,7 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edgeseg.clock import SystemClock
-from edgeseg.errors import EdgesegError, PublishError
+from edgeseg.errors import EdgesegError, PublishError, StateError
 from edgeseg.frames import CommandAnswer
 from edgeseg.publish.base import Command
 from edgeseg.publish.mqtt import MqttPublisher
@@ -765,8 +765,8 @@ def test_an_outbox_of_a_newer_version_is_refused_at_the_start(
     tmp_path: Path, publisher_for: Callable[..., MqttPublisher]
 ) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "outbox.sqlite")) as database:
-        database.execute("PRAGMA user_version=2")
-    with pytest.raises(PublishError, match="newer"):
+        database.execute("PRAGMA user_version=3")
+    with pytest.raises(StateError, match="newer"):
         publisher_for(1883).start()
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from edgeseg.clock import ManualClock
-from edgeseg.errors import PublishError
-from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox, open_file
+from edgeseg.errors import StateError
+from edgeseg.publish.outbox import Outbox
+from edgeseg.state.database import SCHEMA_VERSION, open_file
 
 DAY_S = 86_400.0
 
@@ -28,7 +29,11 @@ def outbox(path: Path | None, clock: ManualClock | None = None, *, capacity: int
 
 
 def fill(box: Outbox, count: int, *, first: int = 0) -> list[int]:
-    return [box.append("a", seq, "t/alert", f"payload {seq}".encode()) for seq in range(first, first + count)]
+    rows = []
+    for seq in range(first, first + count):
+        box.append("a", seq, "t/alert", f"payload {seq}".encode())
+        rows.append(box.last_row)
+    return rows
 
 
 def waiting(box: Outbox) -> list[int]:
@@ -117,7 +122,7 @@ def test_a_newer_schema_is_refused_in_words(tmp_path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     database.close()
-    with pytest.raises(PublishError, match=r"o\.sqlite: schema version 2 is newer than 1.*upgrade edgeseg"):
+    with pytest.raises(StateError, match=r"o\.sqlite: schema version 3 is newer than 2.*upgrade edgeseg"):
         outbox(path).open()
 
 
@@ -257,13 +262,13 @@ _FULL_DISK = """
 import logging, resource, signal, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox, open_file
+from edgeseg.publish.outbox import Outbox
 logging.basicConfig(format="%(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Outbox(Path(sys.argv[1]), SystemClock(), ttl_s=3600.0, capacity=10_000) as box:
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
     for seq in range(400):
-        row = box.append("a", seq, "t", b"x" * 1000)
+        box.append("a", seq, "t", b"x" * 1000)
     assert not box.durable, "the limit was not reached"
     row, found = 0, []
     while one := box.after(row):
@@ -292,12 +297,15 @@ _DISK_FULL_AT_DELETE = """
 import logging, resource, signal, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox, open_file
+from edgeseg.publish.outbox import Outbox
 logging.basicConfig(format="%(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
 with Outbox(path, SystemClock(), capacity=4) as box:
-    rows = [box.append("a", seq, "t", b"x") for seq in range(4)]
+    rows = []
+    for seq in range(4):
+        box.append("a", seq, "t", b"x")
+        rows.append(box.last_row)
     full = path.with_name(path.name + "-wal").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (full, full))
     if sys.argv[2] == "delete":
@@ -348,7 +356,7 @@ _APPEND_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import SCHEMA_VERSION, Outbox, open_file
+from edgeseg.publish.outbox import Outbox
 box = Outbox(Path(sys.argv[1]), SystemClock(), ttl_s=3600.0, capacity=100_000)
 box.open()
 for seq in itertools.count():
@@ -377,7 +385,7 @@ def test_what_append_returned_for_survives_sigkill(after: int, tmp_path: Path) -
 
 
 def test_use_before_open_is_our_own_mistake_in_words() -> None:
-    with pytest.raises(PublishError, match="before open"):
+    with pytest.raises(StateError, match="before open"):
         fill(outbox(None), 1)
 
 

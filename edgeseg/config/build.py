@@ -247,6 +247,7 @@ class Builder:
             password_file=file.password_file,
             prefix=file.prefix,
             commands=file.commands,
+            alert_ttl_s=file.alert_ttl,
         )
 
 

@@ -28,8 +28,10 @@ from edgeseg.settings import (
     FASTEST_FPS,
     LONGEST_AGE_S,
     LONGEST_REFRESH_S,
+    LONGEST_TTL_S,
     SHORTEST_AGE_S,
     SHORTEST_REFRESH_S,
+    SHORTEST_TTL_S,
     SLOWEST_FPS,
     DecodeName,
     FitName,
@@ -113,6 +115,13 @@ def _age(value: float) -> float:
 def _refresh(value: float) -> float:
     if not SHORTEST_REFRESH_S <= value <= LONGEST_REFRESH_S:
         ends = " to ".join(units.duration_text(end_s) for end_s in (SHORTEST_REFRESH_S, LONGEST_REFRESH_S))
+        raise ValueError(f"got {units.duration_text(value)}, expected {ends}")
+    return value
+
+
+def _ttl(value: float) -> float:
+    if not SHORTEST_TTL_S <= value <= LONGEST_TTL_S:
+        ends = " to ".join(units.duration_text(end_s) for end_s in (SHORTEST_TTL_S, LONGEST_TTL_S))
         raise ValueError(f"got {units.duration_text(value)}, expected {ends}")
     return value
 
@@ -395,6 +404,11 @@ class MqttFile(_Keys, title="MQTT broker"):
     commands: OnOff = Field(
         True,
         description="Whether edgeseg listens to commands (<camera>/set/...); with off it subscribes to none.",
+    )
+    alert_ttl: Annotated[Duration, AfterValidator(_ttl)] = Field(
+        86_400.0,
+        description="An alert that could not be delivered for so long is dropped and counted; brokers of "
+        "MQTT 5 keep it no longer either. Default 24 h.",
     )
 
 

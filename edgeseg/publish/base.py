@@ -13,12 +13,17 @@ QoS = Literal[0, 1]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One MQTT publication. ``topic`` is complete; ``payload`` is what goes over the wire."""
+    """One MQTT publication. ``topic`` is complete; ``payload`` is what goes over the wire.
+
+    left_s: for how long a broker may keep it for subscribers that are away; None for ever. MQTT 3.1.1 cannot
+    tell it so.
+    """
 
     topic: str
     payload: bytes
     qos: QoS
     retain: bool
+    left_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ FAILURE = 0x80
 UNWRITTEN_WINDOW = 64
 FIRST_HOLD_S = 1.0
 LONGEST_HOLD_S = 60.0
+# An alert that waited for longer is late, whatever it waited for.
+LATE_AFTER_S = 10.0
 # Fixed header, topic length, message id and properties of a PUBLISH, generously.
 PACKET_OVERHEAD_BYTES = 32
 
@@ -172,9 +174,11 @@ class Delivery:
         return None
 
     def _outgoing(self, waiting: Waiting) -> Outgoing:
-        late = waiting.row <= self._replayed_until
+        late = waiting.row <= self._replayed_until or waiting.age_s > LATE_AFTER_S
         payload = as_replayed(waiting.payload) if late else waiting.payload
-        return Outgoing(Message(waiting.topic, payload, qos=1, retain=False), waiting.row)
+        # At least one: 0 would mean that it may not wait at all.
+        left_s = max(1, int(waiting.left_s))
+        return Outgoing(Message(waiting.topic, payload, qos=1, retain=False, left_s=left_s), waiting.row)
 
     def _next_leftover(self) -> Outgoing | None:
         while self._leftovers and self._room(self._leftovers[0].qos):

@@ -28,7 +28,13 @@ class JsonLinesPublisher:
         self._stream = stream
         self._lock = threading.Lock()
         self._open = False
+        self._writing = False
         self.gone = False
+
+    @property
+    def held_up(self) -> str | None:
+        """Why nothing can be published now, if so."""
+        return "the reader of the JSON lines does not read" if self._writing else None
 
     def start(self) -> None:
         with self._lock:
@@ -59,6 +65,7 @@ class JsonLinesPublisher:
     def _write(self, message: Message) -> None:
         if self.gone:
             return
+        self._writing = True
         try:
             self._stream.write(line(message) + "\n")
             self._stream.flush()
@@ -67,6 +74,8 @@ class JsonLinesPublisher:
             _discard_buffer(self._stream)
         except OSError as error:
             raise PublishError(f"cannot write events as JSON lines: {error.strerror or error}") from error
+        finally:
+            self._writing = False
 
 
 def line(message: Message) -> str:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class MqttPublisher:
     """Publishes to one broker, whatever that broker does: nothing it does blocks or ends the caller.
 
-    outbox: opened and closed by this publisher.
+    outbox: opened and closed by this publisher, a database that it shares stays open.
     clock: must run by itself (``SystemClock``).
     on_command: called with validated commands on paho's thread: must return at once, and knows which
         cameras there are.
@@ -94,6 +94,11 @@ class MqttPublisher:
         return self._delivery.counts
 
     @property
+    def turns(self) -> int:
+        """Grows as long as the sender's thread is well."""
+        return self._sender.turns
+
+    @property
     def outbox_counts(self) -> OutboxCounts:
         return self._outbox.counts
 
@@ -108,8 +113,9 @@ class MqttPublisher:
         self._thread.start()
 
     def send(self, event: Event) -> None:
-        """An alert is on disk when this returns; everything else is in memory. Never waits for the
-        network. Raises ValueError for names that cannot be topic levels."""
+        """An alert is on disk when this returns (or when what the caller stores together is); everything
+        else is in memory. Never waits for the network. Raises ValueError for names that cannot be topic
+        levels."""
         if self._thread is None:
             self._quiet.warning("closed", f"mqtt: not open; {type(event).__name__} of a late sender is lost")
             return
@@ -120,9 +126,11 @@ class MqttPublisher:
             messages = self._topics.messages(event)
             if isinstance(event, Alert):
                 for message in messages:
-                    self._outbox.append(event.id, event.seq, message.topic, message.payload)
-            else:
-                self._delivery.remember(messages)
+                    self._outbox.append(
+                        event.id, event.seq, message.topic, message.payload, self._sender.wake
+                    )
+                return
+            self._delivery.remember(messages)
         self._sender.wake()
 
     def close(self) -> None:
@@ -153,6 +161,7 @@ class MqttPublisher:
             outbox_overflowed=box.overflowed,
             outbox_rejected=box.rejected,
             outbox_lost=box.lost,
+            outbox_durable=self._outbox.durable,
             alerts_delivered=delivery.delivered,
             alerts_unmatched=delivery.unmatched,
             messages_refused=delivery.refused,

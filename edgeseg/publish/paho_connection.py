@@ -124,7 +124,11 @@ class PahoConnection:
         self._client.loop_start()
 
     def publish(self, message: Message) -> int | None:
-        info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        properties = None
+        if message.left_s is not None and self._client.protocol == MQTTProtocolVersion.MQTTv5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = message.left_s
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def look_back(self) -> None:
@@ -145,6 +149,16 @@ class PahoConnection:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
         self._client.loop_stop()
+        self._forget_callbacks()
+
+    def _forget_callbacks(self) -> None:
+        # They make a circle with the client, which would keep two sockets until the garbage collector comes:
+        # many of them, where a broker refuses for long and the versions are tried in turn.
+        client = self._client
+        client.on_log = client.on_connect = client.on_disconnect = client.on_connect_fail = None
+        client.on_publish = client.on_subscribe = None
+        for place in (*self._leftover_filters, *([] if self._commands is None else [self._commands])):
+            client.message_callback_remove(place)
 
     def _count_early_loss(self) -> None:
         accepted_s, self._accepted_s = self._accepted_s, None

@@ -14,7 +14,16 @@ from typing import Annotated, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgeseg.clock import iso_utc
-from edgeseg.frames import Alert, CameraState, CameraStatus, Degraded, Evidence, NodeStats, ZoneOccupancy
+from edgeseg.frames import (
+    Alert,
+    CameraState,
+    CameraStatus,
+    Degraded,
+    Evidence,
+    NodeStats,
+    PreviousRun,
+    ZoneOccupancy,
+)
 
 SHARE_DECIMALS = 4
 
@@ -217,8 +226,24 @@ class CameraStatusPayload(Payload):
         )
 
 
+class PreviousRunPayload(Payload):
+    """What went before the start of this process."""
+
+    ended: str = Field(
+        description="stopped, finished, killed (no word: SIGKILL, a crash, power), stuck: or failed: and why."
+    )
+    down_s: Annotated[float, Field(ge=0)] = Field(description="For how long nothing watched.")
+    down_trusted: bool = Field(
+        description="False where the machine was started since, and its clock is not known to be right."
+    )
+
+    @classmethod
+    def of(cls, previous: PreviousRun) -> PreviousRunPayload:
+        return cls(ended=previous.ended, down_s=round(previous.down_s, 3), down_trusted=previous.down_trusted)
+
+
 class StatsPayload(Payload):
-    """Counters since the process started."""
+    """Counters since the process started; alerts dropped since its state file began."""
 
     v: Literal[1] = 1
     at: Utc
@@ -245,6 +270,9 @@ class StatsPayload(Payload):
     )
     messages_refused: Count = Field(description="Messages that the broker refused; only MQTT 5 brokers tell.")
     messages_oversized: Count = Field(description="Other messages not sent: too large for the broker.")
+    outbox_durable: bool = Field(description="Whether alerts wait on disk; false while it fails.")
+    restarts: Count = Field(description="Restarts in the last 24 hours that nobody asked for.")
+    previous: PreviousRunPayload | None = Field(description="What went before; null at the first start.")
 
     @classmethod
     def of(cls, stats: NodeStats) -> StatsPayload:
@@ -267,6 +295,9 @@ class StatsPayload(Payload):
             alerts_unmatched=stats.alerts_unmatched,
             messages_refused=stats.messages_refused,
             messages_oversized=stats.messages_oversized,
+            outbox_durable=stats.outbox_durable,
+            restarts=stats.restarts,
+            previous=None if stats.previous is None else PreviousRunPayload.of(stats.previous),
         )
 
 

@@ -137,6 +137,7 @@ class Sender:
         drain_s: float,
     ) -> None:
         self.connected = False
+        self.turns = 0
         self._connect = connect
         self._delivery = delivery
         self._clock = clock
@@ -192,6 +193,7 @@ class Sender:
         self._wake.set()
 
     def _turn(self, connection: Connection) -> None:
+        self.turns += 1
         self._wake.wait(TICK_S)
         self._wake.clear()
         while self._notes:

@@ -28,6 +28,10 @@ is on stays on, and the rule's state is ``unknown`` (``hold``); or it ends, for 
 (``end``); or being unknown is itself alarming (``raise``): an alert begins once the zone has been
 unknown for ``for``, with evidence of value None, and the rule stays ``ON`` while it is on.
 
+Restarts. A memory that was stored goes on in the next process: an alert that was on is neither raised
+again nor forgotten, and a dwell goes on. The time in between counts, for nobody saw the condition break;
+but where it was longer than ``recall.BRIDGE_S``, or no clock can tell how long it was, the zone was unknown.
+
 Cooldown. After an end nothing begins until ``cooldown`` has passed; a dwell may be under way meanwhile.
 
 Hours. Outside its window a rule begins nothing, its dwell counts only inside, and an alert that is on
@@ -45,10 +49,10 @@ from dataclasses import replace
 from edgeseg.frames import Alert, FrameTime, RuleState, ZoneOccupancy
 from edgeseg.rules import life
 from edgeseg.rules.camera import CameraAlert
-from edgeseg.rules.memory import RuleMemory
+from edgeseg.rules.memory import AwayMemory, RuleMemory
 from edgeseg.settings import ZoneSettings
 
-__all__ = ["CameraAlert", "RuleMemory", "ZoneRules", "carried_over", "unchanged"]
+__all__ = ["AwayMemory", "CameraAlert", "RuleMemory", "ZoneRules", "carried_over", "unchanged"]
 
 
 def unchanged(

@@ -13,7 +13,8 @@ from edgeseg.settings import RuleSettings
 def alert_id(node: str, camera: str, zone: str | None, rule: str, kind: str, began: FrameTime) -> str:
     """16 hexadecimal digits that name one alert for ever, the same in every replay.
 
-    Camera time alone starts again at 0 with each clip, and UTC alone can be set back: both go in.
+    node: names the device, and in the daemon also this start of the machine, for which camera time never
+    repeats. Camera time alone starts again at 0 with each clip, and UTC alone can be set back: both go in.
     """
     parts = (
         *(node, camera, zone or "", rule, kind),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgeseg.frames import Alert, CameraStatus, FrameTime
 from edgeseg.rules import alerts
+from edgeseg.rules.memory import AwayMemory
 
 # A camera that reboots after its nightly update or a switch that relearns is back within half a minute.
 AWAY_FOR_S = 30.0
@@ -18,38 +21,35 @@ class CameraAlert:
     given some for ``BACK_FOR_S``; at once when it is disabled, since then nobody expects any.
 
     A picture that is dark, frozen or covered is a picture: the zones are unknown, the camera is not gone.
+    memory: what an earlier one knew, to go on from there.
     """
 
-    def __init__(self, node: str, camera: str) -> None:
+    def __init__(self, node: str, camera: str, memory: AwayMemory | None = None) -> None:
         self._node = node
         self._camera = camera
-        self._since: FrameTime | None = None
-        self._last_s: float | None = None
-        self._alert: Alert | None = None
+        self.memory = memory or AwayMemory()
 
     def observe(self, status: CameraStatus, time: FrameTime) -> list[Alert]:
         """Call with every status and about once a second: only a call can notice that time went by."""
-        now_s = time.camera_time_s
-        if self._last_s is not None and now_s < self._last_s:
-            self._since = None
-        self._last_s = now_s
-        is_on, away = self._alert is not None, status.state in _AWAY
+        now_s, memory = time.camera_time_s, self.memory
+        rewound = memory.last_s is not None and now_s < memory.last_s
+        is_on, away = memory.alert is not None, status.state in _AWAY
         if away == is_on:
-            self._since = None
+            self.memory = replace(memory, since=None, last_s=now_s)
             return []
-        self._since = self._since or time
+        since = time if memory.since is None or rewound else memory.since
+        self.memory = replace(memory, since=since, last_s=now_s)
         needed_s = AWAY_FOR_S if away else 0.0 if status.state == "disabled" else BACK_FOR_S
-        if now_s - self._since.camera_time_s < needed_s:
+        if now_s - since.camera_time_s < needed_s:
             return []
-        return [self._begin(self._since, time)] if away else self._end("cleared", self._since, time)
+        return [self._begin(since, time)] if away else self._end("cleared", since, time)
 
     def retire(self, time: FrameTime) -> list[Alert]:
         """The camera is gone from the configuration: an alert that is on ends."""
         return self._end("config", time, time)
 
     def _begin(self, since: FrameTime, time: FrameTime) -> Alert:
-        self._since = None
-        self._alert = Alert(
+        alert = Alert(
             id=alerts.alert_id(self._node, self._camera, None, "camera", "camera", since),
             seq=0,
             event="new",
@@ -67,8 +67,9 @@ class CameraAlert:
             evidence=None,
             end_reason=None,
         )
-        return self._alert
+        self.memory = replace(self.memory, since=None, alert=alert)
+        return alert
 
     def _end(self, reason: str, since: FrameTime, time: FrameTime) -> list[Alert]:
-        last, self._alert, self._since = self._alert, None, None
+        last, self.memory = self.memory.alert, replace(self.memory, since=None, alert=None)
         return [alerts.ended(last, reason, since.captured_at_s, None, None, time)] if last else []

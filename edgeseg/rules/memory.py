@@ -4,7 +4,7 @@ be stored and given back."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeseg.frames import Alert, FrameTime, RuleStateName
 from edgeseg.rules.trace import Trace
@@ -24,6 +24,10 @@ class Pending:
 
     since: FrameTime
     before: Scene | None
+
+    def shifted(self, by_s: float) -> Pending:
+        """See ``RuleMemory.shifted``."""
+        return replace(self, since=shifted(self.since, by_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,55 @@ class RuleMemory:
     quiet_until_s: float | None = None
     trace: Trace = field(default_factory=Trace)
     shown: RuleStateName | None = None
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What changes when something happens; the rest changes with each observation."""
+        return (
+            *(self.reference, self.candidate, self.beginning, self.ending),
+            *(self.alert, self.quiet_until_s),
+        )
+
+    def shifted(self, by_s: float) -> RuleMemory:
+        """The same on another monotonic clock: all camera times ``by_s`` later, UTC as it was."""
+
+        def later(time_s: float | None) -> float | None:
+            return None if time_s is None else time_s + by_s
+
+        candidate, alert = self.candidate, self.alert
+        return replace(
+            self,
+            candidate=candidate and replace(candidate, since_s=candidate.since_s + by_s),
+            last_s=later(self.last_s),
+            beginning=self.beginning and self.beginning.shifted(by_s),
+            ending=self.ending and self.ending.shifted(by_s),
+            alert=alert and replace(alert, sent_at_s=alert.sent_at_s + by_s),
+            quiet_until_s=later(self.quiet_until_s),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AwayMemory:
+    """What is known of a camera's absence. All times are camera time.
+
+    since: a dwell under way, towards the alert or towards its end. last_s: when it was looked at last.
+    """
+
+    since: FrameTime | None = None
+    last_s: float | None = None
+    alert: Alert | None = None
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What changes when something happens."""
+        return (self.since, self.alert)
+
+    def shifted(self, by_s: float) -> AwayMemory:
+        """See ``RuleMemory.shifted``."""
+        since = self.since and shifted(self.since, by_s)
+        return AwayMemory(since, None if self.last_s is None else self.last_s + by_s, self.alert)
+
+
+def shifted(time: FrameTime, by_s: float) -> FrameTime:
+    """The same instant on another monotonic clock."""
+    return replace(time, camera_time_s=time.camera_time_s + by_s)

@@ -1,4 +1,4 @@
-"""The files of the outbox: set aside when damaged, and what to do where they cannot be used."""
+"""The files of a database: set aside when damaged, and what to do where they cannot be used."""
 
 from __future__ import annotations
 
