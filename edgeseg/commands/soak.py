@@ -11,7 +11,6 @@ import random
 import shutil
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,15 +60,14 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     seed = random.randrange(10_000) if args.seed is None else args.seed
     plan = _plan(args, seed)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # What was measured until then is judged, and nothing is left running.
-        signal.signal(number, lambda number, frame: stop.set())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Like Ctrl-C: nothing is left running.
+        signal.signal(number, signal.default_int_handler)
     with writing(args.output, "choose another --output"):
         args.output.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(args.output / "state", ignore_errors=True)
     print(f"soak: {args.minutes:g} min, seed {seed}; the daemon's log is {args.output / 'daemon.log'}")
-    soaked = Soak(plan, args.output.resolve(), SystemClock(), stop).run()
+    soaked = Soak(plan, args.output.resolve(), SystemClock()).run()
     checks = judge(soaked, alerts_expected=args.model is None)
     machine = {
         "architecture": platform.machine(),

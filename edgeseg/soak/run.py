@@ -98,15 +98,15 @@ class Soak:
     """folder: of the daemon's state, its log and the pipeline file. Raises EdgesegError where a soak cannot
     begin: no mosquitto, no picture from any camera."""
 
-    def __init__(self, plan: Plan, folder: Path, clock: Clock, stop: threading.Event) -> None:
+    def __init__(self, plan: Plan, folder: Path, clock: Clock) -> None:
         self._plan = plan
         self._folder = folder
         self._clock = clock
-        self._stop = stop
+        self._pause = threading.Event()
         self._samples: list[Sample] = []
 
     def run(self) -> Soaked:
-        """Returns after the planned time, or earlier when told to stop or when the daemon has ended."""
+        """Returns after the planned time, or earlier when the daemon has ended."""
         with ExitStack() as stack:
             broker = stack.enter_context(Mosquitto(self._folder))
             line = stack.enter_context(TcpRelay(broker.port))
@@ -179,12 +179,12 @@ class Soak:
     def _until_live(self, daemon: subprocess.Popen[bytes], listener: Listener, count: int) -> None:
         until_s = self._clock.monotonic_s() + _LIVE_WITHIN_S
         while len(listener.live) < count:
-            if daemon.poll() is not None or self._clock.monotonic_s() >= until_s or self._stop.is_set():
+            if daemon.poll() is not None or self._clock.monotonic_s() >= until_s:
                 raise EdgesegError(
                     f"soak: {len(listener.live)} of {count} cameras gave results within "
                     f"{_LIVE_WITHIN_S:g} s; see {self._folder / 'daemon.log'}"
                 )
-            self._stop.wait(0.2)
+            self._pause.wait(0.2)
 
     def _watch(
         self,
@@ -194,11 +194,11 @@ class Soak:
         faults: Faults | None = None,
     ) -> None:
         until_s = self._clock.monotonic_s() + seconds
-        while self._clock.monotonic_s() < until_s and not self._stop.is_set() and daemon.poll() is None:
+        while self._clock.monotonic_s() < until_s and daemon.poll() is None:
             if faults is not None:
                 faults.tick(self._clock.monotonic_s())
             self._sample(daemon.pid, listener)
-            self._stop.wait(_SAMPLE_EVERY_S)
+            self._pause.wait(_SAMPLE_EVERY_S)
 
     def _sample(self, pid: int, listener: Listener) -> None:
         at_s = self._clock.monotonic_s() - self._began_s
@@ -225,7 +225,7 @@ class Soak:
             after = Holdings.of(daemon.pid)
             if healed and len(listener.live) == count and not after.beyond(before):
                 break
-            threading.Event().wait(_SAMPLE_EVERY_S)
+            self._pause.wait(_SAMPLE_EVERY_S)
         return after
 
     def _end(self, daemon: subprocess.Popen[bytes]) -> int | None:
@@ -241,7 +241,7 @@ class Soak:
         """Processes of the daemon that outlive it by more than some seconds."""
         until_s = self._clock.monotonic_s() + _GONE_WITHIN_S
         while (left := len(session(pid))) and self._clock.monotonic_s() < until_s:
-            threading.Event().wait(0.1)
+            self._pause.wait(0.1)
         return left
 
 
