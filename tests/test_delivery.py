@@ -244,3 +244,12 @@ def test_kinds_that_come_from_outside_do_not_fill_the_memory(
     quiet.warning(f"command {MOST_KINDS}", "remembered")
     quiet.warning("command 0", "forgotten")
     assert caplog.messages == ["forgotten"]
+
+
+def test_an_alert_that_is_no_json_any_more_holds_up_nobody(outbox: Outbox, line: Line) -> None:
+    outbox.append("a", 0, "p/n/alert", b'{"seq": 0, "repl\xffyed": fal')
+    raise_alerts(outbox, 1)
+    line.delivery.connected(ONLINE, window=None, largest_bytes=None)
+    sent = [outgoing.message.payload for _, outgoing in line.drain() if outgoing.row is not None]
+    assert [json.loads(payload)["seq"] for payload in sent] == [1]
+    assert outbox.counts.rejected == 1

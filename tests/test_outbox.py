@@ -397,3 +397,20 @@ def test_close_is_idempotent_and_quiet(tmp_path: Path, caplog: pytest.LogCapture
     box.close()
     box.close()
     assert not caplog.records
+
+
+def test_a_damaged_value_is_dropped_and_counted(tmp_path: Path) -> None:
+    """SQLite's own check finds nothing wrong with it, and a start that fails of it would fail again."""
+    path = tmp_path / "outbox.sqlite"
+    with outbox(path) as box:
+        fill(box, 4)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("UPDATE waiting SET enqueued_at = 'x' WHERE seq = 0")
+        database.execute("UPDATE waiting SET topic = 'a/#' WHERE seq = 1")
+        database.execute("UPDATE waiting SET payload = 7 WHERE seq = 2")
+        database.execute("INSERT INTO waiting VALUES (?, 'a', 9, 't', x'00', 1.0)", (2**63 - 1,))
+    with outbox(path) as box:
+        assert waiting(box) == [3]
+        assert box.counts.lost == 4
+        fill(box, 1, first=4)
+        assert waiting(box) == [3, 4]

@@ -167,7 +167,15 @@ class Delivery:
             return None
         while waiting := self._outbox.after(self._cursor):
             self._cursor = waiting.row
-            outgoing = self._outgoing(waiting)
+            try:
+                outgoing = self._outgoing(waiting)
+            except (ValueError, TypeError) as error:
+                # Found damaged on disk: sent for ever in vain, it would hold up all that follow.
+                self._quiet.warning(
+                    "damaged", f"mqtt: alert {waiting.alert_id} is no JSON any more: {error}; dropped"
+                )
+                self._outbox.reject(waiting.row)
+                continue
             if self._fits(outgoing.message):
                 return outgoing
             self._outbox.reject(waiting.row)

@@ -6,6 +6,7 @@ and by count; what is dropped is counted by its cause, on disk as well, so that 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -16,7 +17,11 @@ from types import TracebackType
 from edgeseg.clock import Clock
 from edgeseg.state.database import Database, Execute
 
+log = logging.getLogger(__name__)
+
 DAY_S = 86_400.0
+# Rows beyond cannot be numbered on from: SQLite's integers end at 2**63.
+_LARGEST_ROW = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,10 @@ class Outbox:
             self._database.open()
         with self._lock:
             counts: dict[str, int] = dict(self._database.read("SELECT cause, count FROM dropped"))
-            self._counts = OutboxCounts(**{cause: counts.get(cause, 0) for cause in _CAUSES})
+            known = {cause: counts.get(cause, 0) for cause in _CAUSES}
+            self._counts = OutboxCounts(
+                **{cause: n if isinstance(n, int) else 0 for cause, n in known.items()}
+            )
             self._expires_s.clear()
             self._adopt()
             self._database.moved.append(self._reconcile)
@@ -186,9 +194,13 @@ class Outbox:
 
     def _adopt(self) -> None:
         now_s, utc_s = self._clock.monotonic_s(), self._clock.utc_s()
-        for row, enqueued_at_s in self._database.read("SELECT id, enqueued_at FROM waiting ORDER BY id"):
-            age_s = max(0.0, utc_s - enqueued_at_s)
-            self._expires_s[row] = now_s + self._ttl_s - age_s
+        for row, *values in self._database.read("SELECT * FROM waiting ORDER BY id"):
+            self._expires_s[row] = now_s + self._ttl_s
+            if not _is_whole(row, *values):
+                log.error("outbox: the alert in row %d is damaged and cannot be sent; check the disk", row)
+                self._forget(row, "lost")
+                continue
+            self._expires_s[row] -= max(0.0, utc_s - values[-1])
             self._next_row = row + 1
 
     def _expire(self) -> None:
@@ -226,6 +238,19 @@ class Outbox:
             self._database.write(partial(_count_more, "lost", lost))
         self._expires_s = {row: self._expires_s.get(row, self._fresh_s()) for row in kept}
         self._next_row = max([self._next_row, *(row + 1 for row in kept)])
+
+
+def _is_whole(
+    row: object, alert_id: object, seq: object, topic: object, payload: object, enqueued_at: object
+) -> bool:
+    """Whether ``append`` may have written this. SQLite's own check sees a damaged page, not a damaged value;
+    and what cannot be sent would end the daemon again at each start."""
+    kinds = ((row, int), (alert_id, str), (seq, int), (topic, str), (payload, bytes), (enqueued_at, float))
+    if not all(isinstance(value, kind) for value, kind in kinds):
+        return False
+    assert isinstance(row, int)
+    assert isinstance(topic, str)
+    return 0 < row < _LARGEST_ROW and bool(topic) and not set(topic) & set("+#\0")
 
 
 def _count_more(cause: str, more: int, execute: Execute) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import random
 import time
 from pathlib import Path
@@ -11,8 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeseg.clock import SystemClock
-from edgeseg.errors import PublishError
+from edgeseg.errors import StateError
+from edgeseg.publish.base import Message
+from edgeseg.publish.delivery import Delivery
 from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.quiet import QuietLog
+from edgeseg.state.books import State
 from tests.faults.conftest import WHOLE_SUITE, Note
 from tests.faults.hostile import mutated
 from tests.faults.ledger import Row
@@ -46,32 +52,52 @@ def test_texts(target: str, note: Note) -> None:
     note(Row("fuzzed", target, None, None, 0, 0, 0, what))
 
 
-def test_damaged_outboxes(tmp_path: Path, note: Note) -> None:
-    """Whatever became of the file: it is read, or set aside and a new one begun, or memory serves."""
+def test_damaged_state(tmp_path: Path, note: Note) -> None:
+    """Whatever became of the file: it is read, or set aside and a new one begun, or memory serves; and alerts
+    go on being delivered."""
     clock = SystemClock()
-    path = tmp_path / "outbox.sqlite"
-    with Outbox(path, clock) as outbox:
+    whole_folder = tmp_path / "whole"
+    with State(whole_folder, clock) as state, Outbox(state.database, clock) as outbox:
         for seq in range(20):
-            outbox.append("a" * 16, seq, "edgeseg/test/alert", b'{"x":1}' * 50)
-    whole = path.read_bytes()
+            outbox.append(
+                "a" * 16, seq, "edgeseg/test/alert", json.dumps({"seq": seq, "x": "y" * 200}).encode()
+            )
+    (file,) = whole_folder.glob("*.sqlite")
+    whole = file.read_bytes()
     numbers = random.Random(9)
-    durable = refused = 0
-    for number in range(EXAMPLES // 5):
+    durable = refused = delivered = 0
+    for number in range(EXAMPLES // 4):
         folder = tmp_path / str(number)
         folder.mkdir()
-        damaged = folder / "outbox.sqlite"
-        damaged.write_bytes(mutated(whole, numbers))
+        (folder / file.name).write_bytes(mutated(whole, numbers))
         try:
-            with Outbox(damaged, clock) as outbox:
-                row = outbox.append("b" * 16, 0, "edgeseg/test/alert", b"{}")
-                waiting = outbox.after(row - 1)
-                assert waiting is not None
-                assert waiting.payload == b"{}"
+            with State(folder, clock) as state, Outbox(state.database, clock) as outbox:
+                outbox.append("b" * 16, 0, "edgeseg/test/alert", b'{"seq":0}')
+                delivered += deliver_all(outbox, clock)
                 durable += outbox.durable
-                outbox.delete(row)
-        except PublishError:
+                assert outbox.counts.waiting == 0
+        except StateError:
             # A flipped bit in the version makes it one of a newer edgeseg.
             refused += 1
     assert refused < 0.1 * EXAMPLES
-    what = f"{EXAMPLES // 5} files: {durable} on disk again, {refused} refused as a newer version's"
-    note(Row("fuzzed", "outbox file", None, None, 0, 0, 0, what))
+    what = (
+        f"{EXAMPLES // 4} files: {durable} on disk again, {refused} refused as a newer version's, "
+        f"{delivered} alerts delivered"
+    )
+    note(Row("fuzzed", "state file", None, None, 0, 0, 0, what))
+
+
+def deliver_all(outbox: Outbox, clock: SystemClock) -> int:
+    """To a broker that takes everything; the newest must come last, as it was."""
+    delivery = Delivery(outbox, QuietLog(logging.getLogger("fuzz"), clock))
+    delivery.connected(Message("s", b"online", qos=1, retain=True), window=None, largest_bytes=None)
+    sent = 0
+    last = None
+    while outgoing := delivery.next(clock.monotonic_s()):
+        sent += outgoing.row is not None
+        last = outgoing if outgoing.row is not None else last
+        delivery.sent(sent, outgoing)
+        delivery.acknowledged(sent, 0, clock.monotonic_s())
+    assert last is not None
+    assert json.loads(last.message.payload)["seq"] == 0
+    return sent
