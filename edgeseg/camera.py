@@ -86,6 +86,7 @@ class Camera:
         self._since_s: float | None = None
         self._status_due_s = 0.0
         self._received_s: float | None = None
+        self._gap = False
         self._zones_told_s = 0.0
         self._analysed_at_s: deque[float] = deque()
         self._away_alert = CameraAlert(node, settings.name, past.away)
@@ -147,7 +148,9 @@ class Camera:
 
     def received(self, time: FrameTime) -> None:
         """A picture has arrived; it may yet be replaced by a newer one before it is analysed."""
-        self._received_s = time.camera_time_s
+        before_s, self._received_s = self._received_s, time.camera_time_s
+        if before_s is not None and time.camera_time_s - before_s > self.stale_after_s:
+            self._gap = True
 
     def analyse(self, frame: Frame, engine: Engine) -> Analysis | None:
         """Take a frame through the pipeline and publish what it gave; None for a camera that is switched
@@ -155,6 +158,7 @@ class Camera:
         with self._lock:
             if not self._expected:
                 return None
+            self._mind_gap(frame.time)
             analysis = self._pipeline.analyse(frame, engine)
             self.analysed += 1
             self._zones_told_s = frame.time.camera_time_s
@@ -175,6 +179,7 @@ class Camera:
         try:
             if not self._expected:
                 return
+            self._mind_gap(time)
             self._enter("live", None)
             told = time.camera_time_s - self._zones_told_s >= _STILL_TOLD_EVERY_S - _ROUNDING_S
             if told:
@@ -232,10 +237,17 @@ class Camera:
         slower_fps = self._degraded.rate_fps if self._degraded else None
         return max(_STALE_AFTER_S, _STALE_AFTER_INTERVALS / (slower_fps or self.rate_fps))
 
-    def _suspend(self, state: CameraState, reason: str | None) -> None:
+    def _mind_gap(self, time: FrameTime) -> None:
+        """Nobody ticked while pictures were missing, for the whole machine was suspended: what the rules saw
+        before does not go on."""
+        gap, self._gap = self._gap, False
+        if gap and self.state == "live":
+            self._suspend("stale", f"no picture for {self.stale_after_s:g} s", time)
+
+    def _suspend(self, state: CameraState, reason: str | None, time: FrameTime | None = None) -> None:
         if self._enter(state, reason):
             self._snapshot_asked = False
-            self._send(self._pipeline.suspend(state, self._now()))
+            self._send(self._pipeline.suspend(state, time or self._now()))
 
     def _enter(self, state: CameraState, reason: str | None) -> bool:
         """Whether the state is another one than before."""

@@ -21,6 +21,9 @@ from edgeseg.rules import RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings
 from edgeseg.zones import ZoneMeter
 
+# Why there is no picture yet after a start; any other reason is the camera's own.
+_CONNECTING = "connecting"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
@@ -79,7 +82,7 @@ class CameraPipeline:
 
     def suspend(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
         """There is no usable picture: every zone is unknown, and says why."""
-        if self._bridges(time):
+        if self._bridges(reason, time):
             return self.interrupt(reason, time)
         return tuple(self._judged(self._meter.unknown(reason, next(self._seq), time)))
 
@@ -95,7 +98,7 @@ class CameraPipeline:
 
     def still_suspended(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
         """Time goes by without a picture: what the rules make of that. Nothing is measured."""
-        if self._bridges(time):
+        if self._bridges(reason, time):
             return ()
         unknown = self._meter.unknown(reason, 0, time)
         return tuple(event for event in self._judged(unknown) if not isinstance(event, ZoneOccupancy))
@@ -119,8 +122,10 @@ class CameraPipeline:
             for event in rules.retire(time, {rule for name, rule in but if name == zone})
         )
 
-    def _bridges(self, time: FrameTime) -> bool:
-        if self._bridge_until_s is not None and time.camera_time_s >= self._bridge_until_s:
+    def _bridges(self, reason: str, time: FrameTime) -> bool:
+        if self._bridge_until_s is not None and (
+            reason != _CONNECTING or time.camera_time_s >= self._bridge_until_s
+        ):
             self._bridge_until_s = None
         return self._bridge_until_s is not None
 

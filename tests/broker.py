@@ -205,6 +205,7 @@ class Received:
     payload: bytes
     qos: int
     retain: bool
+    expires_s: int | None = None
 
 
 class Subscriber:
@@ -304,6 +305,12 @@ class Subscriber:
     def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         with self._changed:
             self._received.append(
-                Received(message.topic, bytes(message.payload), message.qos, message.retain)
+                Received(
+                    message.topic,
+                    bytes(message.payload),
+                    message.qos,
+                    message.retain,
+                    getattr(message.properties, "MessageExpiryInterval", None),
+                )
             )
             self._changed.notify_all()

@@ -29,8 +29,11 @@ from edgeseg.frames import (
     ZoneOccupancy,
 )
 from edgeseg.preprocess import make_fit
+from edgeseg.recall import recall
 from edgeseg.rules import carried_over, unchanged
+from edgeseg.rules.stored import fingerprints
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
+from edgeseg.state.books import CameraBook, State
 from tests.tiny_models import Convention, picture, write_model
 
 NOON_S = 1_795_000_000.0
@@ -92,6 +95,18 @@ class Stage:
         )
         model = registry.find(str(model_folder))
         self.camera = Camera("test", self.settings, model, {}, self.published, self.clock, count(1))
+
+    def started(self, state: State) -> Camera:
+        """The same camera in another process, which goes on from what was kept."""
+        model = registry.find(self.settings.model)
+        prints = fingerprints(self.settings.zones, model.classes)
+        camera = Camera(
+            "test", self.settings, model, {}, self.published, self.clock, count(1),
+            book=CameraBook(state, "yard"),
+            recollection=recall(state, "yard", state.memories().get("yard"), prints),
+        )  # fmt: skip
+        camera.connecting()
+        return camera
 
     def frame(self, *, empty: bool = False) -> Frame:
         view = np.zeros_like(picture()) if empty else picture()
@@ -348,3 +363,81 @@ def test_a_snapshot_is_given_once_and_only_of_a_live_camera(stage: Stage) -> Non
     stage.show()
     (jpeg,) = snapshots()
     assert jpeg.startswith(b"\xff\xd8\xff")
+
+
+def test_a_condition_does_not_go_on_while_the_machine_is_suspended(
+    model_folder: Path, engine: Engine
+) -> None:
+    """The clock counts that time, and the first picture after it is there before anybody ticks."""
+    stage = Stage(model_folder, engine, for_s=5.0)
+    stage.camera.connecting()
+    for _ in range(8):
+        stage.show()
+        stage.clock.advance(0.5)
+    stage.clock.advance(3600.0)
+    stage.show()
+    assert stage.published.of(Alert) == []
+    assert ("stale", "no picture for 3 s") in stage.states
+    for _ in range(10):
+        stage.clock.advance(0.5)
+        stage.show()
+    (alert,) = stage.published.of(Alert)
+    assert alert.began_at_s == NOON_S + 4.0 + 3600.0
+
+
+def test_an_alert_stays_on_while_the_machine_is_suspended(model_folder: Path, engine: Engine) -> None:
+    stage = Stage(model_folder, engine, clear_s=5.0)
+    stage.camera.connecting()
+    stage.show()
+    stage.clock.advance(1.0)
+    stage.show(empty=True)
+    stage.clock.advance(3600.0)
+    stage.show(empty=True)
+    assert "end" not in [event for _, event in stage.alerts]
+    for _ in range(10):
+        stage.clock.advance(0.5)
+        stage.show(empty=True)
+    assert [event for _, event in stage.alerts] == ["new", "update", "end"]
+
+
+def test_what_was_away_before_a_restart_is_still_away(
+    model_folder: Path, engine: Engine, tmp_path: Path
+) -> None:
+    """The absence goes on through the restart, and one alert tells it."""
+    stage = Stage(model_folder, engine)
+    boot = {"boot": "b", "synchronised": lambda: True}
+    with State(tmp_path, stage.clock, **boot) as state:
+        first = stage.started(state)
+        first.offline(GONE)
+        for _ in range(20):
+            stage.clock.advance(1.0)
+            first.tick()
+            state.tick()
+    stage.clock.advance(5.0)
+    with State(tmp_path, stage.clock, **boot) as state:
+        second = stage.started(state)
+        second.offline(GONE)
+        for _ in range(10):
+            stage.clock.advance(1.0)
+            second.tick()
+    (alert,) = stage.published.of(Alert)
+    assert (alert.kind, alert.began_at_s, alert.at_s) == ("camera", NOON_S + 1.0, NOON_S + 31.0)
+
+
+def test_a_stop_takes_no_dwell_and_no_alert(model_folder: Path, engine: Engine, tmp_path: Path) -> None:
+    """A restart in good order is no worse than SIGKILL; after a long one the zone was unknown."""
+    for down_s, expected in ((10.0, ["new"]), (120.0, ["new", "end"])):
+        stage = Stage(model_folder, engine, on_unknown="end")
+        folder = tmp_path / str(down_s)
+        boot = {"boot": "b", "synchronised": lambda: True}
+        with State(folder, stage.clock, **boot) as state:
+            stage.camera = stage.started(state)
+            stage.show()
+            stage.camera.leave()
+            assert stage.published.of(RuleState)[-1].state == "unknown"
+            state.end("stopped")
+        stage.clock.advance(down_s)
+        with State(folder, stage.clock, **boot) as state:
+            stage.camera = stage.started(state)
+            stage.camera.tick()
+            assert [event for _, event in stage.alerts] == expected

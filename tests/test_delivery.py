@@ -10,7 +10,7 @@ import pytest
 
 from edgeseg.clock import ManualClock
 from edgeseg.publish.base import Message
-from edgeseg.publish.delivery import UNWRITTEN_WINDOW, Delivery, Outgoing
+from edgeseg.publish.delivery import LATE_AFTER_S, UNWRITTEN_WINDOW, Delivery, Outgoing
 from edgeseg.publish.outbox import Outbox
 from edgeseg.publish.quiet import MOST_KINDS, QuietLog
 
@@ -253,3 +253,24 @@ def test_an_alert_that_is_no_json_any_more_holds_up_nobody(outbox: Outbox, line:
     sent = [outgoing.message.payload for _, outgoing in line.drain() if outgoing.row is not None]
     assert [json.loads(payload)["seq"] for payload in sent] == [1]
     assert outbox.counts.rejected == 1
+
+
+def test_an_alert_that_is_late_for_any_reason_says_so(line: Line, outbox: Outbox, clock: ManualClock) -> None:
+    """The broker has the connection, and takes its time: whoever opens gates must not open one now."""
+    connect(line)
+    raise_alerts(outbox, *range(6))
+    first = line.drain()
+    assert alerts(first) == [(0, False), (1, False), (2, False)]
+    clock.advance(LATE_AFTER_S + 0.1)
+    raise_alerts(outbox, 6)
+    for mid, _ in first:
+        line.delivery.acknowledged(mid, SUCCESS, clock.monotonic_s())
+    assert alerts(line.drain()) == [(3, True), (4, True), (5, True), (6, False)]
+
+
+def test_an_alert_is_worth_less_the_longer_it_waited(line: Line, outbox: Outbox, clock: ManualClock) -> None:
+    raise_alerts(outbox, 0)
+    clock.advance(1000.5)
+    raise_alerts(outbox, 1)
+    connect(line)
+    assert [one.message.left_s for _, one in line.drain() if one.row is not None] == [85_399, 86_400]

@@ -761,6 +761,20 @@ def test_the_broker_s_size_limit_does_not_end_in_a_circle(
     assert "the broker takes at most 5000; not sent" in caplog.text
 
 
+def test_brokers_are_told_how_long_an_alert_is_worth_keeping(
+    tmp_path: Path, publisher_for: Callable[..., MqttPublisher]
+) -> None:
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as subscriber, publisher_for(broker.port) as one:
+        connected(one)
+        one.send(alert(0))
+        one.send(status())
+        subscriber.wait_for(lambda all_: seqs(all_) == [0], "the alert")
+        (told,) = [message for message in subscriber.messages if message.topic == f"{BASE}/alert"]
+        assert told.expires_s is not None
+        assert 86_390 <= told.expires_s <= 86_400
+        assert all(message.expires_s is None for message in subscriber.messages if message is not told)
+
+
 def test_an_outbox_of_a_newer_version_is_refused_at_the_start(
     tmp_path: Path, publisher_for: Callable[..., MqttPublisher]
 ) -> None:

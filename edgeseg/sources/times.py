@@ -7,6 +7,11 @@ from edgeseg.frames import FrameTime
 
 # Two pictures of one burst may leave the decoder within the clock's resolution.
 _LEAST_STEP_S = 1e-6
+# Pictures that come in another order than they are shown in are not further apart. What goes back by more is
+# another timeline: a counter that wrapped (MPEG-TS: after 26.5 h), recordings joined together.
+_DISORDER_S = 1.0
+# So is what goes ahead by more: no recording has such a gap, and nobody would wait for its other side.
+_LEAP_S = 3600.0
 
 
 class ArrivalTimes:
@@ -26,8 +31,8 @@ class ArrivalTimes:
 
 
 class ClipTimes:
-    """A clip: presentation time from 0. Where that is missing or does not advance, one picture interval
-    after the picture before."""
+    """A clip: presentation time from 0. Where that is missing, does not advance or leaps, one picture
+    interval after the picture before; after a leap it goes on from there."""
 
     def __init__(self, rate_fps: float, epoch_s: float) -> None:
         self._step_s = 1 / rate_fps
@@ -41,7 +46,10 @@ class ClipTimes:
         if pts_s is not None and self._zero_s is None:
             self._zero_s = pts_s - expected_s
         time_s = expected_s if pts_s is None or self._zero_s is None else pts_s - self._zero_s
-        if self._last_s is not None and time_s <= self._last_s:
-            time_s = expected_s
+        if self._last_s is not None and pts_s is not None:
+            if not -_DISORDER_S < time_s - self._last_s < _LEAP_S:
+                self._zero_s, time_s = pts_s - expected_s, expected_s
+            elif time_s <= self._last_s:
+                time_s = expected_s
         self._last_s = time_s
         return FrameTime(time_s, self._epoch_s + time_s, pts_s, sender_utc_s)
