@@ -40,12 +40,10 @@ log = logging.getLogger(__name__)
 # Something stood still and could not be ended in any other way.
 EXIT_STUCK = 3
 _TICK_S = 1.0
-# The main thread ends and starts cameras, and at the end waits for the last picture.
-_HANGS_AFTER_S = 30.0
-# It loads networks, and with ``engine: auto`` measures them; the unit's TimeoutStartSec is the same.
-_LOADING_HANGS_AFTER_S = 180.0
-# Looking up a broker's name cannot be interrupted.
-_SENDER_HANGS_AFTER_S = 60.0
+# The main thread loads networks, which with ``engine: auto`` are measured (the unit's TimeoutStartSec is the
+# same), and waits for cameras to end, which like the MQTT sender may be looking up a name.
+_HANGS_AFTER_S = 180.0
+_STOP_HANGS_AFTER_S = 60.0
 # Restarts for want of progress: a few are free, then each waits longer than the one before.
 _FREE_RESTARTS = 3
 _RESTARTS_WITHIN_S = 600.0
@@ -78,7 +76,7 @@ class Daemon:
         self._reload_asked = False
         self._failure: str | None = None
         self._turns = 0
-        self._doing = Stage("the start", 0, _LOADING_HANGS_AFTER_S)
+        self._doing = Stage("the start", 0, _HANGS_AFTER_S)
 
     def run(self) -> int:
         """Watch until SIGTERM or SIGINT, until every finite source has ended, or until nobody reads the
@@ -122,7 +120,7 @@ class Daemon:
             def stages() -> Iterator[Stage]:
                 yield replace(self._doing, mark=self._turns)
                 if isinstance(publisher, MqttPublisher):
-                    yield Stage("the MQTT sender", publisher.turns, _SENDER_HANGS_AFTER_S)
+                    yield Stage("the MQTT sender", publisher.turns, _HANGS_AFTER_S)
                     yield from supervisor.stages(None)
                 else:
                     yield from supervisor.stages(publisher.held_up)
@@ -135,7 +133,7 @@ class Daemon:
                     watchdog.ready()
                     self._watch(supervisor, settings, publisher)
                 finally:
-                    self._doing = Stage("the stop", 0, _HANGS_AFTER_S)
+                    self._doing = Stage("the stop", 0, _STOP_HANGS_AFTER_S)
                     notify("STOPPING=1", "STATUS=delivering the last alerts")
                     supervisor.stop()
         return supervisor
@@ -148,7 +146,7 @@ class Daemon:
             self._turns += 1
             if self._reload_asked:
                 self._reload_asked = False
-                usual, self._doing = self._doing, Stage("the reload", 0, _LOADING_HANGS_AFTER_S)
+                usual, self._doing = self._doing, Stage("the reload", 0, _HANGS_AFTER_S)
                 settings = self._reload(supervisor, settings)
                 self._doing = usual
             try:

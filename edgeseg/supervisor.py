@@ -38,11 +38,13 @@ log = logging.getLogger(__name__)
 
 # An engine that takes that much longer than it used to hangs: found within 10 s, but never sooner than after
 # four times its usual. Before there is a usual, a network that warms up on a small board gets longer.
-_ENGINE_HANGS_AFTER_S = 9.0
+_ENGINE_HANGS_AFTER_S = 8.0
 _ENGINE_HANGS_AFTER_TURNS = 4
 _FIRST_TURN_S = 30.0
-# Starting and ending a camera's process, or looking up a name, may take that long.
-_THREAD_HANGS_AFTER_S = 30.0
+_WORKERS_HANG_AFTER_S = 30.0
+# Looking up a name can take longer than a minute where servers do not answer (resolv.conf(5)), and cannot be
+# interrupted.
+_CAPTURE_HANGS_AFTER_S = 180.0
 _STATS_EVERY_S = 60.0
 _TAKE_TIMEOUT_S = 0.5
 
@@ -185,10 +187,10 @@ class Supervisor:
             yield Stage(f"the analysis of a picture of camera {name}", since_s, patience_s, held_up)
         idle = len(self._scheduler.turns()) < self._streams and self._scheduler.has_free
         waits = held_up if idle else "no camera waits for a worker"
-        yield Stage("the workers", self._scheduler.taken, _THREAD_HANGS_AFTER_S, waits)
+        yield Stage("the workers", self._scheduler.taken, _WORKERS_HANG_AFTER_S, waits)
         for name, post in list(self._posts.items()):
             waits = "switched off" if not post.live.running else "ended" if post.live.finished else None
-            yield Stage(f"the capture of camera {name}", post.live.turns, _THREAD_HANGS_AFTER_S, waits)
+            yield Stage(f"the capture of camera {name}", post.live.turns, _CAPTURE_HANGS_AFTER_S, waits)
 
     @property
     def finished(self) -> bool:
