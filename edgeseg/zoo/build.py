@@ -25,6 +25,7 @@ from edgeseg.zoo import agreement, export, gate, surgery
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.onnx_session import Session
 from edgeseg.zoo.quantize import quantize
+from edgeseg.zoo.rounding import rounded
 from edgeseg.zoo.sizes import size_of
 from edgeseg.zoo.state import load_network
 from edgeseg.zoo.views import views_of
@@ -45,9 +46,10 @@ def build(
     graph = deploy_graph(network, some, str(checkpoint))
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        whole, small = Path(folder) / "whole.onnx", Path(folder) / "int8.onnx"
+        whole, grid, small = (Path(folder) / name for name in ("whole.onnx", "grid.onnx", "int8.onnx"))
         export.save_model(graph, whole)
-        quantize(whole, views, small)
+        export.save_model(deploy_graph(rounded(network, views), some, str(checkpoint)), grid)
+        quantize(grid, views, small)
         verdict = gate.judge(_labels(whole, views), _labels(small, views), len(classes))
         refused = verdict.refusals(thresholds)
         if refused and not force:

@@ -20,6 +20,7 @@ from edgeseg.frames import U8
 from edgeseg.zoo import gate, tflite
 from edgeseg.zoo.data import to_input
 from edgeseg.zoo.networks.segformer import SegFormer
+from edgeseg.zoo.rounding import rounded
 from edgeseg.zoo.sizes import size_of
 from edgeseg.zoo.state import load_network
 from edgeseg.zoo.views import views_of
@@ -56,7 +57,7 @@ def build(
     if keep_float:
         _save(model, out)
         return gate.judge(plain, plain, classes)
-    small = tflite.quantize(model, views)
+    small = tflite.quantize(tflite.convert(rounded(exported, views), (width, height)), views)
     verdict = gate.judge(plain, tflite.labels_of(small, views), classes)
     refused = [*verdict.refusals(thresholds), *tflite.edge_tpu_problems(small)]
     if refused and not force:
