@@ -186,6 +186,13 @@ class Scene:
             within_s=within_s,
         )
 
+    def until_caught_up(self) -> None:
+        """Until nothing that waited is still on its way: two alerts have come that happen now."""
+        for _ in range(2):
+            self.watcher.first(
+                time.monotonic(), "/alert", lambda alert: alert["event"] == "new" and not alert["replayed"]
+            )
+
     def fps(self, camera: str, for_s: float) -> float:
         """Known results a second, measured from now on by when their pictures were taken."""
         at_s = time.monotonic()

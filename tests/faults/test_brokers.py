@@ -65,8 +65,7 @@ class Line:
     def finish(self, fault: str, noticed_s: float | None, recovered_s: float | None, what: str) -> Row:
         """Let two more alerts pass, then add up. The camera was watched all the time, so each of its blinks
         must have been told."""
-        for _ in range(2):
-            self.scene.until_alert(time.monotonic())
+        self.scene.until_caught_up()
         found = audit(self.scene.watcher.alerts, BLINK_S)
         late = sum(alert["replayed"] for alert in self.scene.watcher.alerts)
         what = f"{found.heard} alert messages, {late} marked as replayed; {what}".removesuffix("; ")

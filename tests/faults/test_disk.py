@@ -59,8 +59,7 @@ def away(scene: Scene, relay: TcpRelay, seconds: float) -> float:
 def row_of(
     scene: Scene, before: Holdings, fault: str, noticed_s: float | None, back_s: float, what: str
 ) -> Row:
-    for _ in range(2):
-        scene.until_alert(time.monotonic())
+    scene.until_caught_up()
     found = audit(scene.watcher.alerts, BLINK_S)
     late = sum(alert["replayed"] for alert in scene.watcher.alerts)
     what = f"{found.heard} alert messages, {late} marked as replayed; {what}"
