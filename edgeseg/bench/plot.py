@@ -59,20 +59,29 @@ def growth(curves: Sequence[Curve], path: Path) -> None:
 
 
 def sizes(points: Sequence[Point], path: Path) -> None:
-    """Mean IoU against CPU of one frame, a line for each model and precision."""
+    """Mean IoU against CPU of one frame: a colour for each model, a line for each of its precisions."""
     canvas = figure(8, 5)
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axis = canvas.add_subplot()
+    models = list(dict.fromkeys(point.model for point in points))
     for name in dict.fromkeys((point.model, point.precision) for point in points):
+        int8 = name[1] == "int8"
         own = sorted(
             (point for point in points if (point.model, point.precision) == name),
             key=lambda point: point.cpu_ms.median,
         )
         x, y = [point.cpu_ms.median for point in own], [point.mean_iou * 100 for point in own]
-        axis.plot(x, y, marker="o", label=f"{name[0]} {name[1]}")
-        for point, across, up in zip(own, x, y, strict=True):
+        style = {"color": f"C{models.index(name[0])}", "linestyle": "-" if int8 else ":"}
+        axis.plot(x, y, marker="o" if int8 else ".", label=f"{name[0]} {name[1]}", **style)
+        # The other precision's sizes are the same, one beside the other.
+        for point, across, up in zip(own, x, y, strict=True) if int8 else ():
             label = f"{point.size_px[0]}x{point.size_px[1]}"
             axis.annotate(label, (across, up), textcoords="offset points", xytext=(4, -10), fontsize=7)
     axis.set(xlabel="CPU ms of one inference", ylabel="mean IoU, %", xscale="log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     canvas.savefig(path, dpi=120)
