@@ -2,7 +2,8 @@
 ``python -m edgeseg.zoo.build BEST.pt --size 736x544 --frames DIR|CLIP --out DIR``.
 
 Writes ``float.onnx`` (the deploy graph with float16 weights), ``int8.onnx`` (for CPUs) and
-``figures.json``. Nothing stays that failed its check.
+``figures.json``. Nothing stays that failed its check. The figures are of the frames it was calibrated on:
+`edgeseg eval` judges on others.
 """
 
 from __future__ import annotations
