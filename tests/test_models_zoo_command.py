@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.cli import main
 from tests.conftest import ROOT
 
 WITHOUT_TORCH = """\
@@ -58,3 +59,12 @@ def test_help_needs_no_extra(action: str) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0
     assert "--" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--steps", "0"), ("--steps", "-3"), ("--minutes", "0"), ("--minutes", "inf")]
+)
+def test_training_has_an_end(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["models", "train", "fine-tune", "--data", "d", "--out", "o", option, value])
+    assert f"argument {option}: got {value}, expected " in capsys.readouterr().err

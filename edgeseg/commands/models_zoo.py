@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="folder of the recipe's initial weights")
     parser.add_argument("--teacher", type=Path, help="a best.pt whose answers are distilled")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, help="end after so many steps instead of the recipe's")
-    length.add_argument("--minutes", type=float, help="end after this much training instead of the steps")
+    length.add_argument("--steps", type=_at_least_one, help="end after so many steps instead of the recipe's")
+    length.add_argument("--minutes", type=_positive, help="end after this much training instead of the steps")
     parser.add_argument("--leave-out", metavar="PREFIX", help="validate on these training pictures alone")
     parser.add_argument(
         "--unlabelled", type=Path, action="append", default=[], help="pictures for the teacher alone"
@@ -102,7 +103,10 @@ def _add_into(parser: argparse.ArgumentParser) -> None:
 def train(args: argparse.Namespace) -> int:
     """Raises EdgesegError."""
     best = _zoo("train", "train").train(args)
-    print(f"best validation mIoU {best:.4f} ({args.out / 'best.pt'})")
+    if best < 0:
+        print(f"{args.out}: not validated yet; run again to resume")
+    else:
+        print(f"best validation mIoU {best:.4f} ({args.out / 'best.pt'})")
     return 0
 
 
@@ -129,6 +133,20 @@ def quantize(args: argparse.Namespace) -> int:
         print("the TensorRT flavour was judged in onnxruntime; it was never run on TensorRT")
     print(f"use it with `model: {_called(folder)}`")
     return 0
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected at least 1")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text}, expected more than 0")
+    return value
 
 
 def _called(folder: Path) -> str:

@@ -94,7 +94,8 @@ class Training:
         self._clock = clock or SystemClock()
 
     def run(self, stop: threading.Event) -> float:
-        """Train to the end of the budget, or until ``stop``, and return the best validation mIoU, 0-1.
+        """Train to the end of the budget, or until ``stop``. Returns the best validation mIoU, 0-1; -1 before
+        the first.
 
         Raises ModelError for unreadable data or a checkpoint that does not fit, before anything is written;
         EdgesegError where ``out`` cannot be written.
@@ -234,7 +235,8 @@ def _trunk(network: nn.Module) -> MobileNetV2:
 
 
 def train(options: argparse.Namespace) -> float:
-    """One run as ``edgeseg models train`` describes it. Returns the best validation mIoU, 0-1.
+    """One run as ``edgeseg models train`` describes it. Returns the best validation mIoU, 0-1; -1 before the
+    first.
 
     Raises EdgesegError for what the user has to mend.
     """
