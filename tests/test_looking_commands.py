@@ -51,6 +51,19 @@ def test_a_picture_gives_an_overlay_labels_and_a_table(
     assert {path.name for path in tmp_path.iterdir()} == {"tiny", "blocks.png", "out"}
 
 
+def test_the_network_may_see_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write_model(tmp_path / "any", Convention(multiple_of=16))
+    cv2.imwrite(str(tmp_path / "blocks.png"), picture()[..., ::-1])
+    arguments = ["segment", str(tmp_path / "blocks.png"), "--model", str(model), "--input"]
+    out = tmp_path / "out"
+    assert main([*arguments, "32x32", "--output", str(out), "--engine", "onnxruntime"]) == 0
+    said = capsys.readouterr().out
+    assert f"wrote {out / 'blocks-overlay.jpg'} and {out / 'blocks-labels.png'}\n" in said
+    for size, answer in (("32", "--input: got '32', expected width x height"), ("40x32", "40x32")):
+        assert main([*arguments, size]) == 2
+        assert answer in capsys.readouterr().err
+
+
 def test_a_folder_gives_files_by_their_names(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,6 +60,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("input", type=Path, help="a picture, a folder of pictures, or a clip")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or folder of a model (%(default)s)")
     parser.add_argument("--engine", default=AUTO, help=f"{', '.join(ENGINES)} (%(default)s)")
+    parser.add_argument(
+        "--input",
+        dest="input_size",
+        metavar="WIDTHxHEIGHT",
+        help="size the network sees; default: the model's",
+    )
     parser.add_argument("--fit", choices=FIT_NAMES, help="default: the model's own")
     parser.add_argument("--rate", type=float, default=5.0, help="pictures a second of a clip (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("out/segment"), help="folder (%(default)s)")
@@ -106,16 +112,20 @@ def _segment(
     """pictures: in the folder that is the input; none for a clip."""
     from edgeseg import clip, overlay, postprocess
     from edgeseg.commands.terminal import progress
-    from edgeseg.engines.select import choose, open_engine
+    from edgeseg.config.units import size_px
+    from edgeseg.engines import open_engine
     from edgeseg.preprocess import Preprocess
     from edgeseg.video import VideoWriter, encode_labels
 
-    _, artefact = choose(model, args.engine)
-    preprocess = Preprocess(args.fit or model.fit, artefact.input.size_px)
+    try:
+        size = size_px(args.input_size) if args.input_size else None
+    except ValueError as error:
+        raise EdgesegError(f"--input: {error}") from None
     stems = Counter(path.stem for path in pictures)
     with ExitStack() as stack:
-        engine = open_engine(model, args.engine, threads=os.cpu_count() or 1)
+        engine = open_engine(model, args.engine, size, threads=os.cpu_count() or 1)
         stack.callback(engine.close)
+        preprocess = Preprocess(args.fit or model.fit, engine.input_size_px)
         advance = stack.enter_context(progress(f"segmenting {args.input.name}", "picture", args.json))
         video = (
             None
@@ -211,5 +221,6 @@ def _print_table(model: Model, tally: _Tally, output: _Output) -> None:
     rows = [(name, f"{mean:6.1%}", f"{most:6.1%}") for name, mean, most in shares if most >= SHOWN_FROM]
     pictures = f"{tally.pictures} picture" + ("" if tally.pictures == 1 else "s")
     print_table((f"{pictures} through {model.name}", "  mean", "  most"), rows)
-    first, last = output.files[0], output.files[-1]
-    print(f"wrote {first} ... {last}" if first != last else f"wrote {first}")
+    first, *more = output.files
+    last = "" if not more else f" and {more[0]}" if len(more) == 1 else f" ... {more[-1]}"
+    print(f"wrote {first}{last}")
