@@ -73,6 +73,15 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(answer(capsys, "show", "deeplabv3-mnv2-pascal")) == {"deeplabv3-mnv2-pascal"}
 
 
+def test_show_of_a_model_that_travels_along(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", str(ROOT / "models" / "icnet-mnv2-camvid")) == 0
+    out = capsys.readouterr().out
+    assert "from edgeseg itself: it travels along" in out
+    assert "nowhere" not in out
+    assert "![" not in out
+    assert "Bad at" in out
+
+
 def test_pull_and_verify(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:

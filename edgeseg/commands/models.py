@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from edgeseg.settings import FIT_NAMES
 if TYPE_CHECKING:
     from edgeseg.manifest import Artefact, Figures, Model
     from edgeseg.registry import BlobState
+
+_PICTURES = re.compile(r"^(?:!\[[^\]]*\]\([^)]*\)[ \t]*)+\n\n?", re.MULTILINE)
+"""Lines of a card that are pictures and nothing else, with the empty line after them."""
 
 JSON_SCHEMA = {
     "title": "edgeseg models --json",
@@ -278,7 +282,7 @@ def _print_model(model: Model, states: Sequence[BlobState]) -> None:
         size = f"{found.blob.bytes / 1e6:.1f} MB"
         print(f"  weights  {found.blob.file}, {size}, {found.state}: {found.path}")
         print(f"           sha256 {found.blob.sha256}")
-        print(f"           from {found.blob.url or 'nowhere: the manifest names no url'}")
+        print(f"           from {found.blob.url or _without_url(model, found)}")
     for artefact in model.artefacts:
         if artefact.flavour == "tensorrt":
             print(f"  flavour  {artefact.blob.file} is for TensorRT, and was never run on it")
@@ -286,4 +290,14 @@ def _print_model(model: Model, states: Sequence[BlobState]) -> None:
             print(f"  figures  {artefact.blob.file} {artefact.figures.sentence()}")
     card = model.folder / CARD
     if card.is_file():
-        print(f"\n{card.read_text(encoding='utf-8').strip()}")
+        # A terminal shows no pictures.
+        print(f"\n{_PICTURES.sub('', card.read_text(encoding='utf-8')).strip()}")
+
+
+def _without_url(model: Model, found: BlobState) -> str:
+    from edgeseg import shipped
+
+    if found.path.parent != model.folder or found.state == "missing":
+        return "nowhere: the manifest names no url"
+    own = shipped.folder("models").resolve() in model.folder.resolve().parents
+    return "edgeseg itself: it travels along" if own else "its own folder alone: the manifest names no url"
