@@ -155,8 +155,11 @@ def test_without_the_networks_of_the_bench_it_is_said_how_to_make_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGESEG_CACHE", str(tmp_path))
-    with pytest.raises(EdgesegError, match=r"python -m edgeseg\.zoo\.workloads"):
+    with pytest.raises(EdgesegError, match=r"python -m edgeseg\.zoo\.workloads") as raised:
         workload.network(workload.SEGFORMER)
+    assert "did you mean" not in str(raised.value)
+    with pytest.raises(EdgesegError, match=r"did you mean 'segformer-b0-camvid'\?$"):
+        workload.network("segformer-b0-camvit")
 
 
 def test_other_ways_measure_the_same(network: Path, tiny_clip: Path) -> None:

@@ -48,11 +48,14 @@ def home() -> Path:
 def network(name: str) -> Network:
     """A model by name or path; the bench's own are looked for in ``home()`` first. Raises ModelError."""
     own = home() / name
+    made = (own / "model.yaml").is_file()
     try:
-        model = registry.find(str(own) if (own / "model.yaml").is_file() else name)
+        model = registry.find(str(own) if made else name)
     except (ModelError, ConfigError) as error:
-        hint = f"; make it with `{HOW_TO_MAKE}`" if name in (SEGFORMER, DEEPLAB) else ""
-        raise ModelError(f"{error}{hint}") from None
+        if name in (SEGFORMER, DEEPLAB):
+            said = str(error) if made else f"no model '{name}' in {home()}"
+            raise ModelError(f"{said}; make it with `{HOW_TO_MAKE}`") from None
+        raise ModelError(str(error)) from None
     beside = model.folder / "naive.onnx"
     return Network(model, beside if beside.is_file() else None)
 
