@@ -229,7 +229,7 @@ def test_a_folder_of_the_users_beside_the_output(model: Path, tmp_path: Path, ti
 
 @pytest.mark.parametrize("command", ["segment", "replay"])
 def test_ctrl_c(command: str, model: Path, tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "long.mp4", frames=3000)
+    clip = write_clip(tmp_path / "long.mp4", frames=20000)
     folder = tmp_path / "results"
     arguments = writing_to(folder / "out", command, model, clip, tmp_path)
     with subprocess.Popen(

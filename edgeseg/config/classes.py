@@ -83,7 +83,8 @@ def _hint(
     are listed. models: those of the file, whose classes are ``known``."""
     others = models_with(word)
     if others:
-        return f"; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"
+        last = " and ".join([", ".join(others[:-1]), others[-1]] if others[1:] else others)
+        return f"; {last} {'has' if len(others) == 1 else 'have'} it"
     words = set(known)
     near = nearest(word, words)
     if "did you mean" in near or len(words) <= _FEW:

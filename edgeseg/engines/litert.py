@@ -183,7 +183,7 @@ def _construct(name: str, path: Path, threads: int) -> Interpreter:
             if error.name not in (package, f"{package}.interpreter"):
                 reasons.append(f"{package}: {_first_line(error)}")
             continue
-        delegates = [_edge_tpu_delegate(module)] if name == CORAL else None
+        delegates = [_edge_tpu_delegate(module, path)] if name == CORAL else None
         try:
             return module.Interpreter(
                 model_path=str(path), num_threads=threads, experimental_delegates=delegates
@@ -194,7 +194,7 @@ def _construct(name: str, path: Path, threads: int) -> Interpreter:
     raise EngineError(f"engine {name}: LiteRT is not installed{why}; install it with {_RUNTIME.install}")
 
 
-def _edge_tpu_delegate(module: Any) -> Any:
+def _edge_tpu_delegate(module: Any, path: Path) -> Any:
     library = _edge_tpu_library()
     try:
         # By ourselves first: LiteRT's half-made delegate prints a traceback when it is collected.
@@ -202,13 +202,13 @@ def _edge_tpu_delegate(module: Any) -> Any:
         return module.load_delegate(library)
     except OSError as error:
         raise EngineError(
-            f"engine coral: the Edge TPU's library {library} cannot be loaded ({_first_line(error)}); "
+            f"{path}: engine coral: the Edge TPU's library {library} cannot be loaded ({_first_line(error)}); "
             f"{_EDGE_TPU_ADVICE}"
         ) from None
     except ValueError:
         # All that the library says of a device that is not there, or that another process holds.
         raise EngineError(
-            f"engine coral: {library} found no Edge TPU that it may use; is it plugged in, does another "
+            f"{path}: engine coral: {library} found no Edge TPU that it may use; is it plugged in, does another "
             "program hold it, and may this user open it (group plugdev or apex)?"
         ) from None
 
