@@ -194,7 +194,13 @@ def test_a_start_of_another_architecture(
     checkpoint.save(tmp_path / "other.pt", stranger)
     for start in (str(tmp_path / "other.pt"), "deeplabv3plus-mnv2-camvid"):
         assert command(recipe, data, tmp_path / "out", "--start", start) == 2
-        assert "of another architecture than ICNet" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "the weights of deeplabv3plus, but the recipe has `network: icnet`" in said
+        assert "write `network: deeplabv3plus` there" in said
+    assert command(recipe, data, tmp_path / "out", "--start", "segformer-b0-camvid") == 2
+    assert "SegFormer's merged head cannot be taken apart" in capsys.readouterr().err
+    assert command(recipe, data, tmp_path / "out", "--start", str(tmp_path / "no.pt")) == 2
+    assert "no.pt: cannot be read: No such file or directory\n" in capsys.readouterr().err
     assert command(recipe, data, tmp_path / "out", "--start", "deeplabv3-mnv2-pascal") == 2
     assert "this model has no float ONNX artefact; name a checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -215,6 +221,23 @@ def test_a_model_that_travels_along_can_be_fine_tuned(data: Path) -> None:
         assert (Session(shipped).run(picture[None])["labels"][0] == labels).mean() > 0.995
     other = build("deeplabv3plus", 3)
     assert {name.split(".")[0] for name in fill_from_graph(other, shipped, x)} == {"auxiliary", "classify"}
+
+
+def test_a_model_that_travels_along_can_teach(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--teacher", "deeplabv3plus-mnv2-camvid", "--steps", "1")
+    recipe.write_text(recipe.read_text() + "loss: {distill: 1.0}\n")
+    assert command(recipe, data, tmp_path / "out", *more) == 2
+    assert "--teacher deeplabv3plus-mnv2-camvid: its classes are sky, building" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    streets = "sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist"
+    recipe.write_text(
+        recipe.read_text()
+        .replace("[ground, square]", f"[{streets}]")
+        .replace("rare: [square]", "rare: [car]")
+    )
+    assert command(recipe, data, tmp_path / "out", *more) == 0
 
 
 def test_a_disk_that_fills_while_curves_are_written(

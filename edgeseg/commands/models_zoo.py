@@ -45,7 +45,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--start", help="what to fine-tune: a model's name, or a best.pt, of any classes")
     parser.add_argument("--weights", type=Path, help="folder of the recipe's initial weights")
-    parser.add_argument("--teacher", type=Path, help="a best.pt whose answers are distilled")
+    parser.add_argument("--teacher", help="a model's name, or a best.pt, whose answers are distilled")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=_at_least_one, help="end after so many steps instead of the recipe's")
     length.add_argument("--minutes", type=_positive, help="end after this much training instead of the steps")

@@ -26,7 +26,9 @@ def load(path: Path) -> dict[str, Any]:
     """Raises ModelError if ``path`` is not a checkpoint that ``save`` wrote."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from error
     if not isinstance(state, dict) or "network" not in state:
         raise ModelError(f"{path}: not a checkpoint of edgeseg.zoo.train (no network weights inside)")

@@ -16,6 +16,7 @@ from torch import nn
 
 from edgeseg.errors import ModelError
 from edgeseg.zoo.export import load_model
+from edgeseg.zoo.networks import NETWORKS, another_architecture, build
 from edgeseg.zoo.networks.folded import identity_with
 from edgeseg.zoo.networks.layers import ConvNorm
 from edgeseg.zoo.networks.segformer import SegFormer
@@ -23,6 +24,9 @@ from edgeseg.zoo.surgery import Normalisation
 
 TRAINING_ONLY = "auxiliary"
 """Heads of this name are in no exported graph; they begin afresh."""
+
+MERGED_HEAD = "head.classify.weight"
+"""What only the graphs of SegFormer have."""
 
 Weights = dict[str, npt.NDArray[np.float32]]
 
@@ -35,14 +39,16 @@ def fill_from_graph(network: nn.Module, path: Path, pictures: torch.Tensor) -> l
     (n, 3, h, w) in [-1, 1], whose activations set the BatchNorm statistics; a few dozen.
     Raises ModelError if the graph is of another architecture.
     """
-    if isinstance(network, SegFormer):
-        raise ModelError(f"{path}: SegFormer's merged head cannot be trained on; start from a checkpoint")
     weights = _weights(path)
+    if MERGED_HEAD in weights:
+        raise ModelError(
+            f"{path}: SegFormer's merged head cannot be taken apart; name a checkpoint (best.pt) or another "
+            "model"
+        )
     convolutions = {name: part for name, part in network.named_modules() if isinstance(part, nn.Conv2d)}
-    wanted = {f"{name}.weight" for name in convolutions if TRAINING_ONLY not in name}
-    stored = {name for name, array in weights.items() if array.ndim == 4 and name.endswith(".weight")}
-    if wanted != stored:
-        raise ModelError(f"{path}: of another architecture than {type(network).__name__}")
+    stored = {name for name, array in weights.items() if _of_convolution(name, array)}
+    if _deployed(network) != stored:
+        raise another_architecture(path, _described(stored), network)
     fresh = [name for name in convolutions if TRAINING_ONLY in name]
     hooks = []
     was_training = network.training
@@ -73,6 +79,38 @@ def fill_from_graph(network: nn.Module, path: Path, pictures: torch.Tensor) -> l
             hook.remove()
         network.train(was_training)
     return fresh
+
+
+def network_of_graph(path: Path, classes: int, pictures: torch.Tensor) -> nn.Module:
+    """The network that a float deploy graph was written of, in evaluation mode.
+
+    classes: how many the graph has. pictures: as for ``fill_from_graph``.
+    Raises ModelError if the graph is none of ours, or SegFormer's.
+    """
+    stored = {name for name, array in _weights(path).items() if _of_convolution(name, array)}
+    network = build(_described(stored) or "segformer", classes)
+    fill_from_graph(network, path, pictures)
+    return network.eval()
+
+
+def _of_convolution(name: str, array: npt.NDArray[np.float32]) -> bool:
+    return array.ndim == 4 and name.endswith(".weight")
+
+
+def _described(stored: set[str]) -> str | None:
+    """The name of the network whose convolutions these are; None if it is none of ours."""
+    for name, kind in NETWORKS.items():
+        if kind is not SegFormer and stored == _deployed(build(name, 2)):
+            return name
+    return None
+
+
+def _deployed(network: nn.Module) -> set[str]:
+    """Names of the weights of convolutions that a graph of ``network`` has."""
+    parts = network.named_modules()
+    return {
+        f"{name}.weight" for name, part in parts if isinstance(part, nn.Conv2d) and TRAINING_ONLY not in name
+    }
 
 
 def _norm_after(network: nn.Module, name: str) -> nn.BatchNorm2d | None:

@@ -13,7 +13,7 @@ from edgeseg.errors import ModelError
 from edgeseg.zoo import checkpoint
 from edgeseg.zoo.ema import Average
 from edgeseg.zoo.metrics import Scores
-from edgeseg.zoo.networks import build
+from edgeseg.zoo.networks import another_architecture, build
 from edgeseg.zoo.recipe import Recipe
 from edgeseg.zoo.schedule import adamw
 
@@ -97,10 +97,11 @@ def start_from(network: nn.Module, path: Path) -> list[str]:
     Layers whose size depends on the number of classes keep their fresh weights; their names are returned.
     Raises ModelError if the checkpoint is of another architecture.
     """
-    stored = checkpoint.load(path)["network"]
+    loaded = checkpoint.load(path)
+    stored = loaded["network"]
     own = network.state_dict()
     if own.keys() != stored.keys():
-        raise ModelError(f"{path}: a checkpoint of another architecture than {type(network).__name__}")
+        raise another_architecture(path, loaded.get("name"), network)
     fresh = [name for name, value in own.items() if value.shape != stored[name].shape]
     network.load_state_dict(
         {name: value for name, value in stored.items() if name not in fresh}, strict=False

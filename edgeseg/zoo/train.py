@@ -31,9 +31,9 @@ from edgeseg.appearing import INTACT, appearing, writing
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import ModelError
 from edgeseg.zoo.augment import Crops
-from edgeseg.zoo.batches import Batch, Batches
-from edgeseg.zoo.data import Split, find_split, index_classes
-from edgeseg.zoo.graph_weights import fill_from_graph
+from edgeseg.zoo.batches import Batch, Batches, as_input
+from edgeseg.zoo.data import Split, find_split, index_classes, read_picture
+from edgeseg.zoo.graph_weights import fill_from_graph, network_of_graph
 from edgeseg.zoo.losses import class_weights, distillation, imitation, total_loss
 from edgeseg.zoo.metrics import Scores
 from edgeseg.zoo.networks import build
@@ -247,14 +247,15 @@ def train(options: argparse.Namespace) -> float:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     recipe = load_recipe(find_recipe(options.recipe))
+    split = find_split(options.data, leave_out=options.leave_out, unlabelled=options.unlabelled)
     training = Training(
         recipe,
-        find_split(options.data, leave_out=options.leave_out, unlabelled=options.unlabelled),
+        split,
         options.out,
         Budget(options.steps or recipe.steps, options.minutes),
         weights=options.weights,
-        start=None if options.start is None else _start(options.start),
-        teacher=_teacher(options.teacher, recipe, options.device),
+        start=None if options.start is None else _weights_of("--start", options.start),
+        teacher=_teacher(options.teacher, recipe, split, options.device),
         device=options.device,
         bf16=not options.fp32,
         workers=options.workers,
@@ -262,7 +263,7 @@ def train(options: argparse.Namespace) -> float:
     return training.run(stop)
 
 
-def _start(name: str) -> Path:
+def _weights_of(option: str, name: str) -> Path:
     """A checkpoint file, or the float ONNX file of the model called so. Raises ModelError."""
     path = Path(name)
     if path.suffix in (".pt", ".onnx") or path.is_file():
@@ -271,17 +272,26 @@ def _start(name: str) -> Path:
     for artefact in model.artefacts:
         if (artefact.format, artefact.precision) == ("onnx", "float"):
             return registry.artefact_path(model, artefact)
-    raise ModelError(f"--start {name}: this model has no float ONNX artefact; name a checkpoint (best.pt)")
+    raise ModelError(f"{option} {name}: this model has no float ONNX artefact; name a checkpoint (best.pt)")
 
 
-def _teacher(path: Path | None, recipe: Recipe, device: str) -> nn.Module | None:
-    if path is None:
+def _teacher(name: str | None, recipe: Recipe, split: Split, device: str) -> nn.Module | None:
+    if name is None:
         if recipe.loss.distill or recipe.loss.imitate:
-            raise ModelError("recipe: it has a loss against a teacher; name a best.pt with --teacher")
+            raise ModelError(
+                "recipe: it has a loss against a teacher; name a model or a best.pt with --teacher"
+            )
         return None
-    network, classes = load_network(path)
+    path = _weights_of("--teacher", name)
+    if path.suffix == ".onnx":
+        classes = registry.find(name).classes
+        seen = [read_picture(sample.picture) for sample in split.train[:MEASURED_PICTURES]]
+        resized = as_input([cv2.resize(picture, recipe.augmentation.crop_px) for picture in seen])
+        network = network_of_graph(path, len(classes), resized)
+    else:
+        network, classes = load_network(path)
     if classes != recipe.classes:
-        raise ModelError(f"{path}: the teacher's classes are {', '.join(classes)}, not the recipe's")
+        raise ModelError(f"--teacher {name}: its classes are {', '.join(classes)}, not the recipe's")
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import nn
 
 from edgeseg.errors import ModelError
@@ -21,3 +23,16 @@ def build(name: str, classes: int) -> nn.Module:
     if name not in NETWORKS:
         raise ModelError(f"network: {name!r} is unknown; expected one of {', '.join(NETWORKS)}")
     return NETWORKS[name](classes)
+
+
+def another_architecture(path: Path, found: str | None, wanted: nn.Module) -> ModelError:
+    """What to say of weights in ``path`` that are those of the network ``found``, None for an unknown one."""
+    own = next((name for name, kind in NETWORKS.items() if type(wanted) is kind), type(wanted).__name__)
+    advice = (
+        "start from another model"
+        if found is None
+        else f"write `network: {found}` there, or start from another model"
+    )
+    return ModelError(
+        f"{path}: the weights of {found or 'another network'}, but the recipe has `network: {own}`; {advice}"
+    )
