@@ -320,7 +320,7 @@ def test_fine_tuning_on_other_classes_keeps_all_but_the_classifiers(data: Path, 
     }
     trained = load_network(tmp_path / "out" / "best.pt")[0]
     assert torch.equal(network.trunk.stem[1].weight, trained.trunk.stem[1].weight)
-    with pytest.raises(ModelError, match="another architecture than DeepLabV3Plus"):
+    with pytest.raises(ModelError, match="weights of icnet, but the recipe has `network: deeplabv3plus`"):
         start_from(build("deeplabv3plus", 5), tmp_path / "out" / "best.pt")
 
 
