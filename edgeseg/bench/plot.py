@@ -117,4 +117,4 @@ def _comparison(axis: Any, figures: Sequence[Figure]) -> None:
             axis.plot([each.bar.limit] * 2, [row - 0.45, row + 0.45], color="black", linewidth=2)
     axis.set_yticks(range(len(bars)), [each.what.replace(": ", "\n") for each in bars], fontsize=7)
     axis.axvline(1.0, color=_MUTED)
-    axis.set(xlabel="CPU of a frame, times edgeseg's (black: the bar)")
+    axis.set(xlabel="CPU of a frame, times ours (black: bar)")

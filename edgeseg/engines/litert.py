@@ -202,14 +202,14 @@ def _edge_tpu_delegate(module: Any, path: Path) -> Any:
         return module.load_delegate(library)
     except OSError as error:
         raise EngineError(
-            f"{path}: engine coral: the Edge TPU's library {library} cannot be loaded ({_first_line(error)}); "
-            f"{_EDGE_TPU_ADVICE}"
+            f"{path}: engine coral: the Edge TPU's library {library} cannot be loaded "
+            f"({_first_line(error)}); {_EDGE_TPU_ADVICE}"
         ) from None
     except ValueError:
         # All that the library says of a device that is not there, or that another process holds.
         raise EngineError(
-            f"{path}: engine coral: {library} found no Edge TPU that it may use; is it plugged in, does another "
-            "program hold it, and may this user open it (group plugdev or apex)?"
+            f"{path}: engine coral: {library} found no Edge TPU that it may use; is it plugged in, does "
+            "another program hold it, and may this user open it (group plugdev or apex)?"
         ) from None
 
 
