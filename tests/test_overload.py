@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseg.load import CameraLoad, Load
+from edgeseg.load import WINDOW_S, CameraLoad, Load
 from edgeseg.quality import DOWN_AFTER_S, PATIENCE_S, SETTLE_S, Ladder, Quality, QualityControl
 from tests.simulated_device import SimCamera, SimulatedDevice
 
@@ -128,19 +128,23 @@ def test_a_steady_load_finds_its_quality_and_keeps_it(cast: list[SimCamera], wor
     device.run(240)
     # A step up may fail where costs were never seen at that quality; each doubles the patience.
     assert len(device.changes) - before <= 2 * len(cast)
-    sizes_left = [camera.quality.size + 1 < len(camera.cost_s) for camera in cast]
-    if any(camera.quality.rate for camera in cast) and workers == 1:
-        assert not any(sizes_left), "rates went before sizes"
     total = sum(camera.rate_fps * camera.cost_s[0] for camera in cast)
+    if any(camera.quality.rate for camera in cast) and workers == 1:
+        for camera in cast:
+            # At every quality it may have had, a camera with next to nothing to give is left alone.
+            gives = camera.rate_fps * camera.cost_s[-1] * len(cast) > 0.1 * total
+            assert not gives or camera.quality.size + 1 == len(camera.cost_s), "rates went before sizes"
     for one in cast:
         for other in cast:
             # Not those who have next to nothing to give, nor those who are too much for a worker all alone.
             gives = other.rate_fps * other.cost_s[-1] * len(cast) > 0.1 * total
             if one.priority > other.priority and workers == 1 and gives:
-                assert one.quality.rate <= other.quality.rate or one.rate_fps * one.cost_s[-1] > 0.85
+                # Within a step: what a camera has left to give, and so its turn, changes as it gives.
+                assert one.quality.rate <= other.quality.rate + 1 or one.rate_fps * one.cost_s[-1] > 0.85
     last = device.loads[-1]
     floor = all(camera.quality.rate == len(camera.ladder.rate_shares) - 1 for camera in cast)
-    assert floor or last.demand <= 1.0
+    # A frame of each camera more or less in the meter's window is what the demand can be off.
+    assert floor or last.demand <= 1.0 + sum(camera.cost_s[0] for camera in cast) / WINDOW_S
 
 
 @settings(deadline=None, max_examples=5)
