@@ -16,7 +16,7 @@ from edgeseg.publish.topics import Topics
 
 
 class JsonLinesPublisher:
-    """One line for each message: ``{"topic", "qos", "retain", "payload"}``, flushed at once.
+    """One line for each message: ``{"topic", "qos", "retain", "payload"}``, flushed after each event.
 
     ``payload`` is the parsed JSON, the text where it is not JSON, or ``{"bytes", "sha256"}`` of binary.
     A reader that goes away (``| head``) ends the output quietly: ``gone`` turns True and later events are
@@ -44,8 +44,7 @@ class JsonLinesPublisher:
     def send(self, event: Event) -> None:
         with self._lock:
             if self._open:
-                for message in self._topics.messages(event):
-                    self._write(message)
+                self._write(*self._topics.messages(event))
 
     def close(self) -> None:
         with self._lock:
@@ -62,12 +61,13 @@ class JsonLinesPublisher:
     ) -> None:
         self.close()
 
-    def _write(self, message: Message) -> None:
+    def _write(self, *messages: Message) -> None:
         if self.gone:
             return
         self._writing = True
         try:
-            self._stream.write(line(message) + "\n")
+            # An occupancy is a message for each class: a system call for each would cost more than the rest.
+            self._stream.write("".join(f"{line(message)}\n" for message in messages))
             self._stream.flush()
         except BrokenPipeError:
             self.gone = True
