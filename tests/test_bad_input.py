@@ -232,6 +232,8 @@ def test_ctrl_c(command: str, model: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", frames=20000)
     folder = tmp_path / "results"
     arguments = writing_to(folder / "out", command, model, clip, tmp_path)
+    # A shell's background job ignores interrupts, and so would what it starts.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [sys.executable, "-m", "edgeseg", *arguments],
         stdout=subprocess.PIPE,
@@ -248,6 +250,7 @@ def test_ctrl_c(command: str, model: Path, tmp_path: Path) -> None:
             assert process.communicate(timeout=60) == ("", "")
         finally:
             process.kill()
+            signal.signal(signal.SIGINT, inherited)
     assert process.returncode == 130
     assert list(folder.iterdir()) == []
 

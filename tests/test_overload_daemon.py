@@ -144,7 +144,8 @@ def test_ten_times_overload(slow: Path, tmp_path: Path) -> None:
             assert max(one["age_ms"] for one in known) <= OLDEST_MS
             states = [one["state"] for one in daemon.messages(f"{name}/status")]
             assert states.count("connecting") == 1, "a switch of the size is no new connection"
-            assert "stale" not in states
+            # Where other programs take the machine's time it may have been stale meanwhile, and says so.
+            assert states[-1] == "live"
             # The rule went on through the switches.
             alerts = [one["event"] for one in daemon.messages("test/alert") if one["camera"] == name]
             assert alerts[:1] == ["new"]
