@@ -16,7 +16,7 @@ HEAD = """\
 `make faults` runs the daemon against a real RTSP server and a real broker and does all of this to it; `make
 test` runs a short selection. Small disks and another name server need root; where something is missing its
 test is skipped, saying so. The table is printed at the end and saved as `out/faults/faults.json`. This page
-is made from one such run: {machine}.
+is made from such runs: {machine}.
 
 - *noticed*: from the fault until a subscriber was told; where it concerns the broker or the disk, until the
   log says so.
