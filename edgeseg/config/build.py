@@ -11,8 +11,10 @@ import numpy as np
 from edgeseg import launch
 from edgeseg.config import addresses, geometry, names
 from edgeseg.config.classes import Vocabulary, check_groups
+from edgeseg.config.gate import GateFile
+from edgeseg.config.mqtt import MqttFile
 from edgeseg.config.rules import build_rule
-from edgeseg.config.schema import CameraFile, GateFile, MqttFile, PipelineFile, ZoneFile
+from edgeseg.config.schema import CameraFile, PipelineFile, ZoneFile
 from edgeseg.errors import ConfigError, ModelError, Problem
 from edgeseg.manifest import Model
 from edgeseg.polygons import area_in_cells, rectangle

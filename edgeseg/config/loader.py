@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from edgeseg import registry as installed
 from edgeseg.config.build import Builder
-from edgeseg.config.schema import LATER, LATER_PIPELINE_KEYS, PipelineFile
+from edgeseg.config.fields import LATER
+from edgeseg.config.schema import LATER_PIPELINE_KEYS, PipelineFile
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.manifest import Model
 from edgeseg.settings import PipelineSettings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeseg.config.classes import Vocabulary
-from edgeseg.config.schema import ChangedFrom, RuleFile
+from edgeseg.config.rule_keys import ChangedFrom, RuleFile
 from edgeseg.config.units import share_text
 from edgeseg.settings import ActiveHours, RuleSettings
 from edgeseg.yamlfile import Step, nearest, shown

@@ -1,0 +1,131 @@
+"""What values of the pipeline file look like: each kind's check, and its words for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from edgeseg.config import names, units
+from edgeseg.runtimes import ENGINES
+from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS
+from edgeseg.yamlfile import Switch, nearest, shown
+
+LATER_ENGINES = ("kserve",)
+LATER = "not in this version yet"
+
+
+class Keys(BaseModel):
+    """A mapping of the pipeline file: other keys than its own are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+def _engine(value: object) -> object:
+    if value in LATER_ENGINES:
+        raise ValueError(f"got {shown(value)}, {LATER}; expected {', '.join(ENGINES)}")
+    if value not in ENGINES:
+        hint = nearest(value, (*ENGINES, *LATER_ENGINES)) if isinstance(value, str) else ""
+        close = hint if "did you mean" in hint else ""
+        raise ValueError(f"got {shown(value)}, expected {', '.join(ENGINES)}{close}")
+    return value
+
+
+def _name(value: str) -> str:
+    flaw = names.name_flaw(value)
+    if flaw:
+        raise ValueError(flaw)
+    return value
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def between(lowest: float, highest: float) -> Callable[[float], float]:
+    """pydantic's own bounds are told one at a time, the one that was missed."""
+
+    def check(value: float) -> float:
+        if not lowest <= value <= highest:
+            raise ValueError(f"got {value:.15g}, expected {lowest:g} to {highest:g}")
+        return value
+
+    return check
+
+
+def duration_between(shortest_s: float, longest_s: float) -> AfterValidator:
+    """Bounds of a ``Duration``, told in the units that people write."""
+
+    def check(value_s: float) -> float:
+        if not shortest_s <= value_s <= longest_s:
+            ends = " to ".join(units.duration_text(end_s) for end_s in (shortest_s, longest_s))
+            raise ValueError(f"got {units.duration_text(value_s)}, expected {ends}")
+        return value_s
+
+    return AfterValidator(check)
+
+
+def text(schema: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **schema})
+
+
+_POINT = {
+    "type": "array",
+    "items": {"type": "number", "minimum": 0, "maximum": 1},
+    "minItems": 2,
+    "maxItems": 2,
+}
+_ONE_POLYGON = {"type": "array", "items": _POINT, "minItems": 3}
+
+Duration = Annotated[
+    float, BeforeValidator(units.duration_s), text({"pattern": units.DURATION_PATTERN, "examples": ["10 s"]})
+]
+Share = Annotated[
+    float, BeforeValidator(units.share), text({"pattern": units.PERCENT_PATTERN, "examples": ["20 %"]})
+]
+Size = Annotated[
+    tuple[int, int],
+    BeforeValidator(units.size_px),
+    text({"pattern": units.SIZE_PATTERN, "examples": ["512x288"]}),
+]
+Hours = Annotated[
+    tuple[int, int],
+    BeforeValidator(units.hours_min),
+    text({"pattern": units.HOURS_PATTERN, "examples": ["22:00-06:00"]}),
+]
+Rate = Annotated[
+    float,
+    AfterValidator(between(SLOWEST_FPS, FASTEST_FPS)),
+    WithJsonSchema({"type": "number", "minimum": SLOWEST_FPS, "maximum": FASTEST_FPS}),
+]
+Priority = Annotated[
+    int,
+    AfterValidator(between(0, 100)),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 100}),
+]
+Name = Annotated[str, AfterValidator(_name), text({"pattern": names.NAME_PATTERN})]
+Terms = Annotated[
+    list[str],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+EngineName = Annotated[
+    str,
+    BeforeValidator(_engine),
+    WithJsonSchema({"enum": list(ENGINES)}),
+]
+# Any: geometry says what is wrong with a point far better than nested list types do.
+Polygons = Annotated[
+    Any, WithJsonSchema({"anyOf": [_ONE_POLYGON, {"type": "array", "items": _ONE_POLYGON, "minItems": 1}]})
+]
+Title = Annotated[str, Field(min_length=1, max_length=100)]
+ModelName = Annotated[str, Field(min_length=1)]
+
+
+ON_OFF_WORDS = ("on", "off", "yes", "no")
+# To some editors these words are text, to others (YAML 1.1) they are true and false.
+OnOff = Annotated[Switch, WithJsonSchema({"anyOf": [{"enum": list(ON_OFF_WORDS)}, {"type": "boolean"}]})]

@@ -1,0 +1,45 @@
+"""The key ``gate``: which pictures are analysed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Union
+
+from pydantic import BeforeValidator, Field
+
+from edgeseg.config.fields import ON_OFF_WORDS, Duration, Keys, OnOff, duration_between
+from edgeseg.settings import LONGEST_REFRESH_S, SHORTEST_REFRESH_S, Sensitivity
+from edgeseg.yamlfile import shown
+
+
+class GateFile(Keys, title="gate"):
+    """Which pictures are analysed: those that show motion in or near a zone, and one every `refresh`."""
+
+    motion: OnOff = Field(True, description="`off` is the same as `gate: off`: every picture that is due.")
+    refresh: Annotated[Duration, duration_between(SHORTEST_REFRESH_S, LONGEST_REFRESH_S)] | None = Field(
+        None,
+        description="How long what does not move may go without analysis, 500 ms to 1 h; the longest that "
+        "anything the motion check overlooks stays unnoticed. Default: 5 s.",
+    )
+    sensitivity: Sensitivity | None = Field(
+        None,
+        description="What counts as motion. `low`: 1 % of the smallest zone changes by 24 of 255 levels of "
+        "luma; `medium`: 0.3 % by 12; `high`: 0.15 % by 7. Default: medium.",
+    )
+    keyframes: OnOff = Field(
+        True,
+        description="While nothing moves, decode only the stream's keyframes, where these come at least "
+        "every 2 s, every `refresh` and every half `for` and `clear` of the camera's rules; motion is then "
+        "noticed that much later. `off` decodes every picture.",
+    )
+
+
+def _gate_keys(value: object) -> object:
+    """``gate: off`` and ``gate: on``."""
+    if isinstance(value, bool) or (isinstance(value, str) and value.lower() in ON_OFF_WORDS):
+        return {"motion": value}
+    if not isinstance(value, (dict, GateFile)):
+        raise ValueError(f"got {shown(value)}, expected on, off or keys such as {{refresh: 10 s}}")
+    return value
+
+
+Gate = Annotated[GateFile, BeforeValidator(_gate_keys, json_schema_input_type=Union[OnOff, GateFile])]

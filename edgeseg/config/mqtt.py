@@ -1,0 +1,72 @@
+"""The key ``mqtt``: the broker."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from edgeseg.config import addresses, names
+from edgeseg.config.fields import Duration, Keys, OnOff, duration_between, text
+from edgeseg.settings import LONGEST_TTL_S, SHORTEST_TTL_S
+from edgeseg.yamlfile import shown
+
+
+def _broker(value: str) -> str:
+    addresses.broker(value)
+    return value
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(names.PREFIX_PATTERN, value):
+        raise ValueError(
+            f"got {shown(value)}, expected topic levels of letters, digits, _ and -, such as "
+            "edgeseg or site/edgeseg"
+        )
+    return value
+
+
+def _broker_keys(value: object) -> object:
+    """``mqtt: mqtt://host``, as many programs have it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        addresses.broker(value)
+    except ValueError:
+        url = "mqtt://host"
+    else:
+        url = value
+    raise ValueError(f'got {shown(value)}, expected keys with values; write {{url: "{url}"}}')
+
+
+class MqttFile(Keys, title="MQTT broker"):
+    url: Annotated[str, AfterValidator(_broker)] = Field(
+        description="mqtt://host or mqtts://host (TLS), with :port where it is not 1883 or 8883."
+    )
+    username: Annotated[str, Field(min_length=1)] | None = Field(None, description="User name at the broker.")
+    password_file: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="File that holds the password alone: looked up in $CREDENTIALS_DIRECTORY, then as a "
+        "path relative to this file.",
+    )
+    ca_file: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Certificates (PEM) to trust with mqtts:// instead of the system's; looked up like "
+        "password_file.",
+    )
+    prefix: Annotated[str, AfterValidator(_prefix), text({"pattern": names.PREFIX_PATTERN})] = Field(
+        "edgeseg", description="First level or levels of all topics."
+    )
+    commands: OnOff = Field(
+        True,
+        description="Whether edgeseg listens to commands (<camera>/set/...); with off it subscribes to none.",
+    )
+    alert_ttl: Annotated[Duration, duration_between(SHORTEST_TTL_S, LONGEST_TTL_S)] = Field(
+        86_400.0,
+        description="An alert that could not be delivered for so long is dropped and counted; brokers of "
+        "MQTT 5 keep it no longer either. Default 24 h.",
+    )
+
+
+Mqtt = Annotated[MqttFile, BeforeValidator(_broker_keys)]

@@ -1,0 +1,87 @@
+"""The key ``rules`` of a zone: what raises an alert."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Union
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from edgeseg.config.fields import Duration, Hours, Keys, Share, Terms
+from edgeseg.yamlfile import shown
+
+
+class ChangedFrom(Keys, title="changed from"):
+    from_: Terms = Field(
+        alias="from", description="Classes or groups that should be there; the rule watches their share."
+    )
+
+
+def _dominant(value: object) -> object:
+    if value != "dominant":
+        raise ValueError(f"got {shown(value)}, expected dominant, or {{from: ...}} with classes or groups")
+    return value
+
+
+# Told apart by hand, so that a mistake in one form is not also one in the other.
+Changed = Annotated[
+    Union[
+        Annotated[Literal["dominant"], BeforeValidator(_dominant), Tag("word")],
+        Annotated[ChangedFrom, Tag("mapping")],
+    ],
+    Discriminator(lambda value: "mapping" if isinstance(value, (dict, ChangedFrom)) else "word"),
+]
+
+
+class RuleFile(Keys, title="rule"):
+    """Exactly one of occupied, changed and absent says what the rule watches for."""
+
+    occupied: Terms | None = Field(
+        None,
+        description="Begins when these classes or groups together cover at least `enter` of the zone, "
+        "ends at or below `leave`.",
+    )
+    changed: Changed | None = Field(
+        None,
+        description="`dominant`: begins when another class than `reference` covers most of the zone. "
+        "`{from: road}`: begins when the share of road falls below `enter`, ends above `leave`.",
+    )
+    absent: Terms | None = Field(
+        None,
+        description="Begins when these classes or groups together cover less than `enter`, "
+        "ends above `leave`.",
+    )
+    reference: str | None = Field(
+        None,
+        description="For `changed: dominant`: the class or group that is normal. Default: the first one "
+        "that held for `for`.",
+    )
+    enter: Share | None = Field(
+        None,
+        description="Share of the zone at which the rule begins. Default: 10 % for occupied, 1 % for "
+        "absent, 50 % for changed.",
+    )
+    leave: Share | None = Field(
+        None,
+        description="Share of the zone at which the rule ends. Default: half of `enter` for occupied; "
+        "for absent and changed twice `enter`, but at most half-way from `enter` to 100 %.",
+    )
+    for_: Duration | None = Field(
+        None,
+        alias="for",
+        description="How long the condition must hold before the rule begins. Default: 5 s.",
+    )
+    clear: Duration | None = Field(
+        None, description="How long it must be over before the rule ends. Default: the same as `for`."
+    )
+    cooldown: Duration | None = Field(
+        None, description="Pause after an alert before the same rule may begin again. Default: 0 s."
+    )
+    hours: Hours | None = Field(
+        None, description='Daily window in which the rule is active; it may span midnight: "22:00-06:00".'
+    )
+    timezone: str | None = Field(None, description="Time zone of `hours`, such as Europe/Rome. Default: UTC.")
+    on_unknown: Literal["hold", "end", "raise"] | None = Field(
+        None,
+        description="What to do while the picture cannot be trusted: `hold` what is (the default), `end` "
+        "the alert, or `raise` one.",
+    )
