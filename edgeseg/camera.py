@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from edgeseg import overlay
 from edgeseg.clock import Clock
@@ -22,6 +22,7 @@ from edgeseg.frames import (
     FrameTime,
 )
 from edgeseg.manifest import Model
+from edgeseg.onlooker import Onlooker
 from edgeseg.pipeline import Analysis, CameraPipeline
 from edgeseg.publish.base import Publisher
 from edgeseg.recall import Recollection
@@ -52,6 +53,7 @@ class Camera:
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
     seq: numbers its occupancies. memory: what its rules knew before, see ``CameraPipeline``. book: where
     that is kept for the next process, together with each alert. recollection: what an earlier one kept.
+    onlookers: are shown each analysed picture.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Camera:
         memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
         book: CameraBook | None = None,
         recollection: Recollection | None = None,
+        onlookers: Sequence[Onlooker] = (),
     ) -> None:
         past = recollection or Recollection(memory or {})
         self.name = settings.name
@@ -95,6 +98,7 @@ class Camera:
         self._kept: object = None
         self._keep_due_s = 0.0
         self._snapshot_asked = False
+        self._onlookers = onlookers
 
     def connecting(self) -> None:
         """The camera is switched on and being tried; its zones are unknown until the first picture."""
@@ -168,6 +172,8 @@ class Camera:
             if self._snapshot_asked:
                 self._snapshot_asked = False
                 self._send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
+            for onlooker in self._onlookers:
+                onlooker.saw(frame, analysis.label_map, analysis.events)
             self._tend(self._now())
             return analysis
 

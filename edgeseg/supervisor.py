@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from edgeseg.engines.select import choose
 from edgeseg.errors import SourceError
 from edgeseg.frames import CameraRemoved, NodeStats, PreviousRun
 from edgeseg.live import LiveCapture
+from edgeseg.onlooker import Onlooker
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.recall import Recollection, recall
@@ -53,6 +54,7 @@ class Supervisor:
     """Everything that runs for one pipeline file. All belongs to the thread that calls ``start``.
 
     commands: wishes that came over MQTT; ``tick`` grants them. state: what is kept for the next process.
+    onlookers: are shown each analysed picture.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Supervisor:
         clock: Clock,
         commands: queue.SimpleQueue[Command],
         state: State,
+        onlookers: Sequence[Onlooker] = (),
     ) -> None:
         self._settings = settings
         self._publisher = publisher
         self._clock = clock
         self._commands = commands
         self._state = state
+        self._onlookers = onlookers
         # Several streams of one thread give more frames a second than one of several.
         self._streams = len(os.sched_getaffinity(0))
         self._stop = threading.Event()
@@ -229,6 +233,7 @@ class Supervisor:
             self._seqs[settings.name],
             book=CameraBook(self._state, settings.name),
             recollection=recollection,
+            onlookers=self._onlookers,
         )
         fit = settings.fit or need.model.fit
         live = LiveCapture(

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("registry", "runtimes"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
-    ("pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall"),
+    ("pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker"),
     ("camera", "load", "engine_pool", "watchdog"),
     ("clip", "live", "quality"),
     ("relief",),
@@ -49,7 +49,7 @@ HOMES = {
     "ai_edge_litert": {"engines/litert.py"},
     "tflite_runtime": {"engines/litert.py"},
     # The soak listens as any other subscriber does.
-    "paho": {"publish/paho_connection.py", "soak/listener.py"},
+    "paho": {"publish/paho_connection.py", "publish/subscriber.py", "soak/listener.py"},
     "aiohttp": {"fetch.py"},
     "tenacity": {"live.py"},
     "sqlite3": {"state/database.py"},

@@ -22,6 +22,7 @@ from edgeseg.publish.jsonl import JsonLinesPublisher, line
 from edgeseg.publish.mqtt import MqttPublisher
 from edgeseg.publish.outbox import Outbox
 from edgeseg.publish.schema import mqtt_schema
+from edgeseg.publish.several import SeveralPublishers
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings
 from tests.broker import Broker, Subscriber
@@ -70,7 +71,20 @@ def mqtt(tmp_path: Path) -> Iterator[Setting]:
         publisher.close()
 
 
-@pytest.fixture(params=["jsonl", "mqtt"])
+@pytest.fixture
+def several() -> Setting:
+    """What the second of two publishers heard."""
+    stream = io.StringIO()
+    topics = [Topics("edgeseg", "gatehouse", boot="b1", clock=ManualClock(utc_s=NOON_S)) for _ in range(2)]
+    first, second = JsonLinesPublisher(topics[0], io.StringIO()), JsonLinesPublisher(topics[1], stream)
+
+    def said(_: int) -> list[dict[str, Any]]:
+        return [json.loads(text) for text in stream.getvalue().splitlines()]
+
+    return Setting(SeveralPublishers(first, [second]), said)
+
+
+@pytest.fixture(params=["jsonl", "mqtt", "several"])
 def setting(request: pytest.FixtureRequest) -> Setting:
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Setting)
