@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
@@ -197,6 +198,22 @@ class Broker:
             self._process.send_signal(signal.SIGCONT)
             self._process.wait(DEADLINE_S)
             self._process = None
+
+
+def nobody_may_subscribe(folder: Path) -> str:
+    """Lines of configuration for a broker that refuses subscriptions: its access-list files grant them all
+    and then do not deliver."""
+    plugin = next(Path("/usr/lib").glob("**/mosquitto_dynamic_security.so"), None)
+    if plugin is None:
+        missing("mosquitto's plugin for dynamic security")
+    access = {
+        "publishClientSend": True,
+        "publishClientReceive": True,
+        "subscribe": False,
+        "unsubscribe": True,
+    }
+    (folder / "security.json").write_text(json.dumps({"defaultACLAccess": access}))
+    return f"plugin {plugin}\nplugin_opt_config_file {folder / 'security.json'}"
 
 
 @dataclass(frozen=True)

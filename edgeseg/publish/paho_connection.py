@@ -1,5 +1,4 @@
-"""paho behind the sender's seam: MQTT 5, or 3.1.1 where the broker knows no better. The only file that
-imports paho."""
+"""paho behind the sender's seam: MQTT 5, or 3.1.1 where the broker knows no better."""
 
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ def new_client(
     client_id: str,
     tls: ssl.SSLContext | None,
     version: Version,
-    will: Message,
+    will: Message | None,
     keepalive_s: int,
 ) -> paho.Client:
     """A client that knows where to connect and what its last will is, and has not begun to."""
@@ -63,7 +62,8 @@ def new_client(
         client.tls_set_context(tls)
     if settings.username is not None:
         client.username_pw_set(settings.username, settings.password.reveal() if settings.password else None)
-    client.will_set(will.topic, will.payload, will.qos, will.retain)
+    if will is not None:
+        client.will_set(will.topic, will.payload, will.qos, will.retain)
     properties = None
     if version == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -205,29 +205,15 @@ class PahoConnection:
     def _disconnected(
         self, client: paho.Client, _: Any, flags: paho.DisconnectFlags, reason: ReasonCode, properties: object
     ) -> None:
-        words = str(reason)
         self._count_early_loss()
         self._draw_pauses(
             rival=reason.value == sender.SESSION_TAKEN_OVER or self._early_losses >= sender.RIVAL_LOSSES
         )
-        if not flags.is_disconnect_packet_from_server:
-            # These reasons are paho's own: MQTT knows none for a connection that just ends.
-            words = _ENDED.get(words, words)
-        self._note(self, sender.Lost(reason.value, words, self._early_losses))
+        self._note(self, sender.Lost(reason.value, loss_words(flags, reason), self._early_losses))
 
     def _unreachable(self, client: paho.Client, _: Any) -> None:
         self._draw_pauses()
-        # paho calls this while it handles the exception, and does not pass it on.
-        error = sys.exc_info()[1]
-        words = getattr(error, "strerror", None) or str(error)
-        if isinstance(error, ssl.SSLCertVerificationError):
-            words = f"its certificate is not accepted: {error.verify_message}"
-        elif self._tls and _in_handshake(error):
-            words = (
-                f"the TLS handshake fails: {words}; the broker may not speak TLS on this port: use mqtt://,"
-                " or its TLS port (usually 8883)"
-            )
-        self._note(self, sender.Unreachable(words))
+        self._note(self, sender.Unreachable(failure_words(tls=self._tls)))
 
     def _acknowledged(
         self, client: paho.Client, _: Any, mid: int, reason: ReasonCode, properties: object
@@ -259,6 +245,28 @@ class PahoConnection:
             self._quiet.warning("callback", f"mqtt: {text}")
         else:
             log.debug("paho: %s", text)
+
+
+def loss_words(flags: paho.DisconnectFlags, reason: ReasonCode) -> str:
+    """Why a connection ended."""
+    words = str(reason)
+    # Without a packet the reason is paho's own: MQTT knows none for a connection that just ends.
+    return words if flags.is_disconnect_packet_from_server else _ENDED.get(words, words)
+
+
+def failure_words(*, tls: bool) -> str:
+    """Why no connection came about; to be called in ``on_connect_fail``."""
+    # paho calls that while it handles the exception, and does not pass it on.
+    error = sys.exc_info()[1]
+    words = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if tls and _in_handshake(error):
+        return (
+            f"the TLS handshake fails: {words}; the broker may not speak TLS on this port: use mqtt://,"
+            " or its TLS port (usually 8883)"
+        )
+    return words
 
 
 def _in_handshake(error: BaseException | None) -> bool:
