@@ -23,7 +23,7 @@ from edgeseg.frames import (
 )
 from edgeseg.manifest import Model
 from edgeseg.onlooker import Onlooker
-from edgeseg.pipeline import Analysis, CameraPipeline
+from edgeseg.pipeline import Analysis, CameraPipeline, Observed
 from edgeseg.publish.base import Publisher
 from edgeseg.recall import Recollection
 from edgeseg.rules import CameraAlert, RuleMemory
@@ -53,7 +53,7 @@ class Camera:
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
     seq: numbers its occupancies. memory: what its rules knew before, see ``CameraPipeline``. book: where
     that is kept for the next process, together with each alert. recollection: what an earlier one kept.
-    onlookers: are shown each analysed picture.
+    onlookers: are shown each analysed picture. observed: see ``CameraPipeline``.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Camera:
         book: CameraBook | None = None,
         recollection: Recollection | None = None,
         onlookers: Sequence[Onlooker] = (),
+        observed: Observed | None = None,
     ) -> None:
         past = recollection or Recollection(memory or {})
         self.name = settings.name
@@ -77,7 +78,7 @@ class Camera:
         self.rate_fps = settings.rate_fps
         self.board = overlay.ZoneBoard(settings.zones)
         self._pipeline = CameraPipeline(
-            node, settings, model, groups, seq, past.memories, past.bridge_until_s
+            node, settings, model, groups, seq, past.memories, past.bridge_until_s, observed
         )
         self._palette = model.palette
         self._publisher = publisher

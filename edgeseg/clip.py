@@ -17,7 +17,7 @@ from edgeseg.engines.base import Engine
 from edgeseg.engines.select import open_engine
 from edgeseg.errors import SourceError
 from edgeseg.frames import Frame, FrameTime, Picture
-from edgeseg.pipeline import Analysis
+from edgeseg.pipeline import Analysis, Observed
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
@@ -88,11 +88,16 @@ class Replay:
     """One camera of a pipeline file that watches a clip: what the daemon would have published.
 
     Use it as a context manager, which loads the engine: raises ModelError, EngineError. ``stream``
-    receives the messages as JSON lines. ``threads``: of one inference.
+    receives the messages as JSON lines. ``threads``: of one inference. ``observed``: see ``CameraPipeline``.
     """
 
     def __init__(
-        self, settings: PipelineSettings, chosen: CameraSettings, stream: TextIO, threads: int = 1
+        self,
+        settings: PipelineSettings,
+        chosen: CameraSettings,
+        stream: TextIO,
+        threads: int = 1,
+        observed: Observed | None = None,
     ) -> None:
         self.model = registry.find(chosen.model)
         self.clock = ManualClock()
@@ -100,7 +105,14 @@ class Replay:
         topics = Topics(prefix, settings.node, boot=_BOOT, clock=self.clock)
         self.publisher = JsonLinesPublisher(topics, stream)
         self.camera = Camera(
-            settings.node, chosen, self.model, settings.groups, self.publisher, self.clock, count(1)
+            settings.node,
+            chosen,
+            self.model,
+            settings.groups,
+            self.publisher,
+            self.clock,
+            count(1),
+            observed=observed,
         )
         self._chosen = chosen
         self._threads = threads

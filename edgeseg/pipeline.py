@@ -10,7 +10,7 @@ the daemon, ``edgeseg replay`` and the tests run the very same lines.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from edgeseg import postprocess
@@ -20,6 +20,9 @@ from edgeseg.manifest import Model
 from edgeseg.rules import RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings
 from edgeseg.zones import ZoneMeter
+
+Observed = Callable[[tuple[ZoneOccupancy, ...]], None]
+"""Is shown what the rules of one camera are shown, just before they are: all zones at one moment."""
 
 # Why there is no picture yet after a start; any other reason is the camera's own.
 _CONNECTING = "connecting"
@@ -38,7 +41,7 @@ class CameraPipeline:
 
     seq: numbers the occupancies; a camera whose settings change hands its own on. memory: zone -> rule ->
     what it knew before, to go on from there. bridge_until_s: camera time until which the rules do not hear
-    that there is no picture yet: edgeseg itself was away, not the camera.
+    that there is no picture yet: edgeseg itself was away, not the camera. observed: for recordings.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class CameraPipeline:
         seq: Iterator[int],
         memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
         bridge_until_s: float | None = None,
+        observed: Observed | None = None,
     ) -> None:
         self._model = model
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
@@ -59,6 +63,7 @@ class CameraPipeline:
         }
         self._seq = seq
         self._bridge_until_s = bridge_until_s
+        self._observed = observed
         self._newest: tuple[ZoneOccupancy, ...] = ()
 
     def analyse(self, frame: Frame, engine: Engine) -> Analysis:
@@ -130,6 +135,8 @@ class CameraPipeline:
         return self._bridge_until_s is not None
 
     def _judged(self, occupancies: tuple[ZoneOccupancy, ...]) -> Iterator[Event]:
+        if self._observed is not None:
+            self._observed(occupancies)
         for occupancy in occupancies:
             yield occupancy
             yield from self._rules[occupancy.zone].observe(occupancy)

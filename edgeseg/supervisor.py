@@ -23,6 +23,7 @@ from edgeseg.errors import SourceError
 from edgeseg.frames import CameraRemoved, NodeStats, PreviousRun
 from edgeseg.live import LiveCapture
 from edgeseg.onlooker import Onlooker
+from edgeseg.pipeline import Observed
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.recall import Recollection, recall
@@ -54,7 +55,7 @@ class Supervisor:
     """Everything that runs for one pipeline file. All belongs to the thread that calls ``start``.
 
     commands: wishes that came over MQTT; ``tick`` grants them. state: what is kept for the next process.
-    onlookers: are shown each analysed picture.
+    onlookers: are shown each analysed picture. observed: is shown all that any camera's rules are shown.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Supervisor:
         commands: queue.SimpleQueue[Command],
         state: State,
         onlookers: Sequence[Onlooker] = (),
+        observed: Observed | None = None,
     ) -> None:
         self._settings = settings
         self._publisher = publisher
@@ -72,6 +74,7 @@ class Supervisor:
         self._commands = commands
         self._state = state
         self._onlookers = onlookers
+        self._observed = observed
         # Several streams of one thread give more frames a second than one of several.
         self._streams = len(os.sched_getaffinity(0))
         self._stop = threading.Event()
@@ -234,6 +237,7 @@ class Supervisor:
             book=CameraBook(self._state, settings.name),
             recollection=recollection,
             onlookers=self._onlookers,
+            observed=self._observed,
         )
         fit = settings.fit or need.model.fit
         live = LiveCapture(
