@@ -24,6 +24,7 @@ from edgeseg.commands import (
     soak,
 )
 from edgeseg.errors import ConfigError, EdgesegError
+from edgeseg.logs import complain
 
 _COMMANDS = (
     demo,
@@ -58,10 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except ConfigError as error:
         # One line for each problem, which editors and grep can follow to its place.
-        print(error, file=sys.stderr)
+        complain(str(error))
         return 2
     except EdgesegError as error:
-        print(f"edgeseg: {error}", file=sys.stderr)
+        complain(f"edgeseg: {error}")
         return 2
     except KeyboardInterrupt:
         return 130
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        print(f"edgeseg: {error.filename or 'standard output'}: no space left on the device", file=sys.stderr)
+        complain(f"edgeseg: {error.filename or 'standard output'}: no space left on the device")
         _forget_stdout()
         return 1
     return code

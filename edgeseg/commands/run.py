@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from pathlib import Path
+
+from edgeseg.logs import LOG_STYLES, log_to_stderr
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,6 +21,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("pipeline", type=Path, help="the pipeline file")
     parser.add_argument("--verbose", action="store_true", help="log more")
+    parser.add_argument(
+        "--log",
+        choices=LOG_STYLES,
+        default="text",
+        help="how log lines on standard error look: text for people (the default), or a JSON object each. "
+        "Under systemd each carries its priority, for journalctl -p",
+    )
     parser.set_defaults(run=run)
 
 
@@ -32,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg.settings import PipelineSettings
 
     redaction = Redaction()
-    _log_to_stderr(redaction, logging.DEBUG if args.verbose else logging.INFO)
+    log_to_stderr(args.log, logging.DEBUG if args.verbose else logging.INFO, redaction)
 
     def load() -> PipelineSettings:
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -43,12 +51,3 @@ def run(args: argparse.Namespace) -> int:
         return settings
 
     return Daemon(load, SystemClock(), state_dir()).run()
-
-
-def _log_to_stderr(redaction: logging.Filter, level: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(redaction)
-    # journald stamps each line itself.
-    times = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    handler.setFormatter(logging.Formatter(f"{times}%(levelname)s %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
