@@ -222,9 +222,58 @@ class Alert:
     end_reason: str | None
 
 
+UnusablePicture = Literal["frozen", "dark", "blown_out", "blurred", "covered", "moved"]
 CameraState = Literal[
-    "live", "connecting", "stale", "frozen", "dark", "blurred", "covered", "moved", "offline", "disabled"
+    "live",
+    "connecting",
+    "stale",
+    "frozen",
+    "dark",
+    "blown_out",
+    "blurred",
+    "covered",
+    "moved",
+    "offline",
+    "disabled",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """Where the points of an earlier view of a camera are in its view now: an affine map.
+
+    matrix: a, b, c, d, e, f of x' = a x + b y + c, y' = d x + e y + f, in 0-1 coordinates of the picture.
+    right, down: how far the picture's centre went, as shares of the picture's width and height. turned_deg:
+    clockwise. zoom: above 1 where things are larger now. farthest: how far the corner went that went
+    farthest, as a share of the picture's width.
+    """
+
+    matrix: tuple[float, float, float, float, float, float]
+    right: float
+    down: float
+    turned_deg: float
+    zoom: float
+    farthest: float
+
+    def __str__(self) -> str:
+        return (
+            f"{abs(self.right):.1%} {'right' if self.right >= 0 else 'left'}, "
+            f"{abs(self.down):.1%} {'down' if self.down >= 0 else 'up'}, "
+            f"turned {self.turned_deg:+.1f} degrees, zoom {self.zoom:.3f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PictureHealth:
+    """Whether a camera's pictures can be measured.
+
+    state: None while they can; else why not, and ``reason`` in words. transform: by how much the camera has
+    moved since its reference view was learned; None where it has not, or nobody knows.
+    """
+
+    state: UnusablePicture | None = None
+    reason: str | None = None
+    transform: Transform | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +291,8 @@ class Degraded:
 class CameraStatus:
     """How a camera is doing. ``fps`` counts analysed frames; ``age_s`` is the newest frame's age.
 
-    degraded: None while the camera gets what it was set to.
+    degraded: None while the camera gets what it was set to. moved: by how much the camera has moved since its
+    reference view was learned; None where it has not.
     """
 
     camera: str
@@ -252,6 +302,7 @@ class CameraStatus:
     fps: float | None
     age_s: float | None
     degraded: Degraded | None = None
+    moved: Transform | None = None
 
 
 @dataclass(frozen=True, slots=True)

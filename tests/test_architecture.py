@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "frames", "shipped"),
     ("settings", "yamlfile", "secrets", "polygons", "places", "appearing", "launch", "state"),
-    ("manifest", "fetch", "cellcounts", "logs"),
+    ("manifest", "fetch", "cellcounts", "registration", "logs"),
     ("registry", "runtimes"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
