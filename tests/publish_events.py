@@ -37,10 +37,10 @@ def occupancy(
         time=FrameTime(camera_time_s=float(seq), captured_at_s=NOON_S),
         state="ok" if known else "unknown",
         reason=unknown,
-        coverage=(coverage or {"road": 0.6, "car": 0.123456, "vehicle": 0.123456}) if known else None,
-        uncertain=0.276544 if known else None,
+        coverage=(coverage or {"road": 0.6, "car": 0.1235, "vehicle": 0.1235}) if known else None,
+        uncertain=0.2765 if known else None,
         dominant="road" if known else None,
-        confidence=0.87654321 if known else None,
+        confidence=0.8765 if known else None,
         model="deeplab",
     )
 

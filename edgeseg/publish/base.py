@@ -16,7 +16,7 @@ class Message:
     """One MQTT publication. ``topic`` is complete; ``payload`` is what goes over the wire.
 
     left_s: for how long a broker may keep it for subscribers that are away; None for ever. MQTT 3.1.1 cannot
-    tell it so.
+    tell it so. is_json: that the payload is compact JSON is known, and need not be found out.
     """
 
     topic: str
@@ -24,6 +24,7 @@ class Message:
     qos: QoS
     retain: bool
     left_s: int | None = None
+    is_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)

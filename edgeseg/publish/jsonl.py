@@ -14,6 +14,8 @@ from edgeseg.frames import Event
 from edgeseg.publish.base import Message
 from edgeseg.publish.topics import Topics
 
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
 
 class JsonLinesPublisher:
     """One line for each message: ``{"topic", "qos", "retain", "payload"}``, flushed after each event.
@@ -80,13 +82,9 @@ class JsonLinesPublisher:
 
 def line(message: Message) -> str:
     """One message as compact JSON, without a newline."""
-    fields = {
-        "topic": message.topic,
-        "qos": message.qos,
-        "retain": message.retain,
-        "payload": payload_value(message.payload),
-    }
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    payload = message.payload.decode() if message.is_json else _dumps(payload_value(message.payload))
+    retain = "true" if message.retain else "false"
+    return f'{{"topic":{_dumps(message.topic)},"qos":{message.qos},"retain":{retain},"payload":{payload}}}'
 
 
 def payload_value(payload: bytes) -> object:

@@ -54,9 +54,25 @@ ANSWERS = {
 TABLE = (STATUS, CAMERA_STATUS, OCCUPANCY, CLASS, RULE, ALERT, STATS, *ANSWERS.values())
 
 # The availability is said at each connect, and is not camera state.
+_OBJECTS = tuple(topic.payload for topic in (CAMERA_STATUS, ALERT, STATS))
 _LEFT_BEHIND = tuple(topic for topic in TABLE if topic.retain and topic is not STATUS)
-_LAST_WORD = {CLASS.template: b"None", RULE.template: b"unknown"}
+_LAST_WORD = {CLASS.template: payloads.UNKNOWN_PERCENT, RULE.template: b"unknown"}
 _PLACEHOLDER = re.compile(r"{\w+}")
+
+
+@dataclass(slots=True)
+class _SpokenClass:
+    """Where a class of a zone is told, and its last share, 0-1 (None: unknown), as number and as text."""
+
+    place: str
+    share: float | None = None
+    text: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _SpokenZone:
+    place: str
+    classes: dict[str, _SpokenClass]
 
 
 class Topics:
@@ -77,7 +93,7 @@ class Topics:
         self.base = f"{prefix}/{_level('node', node)}"
         self._boot = boot
         self._clock = clock
-        self._class_texts: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._zones: dict[tuple[str, str], _SpokenZone] = {}
         self._retained: dict[str, dict[str, Topic]] = {}
 
     def status(self, availability: payloads.Availability) -> Message:
@@ -91,7 +107,7 @@ class Topics:
         """
         match event:
             case ZoneOccupancy():
-                return [self._occupancy(event), *self._classes(event)]
+                return list(self._zone(event))
             case RuleState():
                 names = {"camera": event.camera, "zone": event.zone, "rule": event.rule}
                 return [self._message(RULE, event.state.encode(), names)]
@@ -132,24 +148,38 @@ class Topics:
             taken_back,
         ]
 
-    def _occupancy(self, event: ZoneOccupancy) -> Message:
-        payload = payloads.OccupancyPayload.of(event, boot=self._boot, now_s=self._clock.utc_s())
-        return self._message(OCCUPANCY, payload.encode(), {"camera": event.camera, "zone": event.zone})
-
-    def _classes(self, event: ZoneOccupancy) -> Iterator[Message]:
-        texts = self._class_texts.setdefault((event.camera, event.zone), {})
+    def _zone(self, event: ZoneOccupancy) -> Iterator[Message]:
+        spoken = self._zones.get((event.camera, event.zone))
+        if spoken is None:
+            spoken = self._zones[event.camera, event.zone] = self._unspoken(event.camera, event.zone)
+        payload = payloads.OccupancyPayload.encoded(event, boot=self._boot, now_s=self._clock.utc_s())
+        yield Message(spoken.place, payload, OCCUPANCY.qos, OCCUPANCY.retain, is_json=True)
+        classes = spoken.classes
         if event.coverage is None:
-            now = dict.fromkeys(texts, b"None")
-        else:
-            now = {name: payloads.percent_text(share) for name, share in event.coverage.items()}
-        for name, text in now.items():
-            if texts.get(name) != text:
-                texts[name] = text
-                yield self._message(CLASS, text, {"camera": event.camera, "zone": event.zone, "class": name})
+            for known in classes.values():
+                if known.share is not None:
+                    known.share, known.text = None, payloads.UNKNOWN_PERCENT
+                    yield Message(known.place, known.text, CLASS.qos, CLASS.retain)
+            return
+        for name, share in event.coverage.items():
+            known = classes.get(name)
+            if known is None:
+                known = classes[name] = _SpokenClass(self._class_place(event, name))
+            if known.share != share:
+                text = payloads.percent_text(share)
+                changed, known.share, known.text = text != known.text, share, text
+                if changed:
+                    yield Message(known.place, text, CLASS.qos, CLASS.retain, is_json=True)
+
+    def _unspoken(self, camera: str, zone: str) -> _SpokenZone:
+        return _SpokenZone(self._message(OCCUPANCY, b"", {"camera": camera, "zone": zone}).topic, {})
+
+    def _class_place(self, event: ZoneOccupancy, name: str) -> str:
+        return self._message(CLASS, b"", {"camera": event.camera, "zone": event.zone, "class": name}).topic
 
     def _taken_back(self, camera: str) -> Iterator[Message]:
-        for key in [key for key in self._class_texts if key[0] == camera]:
-            del self._class_texts[key]
+        for key in [key for key in self._zones if key[0] == camera]:
+            del self._zones[key]
         for place, topic in self._retained.pop(camera, {}).items():
             yield Message(place, b"", topic.qos, retain=True)
 
@@ -158,7 +188,7 @@ class Topics:
         place = f"{self.base}/{topic.template.format(**levels)}"
         if topic.retain and "camera" in levels:
             self._retained.setdefault(levels["camera"], {})[place] = topic
-        return Message(place, payload, topic.qos, topic.retain)
+        return Message(place, payload, topic.qos, topic.retain, is_json=topic.payload in _OBJECTS)
 
 
 def _pattern(topic: Topic) -> re.Pattern[str]:
