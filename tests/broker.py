@@ -8,8 +8,10 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -214,6 +216,31 @@ def nobody_may_subscribe(folder: Path) -> str:
     }
     (folder / "security.json").write_text(json.dumps({"defaultACLAccess": access}))
     return f"plugin {plugin}\nplugin_opt_config_file {folder / 'security.json'}"
+
+
+@contextmanager
+def old_broker(folder: Path) -> Iterator[int]:
+    """amqtt speaks MQTT 3.1.1 only. It takes the properties of an MQTT 5 CONNECT for the client's name, and
+    waits for the rest for ever."""
+    port = free_port()
+    config = folder / "amqtt.yaml"
+    config.write_text(
+        f"listeners: {{default: {{type: tcp, bind: '127.0.0.1:{port}'}}}}\n"
+        "plugins: {amqtt.plugins.authentication.AnonymousAuthPlugin: {allow_anonymous: true}}\n"
+    )
+    amqtt = Path(sys.executable).parent / "amqtt"
+    with (folder / "amqtt.log").open("wb") as output:
+        process = subprocess.Popen([str(amqtt), "-c", str(config)], stdout=output, stderr=output)
+    try:
+        wait_until(lambda: accepts(port), "amqtt listens")
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
 
 
 @dataclass(frozen=True)

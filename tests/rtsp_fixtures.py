@@ -71,7 +71,8 @@ class RtspServer:
     clips: one H.264 or HEVC file, or several of them (of any size, but one codec) for ``switch``.
     user, password: ask for them, by Basic authentication or Digest. fps: None for the first clip's own.
     loop: start again at the clip's end instead of ending the stream.
-    port: None for any that is free; a camera that comes back has its old one.
+    port: None for any that is free; a camera that comes back has its old one. paths: more streams, each
+    with the number of the clip that it plays, as cameras have a main and a substream.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class RtspServer:
         fps: float | None = None,
         loop: bool = True,
         port: int | None = None,
+        paths: dict[str, int] | None = None,
     ) -> None:
         self._clips = clips
         self._user = user
@@ -91,6 +93,7 @@ class RtspServer:
         self._fps = fps
         self._loop = loop
         self._port = port or 0
+        self._paths = paths or {}
 
     def __enter__(self) -> RtspServer:
         require_rtsp_server()
@@ -104,6 +107,7 @@ class RtspServer:
             "user": self._user,
             "password": self._password,
             "digest": self._digest,
+            "paths": self._paths,
             "clips": [{"data": clip.data, "units": clip.units} for clip in clips],
         }
         (self._folder / "feed.json").write_text(json.dumps(plan))

@@ -4,8 +4,9 @@
 
 FEED.json, written by ``rtsp_fixtures``: {"fps", "loop", "port", "codec", "user", "password", "digest",
 "clips": [{"data": FILE, "units": [[offset, size, keyframe], ...]}]}, each unit one access unit in Annex B,
-codec h264 or hevc. Prints ``ready PORT``. A line ``switch N`` on standard input goes on with clip N at its
-first unit; the end of standard input ends the server, so that it never outlives its test.
+codec h264 or hevc; "paths": {PATH: clip}, each playing that clip for good, beside /stream. Prints ``ready
+PORT``. A line ``switch N`` on standard input goes on with clip N at its first unit; the end of standard input
+ends the server, so that it never outlives its test.
 """
 
 import json
@@ -30,11 +31,11 @@ GSTREAMER_NAMES = {"h264": "h264", "hevc": "h265"}
 class Feed:
     """The clips and where every client's pipeline is in them."""
 
-    def __init__(self, plan):
+    def __init__(self, plan, current=0):
         self.fps = plan["fps"]
         self.loop = plan["loop"]
         self.clips = [(Path(clip["data"]).read_bytes(), clip["units"]) for clip in plan["clips"]]
-        self.current = 0
+        self.current = current
 
     def start(self, factory, media):
         appsrc = media.get_element().get_by_name_recurse_up("feed")
@@ -75,6 +76,10 @@ def protect(server, factory, user, password, digest):
     else:
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
     server.set_auth(auth)
+    allow_viewer(factory)
+
+
+def allow_viewer(factory):
     allow = Gst.Structure.new_empty("viewer")
     allow.set_value("media.factory.access", True)
     allow.set_value("media.factory.construct", True)
@@ -95,6 +100,13 @@ def main():
     if plan["user"]:
         protect(server, factory, plan["user"], plan["password"], plan["digest"])
     server.get_mount_points().add_factory("/stream", factory)
+    for path, clip in plan.get("paths", {}).items():
+        other = GstRtspServer.RTSPMediaFactory.new()
+        other.set_launch(LAUNCH.format(name=GSTREAMER_NAMES[plan["codec"]]))
+        other.connect("media-configure", Feed(plan, clip).start)
+        if plan["user"]:
+            allow_viewer(other)
+        server.get_mount_points().add_factory(path, other)
     server.attach(None)
     GLib.io_add_watch(
         sys.stdin, GLib.PRIORITY_DEFAULT, GLib.IOCondition.IN | GLib.IOCondition.HUP, feed.command

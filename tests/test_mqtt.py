@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import re
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -30,7 +29,7 @@ from edgeseg.publish.outbox import Outbox
 from edgeseg.publish.sender import RIVAL_LOSSES
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings, Secret
-from tests.broker import Broker, Certificates, Received, Subscriber, accepts, free_port, wait_until
+from tests.broker import Broker, Certificates, Received, Subscriber, old_broker, wait_until
 from tests.publish_events import alert, occupancy, one_of_each, rule_state, stats, status
 
 BASE = "edgeseg/gatehouse"
@@ -340,31 +339,6 @@ def test_a_host_that_cannot_be_one_is_said_at_the_start(
 ) -> None:
     with pytest.raises(PublishError, match=r"'a\.\.b' cannot be a host name"):
         publisher_for(1883, host="a..b").start()
-
-
-@contextlib.contextmanager
-def old_broker(folder: Path) -> Iterator[int]:
-    """amqtt speaks MQTT 3.1.1 only. It takes the properties of an MQTT 5 CONNECT for the client's name, and
-    waits for the rest for ever."""
-    port = free_port()
-    config = folder / "amqtt.yaml"
-    config.write_text(
-        f"listeners: {{default: {{type: tcp, bind: '127.0.0.1:{port}'}}}}\n"
-        "plugins: {amqtt.plugins.authentication.AnonymousAuthPlugin: {allow_anonymous: true}}\n"
-    )
-    amqtt = Path(sys.executable).parent / "amqtt"
-    with (folder / "amqtt.log").open("wb") as output:
-        process = subprocess.Popen([str(amqtt), "-c", str(config)], stdout=output, stderr=output)
-    try:
-        wait_until(lambda: accepts(port), "amqtt listens")
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
 
 
 def test_mqtt_3_1_1_is_spoken_where_the_broker_knows_no_better(

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 # that an earlier run left retained come in as well.
 LARGEST_INCOMING_BYTES = 8 * 1024 * 1024
 
+# Home Assistant's default (https://www.home-assistant.io/integrations/mqtt/#birth-and-last-will-messages).
+BORN = b"online"
+
 _ENDED = {
     "Unspecified error": "the broker closed the connection",
     "Keep alive timeout": "the broker no longer answers",
@@ -78,6 +81,7 @@ class PahoConnection:
     commands: topic filter to subscribe to at each connect, None for none; on_command takes topic and
     payload of what comes.
     leftover_filters: what to look back at. leftover: gives the messages that take back such a topic.
+    birth_topic: where somebody says that it has come (Home Assistant), None for nobody; on_birth is then called.
     """
 
     def __init__(
@@ -89,6 +93,8 @@ class PahoConnection:
         on_command: Callable[[str, bytes], None],
         leftover_filters: tuple[str, ...],
         leftover: Callable[[str, bytes], list[Message]],
+        birth_topic: Callable[[], str | None],
+        on_birth: Callable[[], None],
         reconnect_s: tuple[float, float],
         quiet: QuietLog,
         tls: bool,
@@ -100,6 +106,9 @@ class PahoConnection:
         self._commands_mid: int | None = None
         self._leftover_filters = leftover_filters
         self._leftover = leftover
+        self._birth_topic = birth_topic
+        self._on_birth = on_birth
+        self._birth_heard: str | None = None
         self._reconnect_s = reconnect_s
         self._quiet = quiet
         self._tls = tls
@@ -141,6 +150,16 @@ class PahoConnection:
     def stop_looking_back(self) -> None:
         self._client.unsubscribe(list(self._leftover_filters))
 
+    def hear_births(self) -> None:
+        """Subscribe to where births are told now. Called at each connect, and by whoever changes that."""
+        before, self._birth_heard = self._birth_heard, self._birth_topic()
+        if before is not None and before != self._birth_heard:
+            self._client.unsubscribe(before)
+            self._client.message_callback_remove(before)
+        if self._birth_heard is not None:
+            self._client.message_callback_add(self._birth_heard, self._born)
+            self._client.subscribe(self._birth_heard, 0)
+
     def close(self, *, abruptly: bool) -> None:
         line = self._client.socket()
         self._client.disconnect()
@@ -157,7 +176,8 @@ class PahoConnection:
         client = self._client
         client.on_log = client.on_connect = client.on_disconnect = client.on_connect_fail = None
         client.on_publish = client.on_subscribe = None
-        for place in (*self._leftover_filters, *([] if self._commands is None else [self._commands])):
+        others = [place for place in (self._commands, self._birth_heard) if place is not None]
+        for place in (*self._leftover_filters, *others):
             client.message_callback_remove(place)
 
     def _count_early_loss(self) -> None:
@@ -201,6 +221,7 @@ class PahoConnection:
                 )
             else:
                 _, self._commands_mid = client.subscribe(self._commands, qos=1)
+        self.hear_births()
 
     def _disconnected(
         self, client: paho.Client, _: Any, flags: paho.DisconnectFlags, reason: ReasonCode, properties: object
@@ -223,14 +244,19 @@ class PahoConnection:
     def _subscribed(
         self, client: paho.Client, _: Any, mid: int, reasons: list[ReasonCode], properties: object
     ) -> None:
-        # Who may not look back has nothing to take back: no warning.
-        if mid == self._commands_mid and any(reason.is_failure for reason in reasons):
-            self._quiet.warning("subscribe", f"mqtt: the subscription to commands is refused: {reasons[0]}")
+        # Who may not look back has nothing to take back: no word of it.
+        if mid == self._commands_mid and reasons:
+            self._note(self, sender.Subscribed(reasons[0].value, str(reasons[0])))
 
     def _commanded(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         # A retained command would be obeyed again at each connect.
         if not message.retain:
             self._on_command(message.topic, bytes(message.payload))
+
+    def _born(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
+        # A retained one is old: at a connect everything is sent anyway.
+        if not message.retain and message.payload == BORN:
+            self._on_birth()
 
     def _found(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         # Not flagged, it was published just now: by ourselves, where MQTT 3.1.1 knows no noLocal.

@@ -15,7 +15,7 @@ from typing import Literal, Protocol, Union
 
 from edgeseg.clock import Clock
 from edgeseg.publish.base import Message
-from edgeseg.publish.delivery import Delivery, Outgoing
+from edgeseg.publish.delivery import FAILURE, Delivery, Outgoing
 from edgeseg.publish.quiet import QuietLog
 
 log = logging.getLogger(__name__)
@@ -84,13 +84,21 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The broker's answer to the subscription to commands."""
+
+    code: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leftover:
     """An earlier run may have left something retained. ``messages`` take it back."""
 
     messages: tuple[Message, ...]
 
 
-Note = Union[Connected, Refused, Lost, Unreachable, Acknowledged, Leftover]
+Note = Union[Connected, Refused, Lost, Unreachable, Acknowledged, Subscribed, Leftover]
 
 
 class Connection(Protocol):
@@ -238,6 +246,11 @@ class Sender:
                 )
             case Acknowledged():
                 self._read_acknowledgement(note)
+            case Subscribed():
+                if note.code >= FAILURE:
+                    self._quiet.warning(
+                        "subscribe", f"mqtt: the subscription to commands is refused: {note.words}"
+                    )
             case Leftover():
                 self._delivery.take_back(note.messages)
 

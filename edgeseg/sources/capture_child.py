@@ -35,6 +35,7 @@ from edgeseg.sources.capture_messages import (
     SetRate,
     Still,
     Stop,
+    Stream,
     Tally,
     ToCamera,
     Want,
@@ -45,6 +46,7 @@ from edgeseg.sources.gate import Gate
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 from edgeseg.sources.times import ArrivalTimes
+from edgeseg.sources.video import VideoSource
 from edgeseg.sources.wire import encode
 
 _PR_SET_PDEATHSIG = 1
@@ -135,7 +137,13 @@ class _Capture:
 
     def _tally(self, source: Source) -> Tally:
         return Tally(
-            self._decoded, source.corrupt_packets, self._no_slot, self._fps, self._gated, source.notice
+            self._decoded,
+            source.corrupt_packets,
+            self._no_slot,
+            self._fps,
+            self._gated,
+            source.notice,
+            Stream(source.codec, source.keyframes.longest_s) if isinstance(source, VideoSource) else None,
         )
 
     def _judge(self, picture: Picture, time: FrameTime, source: Source) -> None:

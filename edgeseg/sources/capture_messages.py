@@ -42,11 +42,20 @@ class CaptureOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """What a source sends. codec: FFmpeg's name. keyframes_s: the longest time between its recent keyframes,
+    None before the second."""
+
+    codec: str
+    keyframes_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Counts since the process started. source_fps: measured, None in the first seconds.
 
     gated: pictures that were due and not handed over because nothing had moved; those that were not even
-    decoded count. notice: the source's, see ``Source``.
+    decoded count. notice: the source's, see ``Source``. stream: None where no decoder of ours reads it.
     """
 
     decoded: int
@@ -55,6 +64,7 @@ class Tally:
     source_fps: float | None
     gated: int
     notice: str | None = None
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ from edgeseg.sources.capture_messages import (
     SetRate,
     Still,
     Stop,
+    Stream,
     Tally,
     ToCamera,
     Want,
@@ -208,7 +209,8 @@ class CaptureProcess:
         self.close()
 
     def start(self) -> None:
-        """Start the process. The first start in a program takes 0.4 s, for the fork server."""
+        """Start the process. The first start in a program takes 0.4 s, for the fork server. Raises
+        SourceError where it cannot be started."""
         warm_up()
         context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe(duplex=True)
@@ -216,8 +218,14 @@ class CaptureProcess:
             process = context.Process(
                 target=capture, args=(theirs, self._order), name=f"camera {self._camera}", daemon=True
             )
-            with _processes:
-                process.start()
+            try:
+                with _processes:
+                    process.start()
+            except (EOFError, OSError) as error:
+                # The fork server was killed, and is started again with the next attempt.
+                ours.close()
+                what = f"the camera process cannot be started: {error}"
+                raise SourceError("crashed", f"{self._order.shown}: {what}") from None
         # Half a message must not hold this thread for ever, nor a process that does not listen a worker.
         with socket.fromfd(ours.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             patience = struct.pack("ll", int(_DEATH_WITHIN_S), 0)
@@ -252,6 +260,11 @@ class CaptureProcess:
     def source_fps(self) -> float | None:
         """Pictures a second that the source delivers, measured; None in the first seconds."""
         return self._tally.source_fps
+
+    @property
+    def stream(self) -> Stream | None:
+        """What the source sends; None before the first picture, and where no decoder of ours reads it."""
+        return self._tally.stream
 
     @property
     def picture_size_px(self) -> tuple[int, int] | None:

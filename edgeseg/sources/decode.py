@@ -171,6 +171,12 @@ class Decoder:
         return self._codec.decoded_by if self._codec is not None else None
 
     @property
+    def codec(self) -> str:
+        """FFmpeg's name of what the stream is coded in: ``h264``, ``hevc``, ``mjpeg``."""
+        _, stream = self._opened()
+        return stream.codec_context.codec.canonical_name
+
+    @property
     def declared_duration_s(self) -> float | None:
         """How long the video says it is; None for an endless stream."""
         container, stream = self._opened()

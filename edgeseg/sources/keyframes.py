@@ -60,6 +60,11 @@ class Keyframes(Generic[P]):
             return None
         return max(self._intervals_s)
 
+    @property
+    def longest_s(self) -> float | None:
+        """The longest distance between recent keyframes; None before the second."""
+        return max(self._intervals_s, default=None)
+
     def admit(self, packet: P, now_s: float) -> Sequence[P]:
         """What to decode now; only the picture of the last packet is wanted. now_s: monotonic."""
         pts_s = _pts_s(packet)

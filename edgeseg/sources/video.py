@@ -49,6 +49,11 @@ class VideoSource:
         return self._decoder.keyframes
 
     @property
+    def codec(self) -> str:
+        """FFmpeg's name of it: ``h264``. Open it first."""
+        return self._decoder.codec
+
+    @property
     def corrupt_packets(self) -> int:
         """Packets skipped since the beginning because they did not decode."""
         return self._decoder.corrupt_packets
