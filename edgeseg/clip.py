@@ -84,6 +84,14 @@ def gated_frames(
             seq += 1
 
 
+def transcript_publisher(
+    settings: PipelineSettings, clock: ManualClock, stream: TextIO
+) -> JsonLinesPublisher:
+    """What writes the messages of a replay, the same bytes each time. clock: what the replay sets."""
+    prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
+    return JsonLinesPublisher(Topics(prefix, settings.node, boot=_BOOT, clock=clock), stream)
+
+
 class Replay:
     """One camera of a pipeline file that watches a clip: what the daemon would have published.
 
@@ -101,9 +109,7 @@ class Replay:
     ) -> None:
         self.model = registry.find(chosen.model)
         self.clock = ManualClock()
-        prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
-        topics = Topics(prefix, settings.node, boot=_BOOT, clock=self.clock)
-        self.publisher = JsonLinesPublisher(topics, stream)
+        self.publisher = transcript_publisher(settings, self.clock, stream)
         self.camera = Camera(
             settings.node,
             chosen,

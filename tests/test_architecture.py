@@ -25,9 +25,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("registry", "runtimes"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
-    ("pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker"),
+    ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker", "recording"),
     ("camera", "load", "engine_pool", "watchdog"),
-    ("clip", "live", "quality"),
+    ("clip", "live", "quality", "expectation"),
     ("relief",),
     ("supervisor", "gating"),
     ("daemon",),

@@ -1,4 +1,4 @@
-"""``edgeseg replay``: what the daemon would have published for a recording."""
+"""``edgeseg replay``: what the daemon would have published for a clip or a recording."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
+from edgeseg import registry
 from edgeseg.appearing import appearing
 from edgeseg.errors import EdgesegError
 
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "replay",
-        help="show what the daemon would have published for a recording",
+        help="show what the daemon would have published for a clip or a recording",
         description="Runs a clip through a pipeline file without camera or broker and prints every message "
-        "as a JSON line. The same clip, file and engine give the same bytes again.",
+        "as a JSON line. The same clip, file and engine give the same bytes again. A recording of "
+        "`edgeseg record` takes the place of clip and network: it gives what is told of the zones, in "
+        "seconds and the same on every machine. With --expect the messages are compared with those of an "
+        "earlier replay: exit code 1 and the first difference where they are not the same.",
     )
-    parser.add_argument("clip", type=Path, help="a clip, or a folder of pictures (one a second)")
+    parser.add_argument(
+        "clip", type=Path, help="a clip, a folder of pictures (one a second), or a recording (.jsonl)"
+    )
     parser.add_argument("pipeline", type=Path, help="the pipeline file whose zones and rules apply")
     parser.add_argument("--camera", help="which camera's; needed where the file has several")
     parser.add_argument(
@@ -43,13 +49,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--output", type=Path, help="write the transcript to a file instead of standard output"
     )
+    parser.add_argument(
+        "--expect", type=Path, metavar="TRANSCRIPT", help="compare with this output of an earlier replay"
+    )
+    parser.add_argument(
+        "--alerts", action="store_true", help="print and compare alerts and the states of rules alone"
+    )
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="also keep the clip's occupancy as a recording"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config
-    from edgeseg.clip import Replay
-    from edgeseg.commands.terminal import progress
+    from edgeseg.expectation import Chosen, Expectation, alerts_alone, everything, zones_alone
+    from edgeseg.recording.reader import is_recording
 
     if _is_yaml(args.clip) and not _is_yaml(args.pipeline):
         raise EdgesegError(
@@ -62,16 +77,67 @@ def run(args: argparse.Namespace) -> int:
         chosen = replace(chosen, gate=None)
     if not args.clip.exists():
         raise EdgesegError(f"{args.clip}: no such file or folder; name the clip to replay")
-    with (
-        _transcript(args.output) as stream,
-        Replay(settings, chosen, stream) as replay,
-        progress(f"replaying {args.clip.name}", "frame") as advance,
-    ):
+    recorded = is_recording(args.clip)
+    takes = alerts_alone if args.alerts else zones_alone if recorded else everything
+    expectation = None
+    with contextlib.ExitStack() as opened:
+        written = None
+        if args.output is not None or args.expect is None:
+            written = opened.enter_context(_transcript(args.output))
+        if args.expect is not None:
+            expectation = Expectation(args.expect, takes, copy=written)
+        stream = cast(TextIO, Chosen(expectation or written, takes))
+        (_play if recorded else _replay)(args, settings, chosen, stream)
+    if expectation is None:
+        return 0
+    expectation.finish()
+    if expectation.difference is not None:
+        print(expectation.difference, file=sys.stderr)
+        return 1
+    print(f"{args.expect}: as expected, {expectation.agreed} messages")
+    return 0
+
+
+def _replay(
+    args: argparse.Namespace, settings: PipelineSettings, chosen: CameraSettings, stream: TextIO
+) -> None:
+    from edgeseg.clip import Replay
+    from edgeseg.commands.terminal import progress
+    from edgeseg.recording.lines import header_of
+    from edgeseg.recording.writer import RecordingWriter
+
+    with contextlib.ExitStack() as opened:
+        writer = None
+        if args.record is not None:
+            model = registry.find(chosen.model)
+            header = header_of(chosen, model.name, model.classes, settings.groups)
+            writer = opened.enter_context(RecordingWriter(args.record, header))
+        replay = Replay(settings, chosen, stream, observed=writer.observed if writer else None)
+        opened.enter_context(replay)
+        advance = opened.enter_context(progress(f"replaying {args.clip.name}", "frame"))
         for clip_frame, _ in replay.run(args.clip, args.start):
             advance(clip_frame.done_share)
             if replay.publisher.gone:
                 break
-    return 0
+    if writer is not None and writer.failure is not None:
+        raise writer.failure
+
+
+def _play(
+    args: argparse.Namespace, settings: PipelineSettings, chosen: CameraSettings, stream: TextIO
+) -> None:
+    from edgeseg.clip import transcript_publisher
+    from edgeseg.clock import ManualClock
+    from edgeseg.recording.playback import play
+
+    for option in ("start", "record", "ungated"):
+        if getattr(args, option):
+            raise EdgesegError(f"--{option}: has no effect on a recording; leave it out")
+    clock = ManualClock()
+    with transcript_publisher(settings, clock, stream) as publisher:
+        for _ in play(args.clip, settings, chosen, registry.find(chosen.model), publisher, clock):
+            if publisher.gone:
+                break
 
 
 def _is_yaml(path: Path) -> bool:

@@ -1,0 +1,140 @@
+"""A recording -> the occupancies it was made of, for the zones, rules and groups of a pipeline file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeseg.errors import EdgesegError
+from edgeseg.frames import FrameTime, ZoneOccupancy
+from edgeseg.manifest import Model
+from edgeseg.recording.lines import Header, Moment, read_header, read_moment, zone_fingerprint
+from edgeseg.settings import CameraSettings, ZoneSettings
+
+_DECIMALS = 4
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file is one, by its first line; clips and folders are not."""
+    try:
+        with path.open("rb") as stream:
+            read_header(stream.readline(1 << 16).decode())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def header_of(path: Path) -> Header:
+    """Raises EdgesegError where the file cannot be read or is no recording."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return read_header(stream.readline())
+    except OSError as error:
+        raise EdgesegError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise EdgesegError(f"{path}: {error}; `edgeseg record` makes one") from None
+
+
+def refusal(header: Header, camera: CameraSettings, model: Model) -> str | None:
+    """Why a recording says nothing about a camera as it is set now; None where it does.
+
+    Rules, groups and zones that went may differ; what was measured, and where, may not.
+    """
+    if not camera.zones:
+        return f"the camera {camera.name} has no zones there"
+    if header.model != model.name or header.classes != tuple(model.classes):
+        return f"it was made with the model {header.model}, the camera {camera.name} has {model.name}"
+    for zone in camera.zones:
+        if zone.name not in header.zones:
+            return f"it has no zone {zone.name}, only {', '.join(header.zones) or 'none'}"
+        if header.zones[zone.name] != zone_fingerprint(zone):
+            return f"the polygons or the confidence of zone {zone.name} have changed since; record anew"
+    return None
+
+
+def occupancies(
+    path: Path, camera: CameraSettings, groups: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[ZoneOccupancy, ...]]:
+    """What the rules were shown, moment by moment, all zones of ``camera`` in their order.
+
+    A last line that was cut short is left out. Raises EdgesegError with the number of a line that is damaged.
+    """
+    header = header_of(path)
+    memory = [_ZoneMemory(zone, header, groups) for zone in camera.zones]
+    analysed: FrameTime | None = None
+    with path.open(encoding="utf-8") as stream:
+        stream.readline()
+        for number, line in enumerate(stream, start=2):
+            if not line.endswith("\n"):
+                return
+            try:
+                moment = read_moment(line)
+                if moment.zones is not None:
+                    analysed = moment.time
+                    for zone in memory:
+                        zone.measured(moment)
+                yield tuple(zone.occupancy(moment, analysed, header, camera.name) for zone in memory)
+            except ValueError as error:
+                raise EdgesegError(f"{path}:{number}: {error}; the recording is damaged") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    coverage: Mapping[str, float]
+    uncertain: float | None
+    dominant: str | None
+    confidence: float | None
+
+
+class _ZoneMemory:
+    """One zone while its recording is read: as the meter does, it goes on naming classes it has seen."""
+
+    def __init__(self, zone: ZoneSettings, header: Header, groups: Mapping[str, tuple[str, ...]]) -> None:
+        self._name = zone.name
+        self._seen = {name for rule in zone.rules for name in (*rule.classes, *rule.reference_classes)}
+        self._classes = header.classes
+        self._groups = {
+            group: known
+            for group, members in groups.items()
+            if (known := [name for name in members if name in header.classes])
+        }
+        # Theirs were summed before they were rounded.
+        self._summed = {group for group, members in groups.items() if header.groups.get(group) == members}
+        self._newest: _Measured | None = None
+
+    def measured(self, moment: Moment) -> None:
+        """Raises ValueError where the zone is missing or not as it should be."""
+        try:
+            shares, uncertain, dominant, confidence = (moment.zones or {})[self._name]
+            self._seen.update(shares)
+            coverage = {name: float(shares.get(name, 0.0)) for name in self._classes if name in self._seen}
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError(f"nothing about zone {self._name}") from None
+        for group, members in self._groups.items():
+            if group in self._summed:
+                coverage[group] = float(shares.get(group, 0.0))
+            else:
+                coverage[group] = round(sum(coverage.get(name, 0.0) for name in members), _DECIMALS)
+        self._newest = _Measured(coverage, uncertain, dominant, confidence)
+
+    def occupancy(
+        self, moment: Moment, analysed: FrameTime | None, header: Header, camera: str
+    ) -> ZoneOccupancy:
+        newest = self._newest if moment.unknown is None else None
+        if newest is None and moment.unknown is None:
+            raise ValueError("nothing had moved, but nothing was analysed before")
+        return ZoneOccupancy(
+            camera=camera,
+            zone=self._name,
+            seq=moment.seq,
+            time=moment.time,
+            state="ok" if newest else "unknown",
+            reason=moment.unknown,
+            coverage=newest.coverage if newest else None,
+            uncertain=newest.uncertain if newest else None,
+            dominant=newest.dominant if newest else None,
+            confidence=newest.confidence if newest else None,
+            model=header.model,
+            analysed=analysed if newest and moment.zones is None else None,
+        )
