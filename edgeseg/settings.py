@@ -90,6 +90,27 @@ class ActiveHours:
     """A daily window; it may span midnight. Minutes after local midnight; ``end_min`` is exclusive."""
 
     start_min: int
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Where the web server listens. token: None where none is needed, or before ``resolve``. hosts: names
+    by which browsers reach it beside its own."""
+
+    host: str
+    port: int
+    token_file: str | None
+    token: Secret | None = None
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAssistantSettings:
+    """prefix: below which Home Assistant looks for devices. coverage: a sensor for every class of each zone,
+    or only for those that a rule or a group names."""
+
+    prefix: str = "homeassistant"
+    coverage: Literal["all", "named"] = "all"
+
+
     end_min: int
     timezone: str | None
 
@@ -176,3 +197,6 @@ class PipelineSettings:
     mqtt: MqttSettings | None
     groups: Mapping[str, tuple[str, ...]]
     cameras: tuple[CameraSettings, ...]
+    homeassistant: HomeAssistantSettings | None = None
+    web: WebSettings | None = None
+    evidence_budget: EvidenceBudget = EvidenceBudget()

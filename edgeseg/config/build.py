@@ -16,6 +16,7 @@ from edgeseg.config.mqtt import MqttFile
 from edgeseg.config.rules import build_rule
 from edgeseg.config.schema import CameraFile, PipelineFile, ZoneFile
 from edgeseg.errors import ConfigError, ModelError, Problem
+from edgeseg.config.web import WebFile, listen
 from edgeseg.manifest import Model
 from edgeseg.polygons import area_in_cells, rectangle
 from edgeseg.runtimes import formats
@@ -31,6 +32,7 @@ from edgeseg.settings import (
     SourceUrl,
     ZoneSettings,
 )
+    WebSettings,
 from edgeseg.yamlfile import Places, Step, Steps, dotted, shown
 
 DEFAULT_RATE_FPS = 5.0
@@ -87,6 +89,8 @@ class Builder:
             cameras=tuple(cameras),
         )
 
+            homeassistant=self._homeassistant(file),
+            web=self._web(file.web) if file.web is not None else None,
     def _wrong(self, steps: Sequence[Step], message: str, *, key: bool = False) -> None:
         place = self.places.of_key(steps) if key else self.places.of(steps)
         self.problems.append(Problem(self.places.file, *place, dotted(steps), message))
@@ -263,6 +267,16 @@ def _gate(gate: GateFile | None) -> GateSettings | None:
         sensitivity=gate.sensitivity or DEFAULT_GATE.sensitivity,
         keyframes=gate.keyframes,
     )
+
+    def _web(self, file: WebFile) -> WebSettings:
+        place = listen(file.listen)
+        if file.token_file is None and ("web",) not in self.broken and (file.hosts or not place.loopback):
+            what = "hosts means that others reach it" if place.loopback else "others reach it there"
+            self._wrong(
+                ("web", "hosts" if place.loopback else "listen"),
+                f"{what}: that needs token_file beside it (openssl rand -hex 16 > web_token)",
+            )
+        return WebSettings(place.host, place.port, file.token_file, hosts=tuple(file.hosts))
 
 
 def covers(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from edgeseg.config.schema import LATER_PIPELINE_KEYS, PipelineFile
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.manifest import Model
 from edgeseg.settings import PipelineSettings
-from edgeseg.yamlfile import Places, Steps, dotted, editor_schema, problems_from
+from edgeseg.yamlfile import Places, Steps, dotted, editor_schema, parse, problems_from
 from edgeseg.yamlfile import load as load_yaml
 
 
@@ -33,7 +34,16 @@ def load(path: Path, registry: Registry | None = None) -> PipelineSettings:
     In the result ``url`` of sources and ``password`` of the broker are None until ``resolve``.
     Raises ConfigError with every problem, in the order of the file.
     """
-    raw, places = load_yaml(path)
+    return _settings(*load_yaml(path), path.parent, registry)
+
+
+def check(text: str, path: Path, registry: Registry | None = None) -> PipelineSettings:
+    """``load`` for what would stand in the file at ``path``. ``digest`` is that of ``text``."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return _settings(*parse(text, str(path), digest), path.parent, registry)
+
+
+def _settings(raw: object, places: Places, folder: Path, registry: Registry | None) -> PipelineSettings:
     if not isinstance(raw, dict):
         got = "is empty" if raw is None else "holds no keys"
         raise ConfigError(
@@ -48,9 +58,7 @@ def load(path: Path, registry: Registry | None = None) -> PipelineSettings:
     problems = sieve.problems
     if file is not None:
         find = installed.find if registry is None else registry.find
-        builder = Builder(
-            places, path.parent, find, installed.models_with, frozenset(sieve.broken), group_names
-        )
+        builder = Builder(places, folder, find, installed.models_with, frozenset(sieve.broken), group_names)
         settings = builder.pipeline(file)
         problems += builder.problems
         if not problems:

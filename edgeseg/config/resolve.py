@@ -11,11 +11,13 @@ from urllib.parse import unquote, urlsplit
 from edgeseg import launch
 from edgeseg.config import addresses
 from edgeseg.errors import ConfigError, Problem
-from edgeseg.settings import CameraSettings, MqttSettings, PipelineSettings, Secret, SourceUrl
+from edgeseg.settings import CameraSettings, MqttSettings, PipelineSettings, Secret, SourceUrl, WebSettings
 from edgeseg.yamlfile import Places, Steps, dotted, shown
 from edgeseg.yamlfile import load as load_yaml
 
 MAX_SECRET_BYTES = 4096
+# A token of fewer could be guessed through a server that answers some thousand times an hour.
+LEAST_TOKEN_CHARS = 16
 
 
 def resolve(
@@ -30,9 +32,10 @@ def resolve(
     filler = _Filler(settings, env, credentials_dir)
     cameras = tuple(filler.camera(camera) for camera in settings.cameras)
     mqtt = filler.mqtt(settings.mqtt) if settings.mqtt is not None else None
+    web = filler.web(settings.web) if settings.web is not None else None
     if filler.missing:
         raise ConfigError(filler.problems())
-    return replace(settings, cameras=cameras, mqtt=mqtt)
+    return replace(settings, cameras=cameras, mqtt=mqtt, web=web)
 
 
 def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
@@ -43,6 +46,8 @@ def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
         found |= _secrets_of_source(camera.source)
     if settings.mqtt is not None and settings.mqtt.password is not None:
         found.add(settings.mqtt.password.reveal())
+    if settings.web is not None and settings.web.token is not None:
+        found.add(settings.web.token.reveal())
     return tuple(sorted(found - {""}))
 
 
@@ -77,14 +82,29 @@ class _Filler:
         password: Secret | None = None
         ca_file: str | None = None
         if mqtt.password_file is not None:
-            path = self._find("password_file", mqtt.password_file)
-            password = self._read("password_file", path) if path is not None else None
+            password = self._secret(("mqtt", "password_file"), mqtt.password_file, "password")
         if mqtt.ca_file is not None:
-            path = self._find("ca_file", mqtt.ca_file)
+            path = self._find(("mqtt", "ca_file"), mqtt.ca_file)
             ca_file = str(path) if path is not None else None
         return replace(mqtt, password=password, ca_file=ca_file)
 
-    def _find(self, key: str, name: str) -> Path | None:
+    def web(self, web: WebSettings) -> WebSettings:
+        if web.token_file is None:
+            return web
+        at: Steps = ("web", "token_file")
+        token = self._secret(at, web.token_file, "token")
+        if token is not None and len(token.reveal()) < LEAST_TOKEN_CHARS:
+            message = (
+                f"the token has less than {LEAST_TOKEN_CHARS} characters; make one by openssl rand -hex 16"
+            )
+            self._missing(at, message)
+        return replace(web, token=token)
+
+    def _secret(self, at: Steps, name: str, what: str) -> Secret | None:
+        path = self._find(at, name)
+        return None if path is None else self._read(at, path, what)
+
+    def _find(self, at: Steps, name: str) -> Path | None:
         """A credential of that name, or else a path relative to the pipeline file."""
         places = [(self.folder / name).absolute()]
         if self.credentials_dir is not None and "/" not in name:
@@ -94,35 +114,35 @@ class _Filler:
                 if place.exists():
                     return place
             except OSError as error:
-                self._missing(key, f"{place} cannot be read: {error.strerror}")
+                self._missing(at, f"{place} cannot be read: {error.strerror}")
                 return None
         looked = " and ".join(str(place) for place in places)
         credentials = "" if self.credentials_dir is not None else " ($CREDENTIALS_DIRECTORY is not set)"
-        self._missing(key, f"no file {shown(name)}, looked for {looked}{credentials}; create it")
+        self._missing(at, f"no file {shown(name)}, looked for {looked}{credentials}; create it")
         return None
 
-    def _read(self, key: str, path: Path) -> Secret | None:
+    def _read(self, at: Steps, path: Path, what: str) -> Secret | None:
         try:
             with path.open("rb") as stream:
                 raw = stream.read(MAX_SECRET_BYTES + 1)
         except OSError as error:
-            self._missing(key, f"{path} cannot be read: {error.strerror}")
+            self._missing(at, f"{path} cannot be read: {error.strerror}")
             return None
         try:
             text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
-            self._missing(key, f"{path} is not UTF-8 text")
+            self._missing(at, f"{path} is not UTF-8 text")
             return None
         if not text:
-            self._missing(key, f"{path} is empty; it must hold the password alone")
+            self._missing(at, f"{path} is empty; it must hold the {what} alone")
             return None
         if len(raw) > MAX_SECRET_BYTES or any(ord(char) < 32 for char in text):
-            self._missing(key, f"{path} holds more than one line of text; it must hold the password alone")
+            self._missing(at, f"{path} holds more than one line of text; it must hold the {what} alone")
             return None
         return Secret(text)
 
-    def _missing(self, key: str, message: str) -> None:
-        self.missing.append((("mqtt", key), message))
+    def _missing(self, at: Steps, message: str) -> None:
+        self.missing.append((at, message))
 
     def problems(self) -> list[Problem]:
         """The settings carry no line numbers; the file still has them, unless it was changed meanwhile."""

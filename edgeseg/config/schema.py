@@ -30,10 +30,11 @@ from edgeseg.config.gate import Gate
 from edgeseg.config.mqtt import Mqtt
 from edgeseg.config.rule_keys import RuleFile
 from edgeseg.runtimes import AUTO
+from edgeseg.config.web import Web
 from edgeseg.settings import FASTEST_FPS, LONGEST_AGE_S, SHORTEST_AGE_S, SLOWEST_FPS, DecodeName, FitName
 
 # Keys of the design that this version does not act on: refused, never silently without effect.
-LATER_PIPELINE_KEYS = ("homeassistant", "web", "budget")
+LATER_PIPELINE_KEYS = ("budget",)
 
 
 class ZoneFile(Keys, title="zone"):
@@ -123,6 +124,12 @@ class PipelineFile(Keys, title="edgeseg pipeline file"):
         None, description="The broker. Left out: events as JSON lines on standard output."
     )
     model: ModelName | None = Field(
+    homeassistant: HomeAssistant | None = Field(
+        None,
+        description="Devices that Home Assistant finds by itself, by way of the broker: `on`, or keys. "
+        "Default: off; what was announced before is then taken back.",
+    )
+    web: Web = Field(None, description="Dashboard, HTTP API and metrics. Default: off, nothing listens.")
         None,
         description="A folder in models/ (see `edgeseg models list`) or a path. A camera may name its own.",
     )

@@ -14,8 +14,8 @@ from edgeseg.web.routes import ROUTES, Route
 from edgeseg.web.shapes import ErrorShape, HealthShape
 
 _DESCRIPTION = """\
-What the dashboard of edgeseg is made of, for other programs too. Where the pipeline file names a token, send it
-as `Authorization: Bearer TOKEN`. Requests that change something must not come from a page of another origin.
+What the dashboard of edgeseg is made of, for other programs too. Where the pipeline file names a token, send
+it as `Authorization: Bearer TOKEN`. Requests that change something must not come from another origin's page.
 
 `/api/v1/live` is a WebSocket; it gives JSON messages `{"type": ..., ...}`:
 
@@ -25,8 +25,8 @@ as `Authorization: Bearer TOKEN`. Requests that change something must not come f
 - `answer`: `camera`, `thing` (`enabled` or `rate`), `value` as text.
 - `removed`: `camera`: it is no longer in force as it was; ask for /api/v1/cameras anew.
 - `reload`: `digest` (in force now), `error` (why a new file was refused, or null).
-- `picture`: `camera`, `version`: there is a newer picture than the one before. Only for cameras that the client
-  watches: it sends `{"watch": ["yard"]}`, and `{"watch": []}` when nobody looks any more.
+- `picture`: `camera`, `version`: there is a newer picture than the one before. Only for cameras that the
+  client watches: it sends `{"watch": ["yard"]}`, and `{"watch": []}` when nobody looks any more.
 
 Of what comes faster than it can be sent, the newest occupancy of each zone is sent; no alert is left out.
 """

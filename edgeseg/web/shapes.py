@@ -147,7 +147,7 @@ class OccupanciesShape(Payload):
 
 
 class AlertsShape(Payload):
-    """Alerts, the newest first, each as its last message says; ``event`` is ``end`` for those that are over."""
+    """Alerts, the newest first, each as its last message says: ``end`` where it is over."""
 
     alerts: tuple[AlertPayload, ...]
 
