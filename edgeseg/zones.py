@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeseg.cellcounts import CellCounter, CellWeights
 from edgeseg.frames import Fit, FrameTime, LabelMap, View, ZoneOccupancy
@@ -108,7 +109,7 @@ class ZoneMeter:
             for group, members in groups.items()
         }
         self._groups = {group: members for group, members in known.items() if members}
-        # One row a zone: which classes its coverage names.
+        # One row a zone: which classes its coverage names, and from which share on another one would be new.
         self._seen = np.zeros((len(self._zones), len(self._class_names)), np.bool_)
         for zone, seen in zip(self._zones, self._seen, strict=True):
             named = {name for rule in zone.rules for name in (*rule.classes, *rule.reference_classes)}
@@ -116,7 +117,8 @@ class ZoneMeter:
         # Made by _name_columns, anew when a class is seen for the first time in a zone.
         self._names: list[tuple[str, ...]] = []
         self._columns = np.empty(0, np.intp)
-        self._name_columns()
+        self._news = np.empty(0)
+        self._name_columns(self._seen)
         self._plan: _Plan | None = None
 
     def measure(self, label_map: LabelMap, seq: int, time: FrameTime) -> tuple[ZoneOccupancy, ...]:
@@ -126,24 +128,23 @@ class ZoneMeter:
         counter = self._plan_for(label_map).counter
         confidence = label_map.confidence
         sure = None if confidence is None else confidence.reshape(-1)
-        shares = counter.shares(label_map.labels.reshape(-1), sure)
+        counts = counter.count(label_map.labels.reshape(-1), sure)
+        shares = counts.shares
         confidences: list[float | None] = [None] * len(self._zones)
-        if sure is not None:
-            confidences = (counter.mean_confidence(sure) / 255).round(_DECIMALS).tolist()
+        if counts.confidence is not None:
+            confidences = (counts.confidence / 255).round(_DECIMALS).tolist()
         of_classes = shares[:, :-1]
-        self._note(of_classes)
-        columns = [
-            shares,
-            *(of_classes[:, members].sum(axis=1, keepdims=True) for members in self._groups.values()),
-        ]
-        table = np.concatenate(columns, axis=1) if self._groups else shares
+        # Shares that round to 0 are not seen.
+        if (of_classes > self._news).any():
+            self._name_columns(of_classes > _LEAST_SHARE)
+        table = shares
+        if self._groups:
+            sums = (of_classes[:, members].sum(axis=1, keepdims=True) for members in self._groups.values())
+            table = np.concatenate([shares, *sums], axis=1)
         values = table.reshape(-1)[self._columns].round(_DECIMALS).tolist()
-        largest = of_classes.argmax(axis=1)
-        nothing = (of_classes.max(axis=1) <= 0).tolist()
+        winners = of_classes.argmax(axis=1).tolist()
         occupancies, first = [], 0
-        for number, (zone, names, winner) in enumerate(
-            zip(self._zones, self._names, largest.tolist(), strict=True)
-        ):
+        for number, (zone, names, winner) in enumerate(zip(self._zones, self._names, winners, strict=True)):
             last = first + len(names)
             occupancies.append(
                 ZoneOccupancy(
@@ -155,7 +156,8 @@ class ZoneMeter:
                     reason=None,
                     coverage=dict(zip(names, values[first:last], strict=True)),
                     uncertain=values[last],
-                    dominant=None if nothing[number] else self._class_names[winner],
+                    # A zone that is wholly uncertain has none.
+                    dominant=self._class_names[winner] if of_classes[number, winner] > 0 else None,
                     confidence=confidences[number],
                     model=self._model_name,
                 )
@@ -182,16 +184,11 @@ class ZoneMeter:
             for zone in self._zones
         )
 
-    def _note(self, of_classes: F64) -> None:
-        """Remember classes that are seen in a zone for the first time; shares that round to 0 are not."""
-        seen = of_classes > _LEAST_SHARE
-        if (seen > self._seen).any():
-            self._seen |= seen
-            self._name_columns()
-
-    def _name_columns(self) -> None:
+    def _name_columns(self, seen: npt.NDArray[np.bool_]) -> None:
         """What each zone's coverage names, and where in the flattened table of shares, uncertain share and
-        groups that stands; the uncertain share comes last."""
+        groups that stands; the uncertain share comes last. seen: (zones, classes), seen by now."""
+        self._seen |= seen
+        self._news = np.where(self._seen, np.inf, _LEAST_SHARE)
         classes = len(self._class_names)
         width = classes + 1 + len(self._groups)
         groups = list(range(classes + 1, width))

@@ -41,9 +41,10 @@ def test_regions_count_what_cells_count(
     answers = []
     for by_regions in (False, True):
         counter = CellCounter(some, [floor] * len(some), ROWS * COLUMNS, CLASSES, by_regions)
-        shares = counter.shares(labels, confidence)
+        counts = counter.count(labels, confidence)
+        shares = counts.shares
         np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-9)
-        answers.append((shares, None if confidence is None else counter.mean_confidence(confidence)))
+        answers.append((shares, counts.confidence))
     (one_by_one, mean), (in_regions, mean_in_regions) = answers
     np.testing.assert_allclose(in_regions, one_by_one, atol=1e-9)
     if mean is not None:
@@ -53,7 +54,7 @@ def test_regions_count_what_cells_count(
 def test_floors_that_differ() -> None:
     whole = CellWeights(np.arange(400), np.full(400, 1 / 400))
     labels, confidence = np.zeros(400, np.uint8), np.full(400, 128, np.uint8)
-    shares = CellCounter([whole, whole], [128, 129], 400, CLASSES).shares(labels, confidence)
+    shares = CellCounter([whole, whole], [128, 129], 400, CLASSES).count(labels, confidence).shares
     assert shares[0, 0] == pytest.approx(1.0)
     assert shares[1, CLASSES] == pytest.approx(1.0)
 
@@ -63,7 +64,7 @@ def test_as_many_classes_as_a_label_can_name(floor: int) -> None:
     labels = np.arange(256, dtype=np.uint8).repeat(4)
     confidence = np.full(1024, 100, np.uint8)
     whole = CellWeights(np.arange(1024), np.full(1024, 1 / 1024))
-    shares = CellCounter([whole], [floor], 1024, 256).shares(labels, confidence)
+    shares = CellCounter([whole], [floor], 1024, 256).count(labels, confidence).shares
     if floor:
         assert shares[0, 256] == pytest.approx(1.0)
     else:

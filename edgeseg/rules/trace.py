@@ -30,6 +30,13 @@ class Trace:
             kept, stride = kept[::2], stride * 2
         return Trace((*kept, point), stride, self.count + 1)
 
+    def at_rest(self, point: TracePoint) -> Trace:
+        """``extended`` and then ``lead``, for a rule at rest, which does that every time."""
+        if self.stride != 1:
+            return self.extended(point).lead()
+        points = (*self.points[1 - LEAD_POINTS :], point)
+        return Trace(points, 1, len(points))
+
     def lead(self) -> Trace:
         """The last few observations alone, to start again from."""
         points = self.points[-LEAD_POINTS:]
