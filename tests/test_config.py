@@ -512,8 +512,10 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
         "camera": "camera",
         "changed_from": "changed from",
         "gate": "gate",
+        "home_assistant": "Home Assistant",
         "mqtt_broker": "MQTT broker",
         "rule": "rule",
+        "web_server": "web server",
         "zone": "zone",
     }
     described = [

@@ -73,5 +73,5 @@ def test_the_token_is_read_and_kept_secret(tmp_path: Path) -> None:
 def test_what_would_be_written_is_judged_like_a_file(tmp_path: Path) -> None:
     text = written(tmp_path, "off").read_text()
     assert config.check(text, tmp_path / "yard.yaml") == config.load(tmp_path / "yard.yaml")
-    with pytest.raises(ConfigError, match=r"yard.yaml:2:20: cameras.yard.sourc"):
+    with pytest.raises(ConfigError, match=r"yard.yaml:2:18: cameras.yard.sourc:"):
         config.check(text.replace("source", "sourc"), tmp_path / "yard.yaml")
