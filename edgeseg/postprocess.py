@@ -43,8 +43,9 @@ def label_map(outputs: Mapping[str, Tensor], fit: Fit, model: Model) -> LabelMap
 
 
 def _labels(labels: Tensor, model: Model) -> U8:
-    largest, smallest = int(labels.max()), int(labels.min())
-    wrong = largest if largest >= len(model.classes) else smallest
+    wrong = int(labels.max())
+    if wrong < len(model.classes) and labels.dtype.kind != "u":
+        wrong = int(labels.min())
     if not 0 <= wrong < len(model.classes):
         raise EngineError(
             f"model {model.name}: the network answered class {wrong}, the manifest has 0 to "
