@@ -74,6 +74,8 @@ class Daemon:
         self._state_dir = state_dir
         # Not an Event: its lock, held by the main thread when a signal arrives, would never be given back.
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # An Event, because the main thread neither waits for it nor sets it but in the signal's handler.
+        self._leaving = threading.Event()
         self._stopping = False
         self._reload_asked = False
         self._failure: str | None = None
@@ -117,7 +119,7 @@ class Daemon:
             return None
         commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         with self._publisher(settings, state, commands.put) as publisher:
-            supervisor = Supervisor(settings, publisher, self._clock, commands, state)
+            supervisor = Supervisor(settings, publisher, self._clock, commands, state, self._leaving)
 
             def stages() -> Iterator[Stage]:
                 yield replace(self._doing, mark=self._turns)
@@ -233,6 +235,7 @@ class Daemon:
             # The second signal: its sender will not wait for a broker. Camera processes die with us.
             os._exit(1)
         self._stopping = True
+        self._leaving.set()
         self._wake.put(None)
 
     def _hup(self, number: int, frame: FrameType | None) -> None:

@@ -48,14 +48,17 @@ class Need:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
+    """run_s: what one picture took when it had warmed up."""
+
     engine: Engine
     threads: int
+    run_s: float
 
 
 class EnginePool:
     """Loads, lends and closes. ``get`` may be called from any thread, the rest belongs to one.
 
-    stop: ends measurements that are under way.
+    stop: ends measurements that are under way, and loads nothing more.
     """
 
     def __init__(self, clock: Clock, stop: threading.Event) -> None:
@@ -66,8 +69,9 @@ class EnginePool:
         self._loader: ThreadPoolExecutor | None = None
         self._coming: dict[EngineKey, Future[_Loaded]] = {}
 
-    def load(self, needs: Iterable[Need], idle_threads: int) -> None:
+    def load(self, needs: Iterable[Need], idle_threads: int) -> bool:
         """Load what is not there yet: all or, when one fails, nothing. Raises ModelError and EngineError.
+        Returns whether all is loaded: not where it was told to stop meanwhile.
 
         A network gets one thread for a run, which costs the least CPU time. idle_threads: it may have that
         many where one cannot keep up with the rate.
@@ -75,6 +79,8 @@ class EnginePool:
         loaded: dict[EngineKey, _Loaded] = {}
         try:
             for need in needs:
+                if self._stop.is_set():
+                    break
                 if need.key not in self._loaded and need.key not in loaded:
                     loaded[need.key] = self._open(need, idle_threads)
         except EdgesegError:
@@ -82,11 +88,17 @@ class EnginePool:
                 one.engine.close()
             raise
         self._loaded.update(loaded)
+        return not self._stop.is_set()
 
     def get(self, key: EngineKey) -> Engine | None:
         """The engine, None while it is not loaded."""
         loaded = self._loaded.get(key)
         return loaded.engine if loaded is not None else None
+
+    def run_s(self, key: EngineKey) -> float:
+        """What a loaded engine's run on one picture took before there were others; 0 while not loaded."""
+        loaded = self._loaded.get(key)
+        return loaded.run_s if loaded is not None else 0.0
 
     def sizes_px(self, model: Model, key: EngineKey) -> tuple[tuple[int, int], ...]:
         """The input size of a loaded engine, then the model's measured ones that fit into it and that the
@@ -110,7 +122,7 @@ class EnginePool:
         like = self._loaded[base]
 
         def load() -> _Loaded:
-            return _Loaded(open_engine(model, like.engine.name, size_px, like.threads), like.threads)
+            return self._warm(open_engine(model, like.engine.name, size_px, like.threads), like.threads)
 
         self._coming[key] = self._loader.submit(load)
 
@@ -152,22 +164,23 @@ class EnginePool:
     def _open(self, need: Need, idle_threads: int) -> _Loaded:
         model, key = need.model, need.key
         engine = trial.open_best(model, key.engine, key.input_size_px, 1, self._stop, self._clock)
+        loaded = self._warm(engine, 1)
         if idle_threads <= 1 or RUNTIMES[engine.name].accelerator:
-            return _Loaded(engine, 1)
-        took_s = self._time_of_a_run(engine)
-        if took_s <= _ONE_THREAD_SUFFICES / need.rate_fps:
-            return _Loaded(engine, 1)
+            return loaded
+        if loaded.run_s <= _ONE_THREAD_SUFFICES / need.rate_fps:
+            return loaded
         log.info(
             "model %s: one thread takes %.0f ms for a frame, %d do it together",
             model.name,
-            took_s * 1000,
+            loaded.run_s * 1000,
             idle_threads,
         )
         engine.close()
-        return _Loaded(open_engine(model, engine.name, key.input_size_px, idle_threads), idle_threads)
+        several = open_engine(model, engine.name, key.input_size_px, idle_threads)
+        return self._warm(several, idle_threads)
 
-    def _time_of_a_run(self, engine: Engine) -> float:
-        """Seconds, the better of two: the first warms up."""
+    def _warm(self, engine: Engine, threads: int) -> _Loaded:
+        """Run it twice: the first run warms up, the better one counts."""
         width, height = engine.input_size_px
         picture = np.zeros((1, height, width, 3), np.uint8)
         took_s = []
@@ -175,4 +188,4 @@ class EnginePool:
             began_s = self._clock.monotonic_s()
             engine.run(picture)
             took_s.append(self._clock.monotonic_s() - began_s)
-        return min(took_s)
+        return _Loaded(engine, threads, min(took_s))

@@ -24,13 +24,13 @@ from edgeseg.frames import CameraRemoved, NodeStats, PreviousRun
 from edgeseg.live import LiveCapture
 from edgeseg.onlooker import Onlooker
 from edgeseg.pipeline import Observed
-from edgeseg.preprocess import Preprocess
+from edgeseg.preprocess import MAX_TILES, Preprocess
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.recall import Recollection, recall
 from edgeseg.relief import Post, Relief
 from edgeseg.rules import carried_over, unchanged
 from edgeseg.rules.stored import fingerprints
-from edgeseg.scheduler import Scheduler
+from edgeseg.scheduler import Scheduler, Work
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.capture_process import warm_up
 from edgeseg.state.books import CameraBook, State
@@ -39,10 +39,9 @@ from edgeseg.watchdog import Stage
 log = logging.getLogger(__name__)
 
 # An engine that takes that much longer than it used to hangs: found within 10 s, but never sooner than after
-# four times its usual. Before there is a usual, a network that warms up on a small board gets longer.
+# four times its usual. Before its first turn that is what it took to warm up.
 _ENGINE_HANGS_AFTER_S = 8.0
 _ENGINE_HANGS_AFTER_TURNS = 4
-_FIRST_TURN_S = 30.0
 _WORKERS_HANG_AFTER_S = 30.0
 # Looking up a name can take longer than a minute where servers do not answer (resolv.conf(5)), and cannot be
 # interrupted.
@@ -56,6 +55,7 @@ class Supervisor:
 
     commands: wishes that came over MQTT; ``tick`` grants them. state: what is kept for the next process.
     onlookers: are shown each analysed picture. observed: is shown all that any camera's rules are shown.
+    leaving: set when no engine is worth loading any more: ``start`` then returns early.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Supervisor:
         state: State,
         onlookers: Sequence[Onlooker] = (),
         observed: Observed | None = None,
+        leaving: threading.Event,
     ) -> None:
         self._settings = settings
         self._publisher = publisher
@@ -79,7 +80,7 @@ class Supervisor:
         self._streams = len(os.sched_getaffinity(0))
         self._stop = threading.Event()
         self._scheduler = Scheduler(clock)
-        self._engines = EnginePool(clock, self._stop)
+        self._engines = EnginePool(clock, leaving)
         self._relief = Relief(self._engines, self._scheduler, clock, self._streams)
         self._posts: dict[str, Post] = {}
         self._seqs: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
@@ -106,7 +107,8 @@ class Supervisor:
             if not self._posts[camera.name].live.finite:
                 self._begin(self._posts[camera.name])
         self._end_alerts_of_gone(kept)
-        self._load(needs)
+        if not self._load(needs):
+            return
         for post in self._posts.values():
             if post.live.finite:
                 self._begin(post)
@@ -143,7 +145,8 @@ class Supervisor:
             and same_groups
             and (post.settings, post.key) == (camera, needs[camera.name].key)
         }
-        self._load(needs)
+        if not self._load(needs):
+            return
         gone = {name: self._posts[name] for name in self._posts.keys() - kept}
         self._stop_cameras(gone)
         successors = {camera.name: camera for camera in settings.cameras}
@@ -186,11 +189,8 @@ class Supervisor:
         """What has to move, for the watchdog. held_up: why workers cannot publish, if so. Any thread."""
         work = self._scheduler.work()
         for name, since_s in self._scheduler.turns().items():
-            done = work[name]
-            patience_s = _FIRST_TURN_S
-            if done.analysed:
-                usual_s = done.took_s / done.analysed
-                patience_s = max(_ENGINE_HANGS_AFTER_S, _ENGINE_HANGS_AFTER_TURNS * usual_s)
+            usual_s = self._usual_s(name, work[name])
+            patience_s = max(_ENGINE_HANGS_AFTER_S, _ENGINE_HANGS_AFTER_TURNS * usual_s)
             yield Stage(f"the analysis of a picture of camera {name}", since_s, patience_s, held_up)
         idle = len(self._scheduler.turns()) < self._streams and self._scheduler.has_free
         waits = held_up if idle else "no camera waits for a worker"
@@ -205,6 +205,13 @@ class Supervisor:
         return all(post.live.finished for post in self._posts.values())
 
     def raise_for_unreadable(self) -> None:
+    def _usual_s(self, name: str, done: Work) -> float:
+        """What a turn of this camera takes: as measured, or more where its network needed more to warm up."""
+        post = self._posts.get(name)
+        views = MAX_TILES if post is not None and post.fit == "tiles" else 1
+        warm_s = views * self._engines.run_s(post.key) if post is not None else 0.0
+        return max(warm_s, done.took_s / done.analysed if done.analysed else 0.0)
+
         """Raises the SourceError of the first finite source that could not be read to its end."""
         for name, post in self._posts.items():
             failure = post.live.failure
@@ -277,8 +284,8 @@ class Supervisor:
         for live in lives:
             live.stop()
 
-    def _load(self, needs: Mapping[str, Need]) -> None:
-        self._engines.load(needs.values(), idle_threads=self._streams // len(needs))
+    def _load(self, needs: Mapping[str, Need]) -> bool:
+        return self._engines.load(needs.values(), idle_threads=self._streams // len(needs))
 
     def _work(self) -> None:
         while not self._stop.is_set():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.soak.audit import audit, utc_s
-from edgeseg.soak.holdings import Holdings, connected_to
+from edgeseg.soak.holdings import Holdings, connected_to, parent
 from edgeseg.soak.relay import TcpRelay
 from tests.broker import wait_until
 from tests.faults.clips import blinking_clip, still_clip
@@ -313,6 +313,23 @@ def test_crash_loop(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -
     pair.check(row)
     assert crashes >= 2
     assert during_fps == pytest.approx(before_fps, rel=0.05)
+
+
+def test_the_fork_server_is_killed(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    """All camera processes come from it, and their ends are told by it: all are started anew."""
+    server = stack.enter_context(RtspServer(blink))
+    pair = Pair(stack, tmp_path, server.url, blink)
+    at_s = time.monotonic()
+    os.kill(parent(capture_process(pair, server.port)()), signal.SIGKILL)
+    noticed_s = max(pair.scene.until_not_live(name, at_s) for name in ("faulty", "other"))
+    recovered_s = max(pair.scene.until_results(name, at_s + noticed_s) for name in ("faulty", "other"))
+    row = pair.row("the fork server of all cameras killed", noticed_s, recovered_s, pair.reason())
+    note(row)
+    assert audit(pair.scene.watcher.alerts).clean
+    assert row.leaks == 0
+    assert noticed_s < NOTICED_WITHIN_S
+    # Until a new one has loaded its libraries, and a pause of about 1 s before.
+    assert recovered_s < BACK_WITHIN_S + GOP_S + 2.0
 
 
 def rate_of(times: list[str]) -> float:
