@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Union
 
 from edgeseg import __version__
+from edgeseg.announcing import announce, prefixes
 from edgeseg.clock import Clock, awake_s
 from edgeseg.errors import ConfigError, EdgesegError, Problem
 from edgeseg.publish.base import Command, Publisher
@@ -79,6 +80,7 @@ class Daemon:
         self._stopping = False
         self._reload_asked = False
         self._failure: str | None = None
+        self._announce: Callable[[PipelineSettings], None] = _announce_to_nobody
         self._turns = 0
         self._doing = Stage("the start", 0, _HANGS_AFTER_S)
 
@@ -213,7 +215,18 @@ class Daemon:
             return JsonLinesPublisher(topics, sys.stdout)
         outbox = Outbox(state.database, self._clock, ttl_s=settings.mqtt.alert_ttl_s)
         obeyed = on_command if settings.mqtt.commands else None
-        return MqttPublisher(settings.mqtt, topics, outbox, self._clock, on_command=obeyed)
+        folder = self._state_dir / settings.node
+        publisher = MqttPublisher(
+            settings.mqtt,
+            topics,
+            outbox,
+            self._clock,
+            on_command=obeyed,
+            discovery_prefixes=prefixes(settings, folder),
+        )
+        self._announce = partial(announce, publisher, folder=folder)
+        self._announce(settings)
+        return publisher
 
     def _reload(self, supervisor: Supervisor, settings: PipelineSettings) -> PipelineSettings:
         """The settings that are in force from now on: the new ones, or the old where those are wrong."""
@@ -222,6 +235,7 @@ class Daemon:
             changed = self._load()
             _refuse_another_identity(settings, changed)
             supervisor.apply(changed)
+            self._announce(changed)
         except EdgesegError as error:
             log.error("reload refused, the running settings stay: %s", error)
             notify("READY=1", "STATUS=reload refused, the running settings stay")
@@ -256,6 +270,10 @@ class Daemon:
             yield
         finally:
             threading.excepthook = before
+
+
+def _announce_to_nobody(settings: PipelineSettings) -> None:
+    """JSON lines have no Home Assistant at their end."""
 
 
 def _await_orphans() -> None:

@@ -86,11 +86,6 @@ class MqttSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ActiveHours:
-    """A daily window; it may span midnight. Minutes after local midnight; ``end_min`` is exclusive."""
-
-    start_min: int
-@dataclass(frozen=True, slots=True)
 class WebSettings:
     """Where the web server listens. token: None where none is needed, or before ``resolve``. hosts: names
     by which browsers reach it beside its own."""
@@ -111,6 +106,11 @@ class HomeAssistantSettings:
     coverage: Literal["all", "named"] = "all"
 
 
+@dataclass(frozen=True, slots=True)
+class ActiveHours:
+    """A daily window; it may span midnight. Minutes after local midnight; ``end_min`` is exclusive."""
+
+    start_min: int
     end_min: int
     timezone: str | None
 

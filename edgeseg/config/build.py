@@ -12,11 +12,12 @@ from edgeseg import launch
 from edgeseg.config import addresses, geometry, names
 from edgeseg.config.classes import Vocabulary, check_groups
 from edgeseg.config.gate import GateFile
+from edgeseg.config.homeassistant import homeassistant_settings
 from edgeseg.config.mqtt import MqttFile
 from edgeseg.config.rules import build_rule
 from edgeseg.config.schema import CameraFile, PipelineFile, ZoneFile
-from edgeseg.errors import ConfigError, ModelError, Problem
 from edgeseg.config.web import WebFile, listen
+from edgeseg.errors import ConfigError, ModelError, Problem
 from edgeseg.manifest import Model
 from edgeseg.polygons import area_in_cells, rectangle
 from edgeseg.runtimes import formats
@@ -25,14 +26,15 @@ from edgeseg.settings import (
     CameraSettings,
     DecodeName,
     GateSettings,
+    HomeAssistantSettings,
     MqttSettings,
     PipelineSettings,
     Polygon,
     RuleSettings,
     SourceUrl,
+    WebSettings,
     ZoneSettings,
 )
-    WebSettings,
 from edgeseg.yamlfile import Places, Step, Steps, dotted, shown
 
 DEFAULT_RATE_FPS = 5.0
@@ -87,10 +89,10 @@ class Builder:
             mqtt=self._mqtt(file.mqtt) if file.mqtt is not None else None,
             groups=groups,
             cameras=tuple(cameras),
-        )
-
             homeassistant=self._homeassistant(file),
             web=self._web(file.web) if file.web is not None else None,
+        )
+
     def _wrong(self, steps: Sequence[Step], message: str, *, key: bool = False) -> None:
         place = self.places.of_key(steps) if key else self.places.of(steps)
         self.problems.append(Problem(self.places.file, *place, dotted(steps), message))
@@ -237,6 +239,16 @@ class Builder:
             self._wrong((*at, *flaw.steps), flaw.message)
         return polygons
 
+    def _homeassistant(self, file: PipelineFile) -> HomeAssistantSettings | None:
+        settings = homeassistant_settings(file.homeassistant)
+        if settings is not None and file.mqtt is None and () not in self.broken:
+            self._wrong(
+                ("homeassistant",),
+                "needs mqtt beside it: Home Assistant finds devices by its broker",
+                key=True,
+            )
+        return settings
+
     def _mqtt(self, file: MqttFile) -> MqttSettings:
         broker = addresses.broker(file.url)
         if file.password_file is not None and file.username is None and ("mqtt",) not in self.broken:
@@ -256,6 +268,16 @@ class Builder:
             alert_ttl_s=file.alert_ttl,
         )
 
+    def _web(self, file: WebFile) -> WebSettings:
+        place = listen(file.listen)
+        if file.token_file is None and ("web",) not in self.broken and (file.hosts or not place.loopback):
+            what = "hosts means that others reach it" if place.loopback else "others reach it there"
+            self._wrong(
+                ("web", "hosts" if place.loopback else "listen"),
+                f"{what}: that needs token_file beside it (openssl rand -hex 16 > web_token)",
+            )
+        return WebSettings(place.host, place.port, file.token_file, hosts=tuple(file.hosts))
+
 
 def _gate(gate: GateFile | None) -> GateSettings | None:
     if gate is None:
@@ -267,16 +289,6 @@ def _gate(gate: GateFile | None) -> GateSettings | None:
         sensitivity=gate.sensitivity or DEFAULT_GATE.sensitivity,
         keyframes=gate.keyframes,
     )
-
-    def _web(self, file: WebFile) -> WebSettings:
-        place = listen(file.listen)
-        if file.token_file is None and ("web",) not in self.broken and (file.hosts or not place.loopback):
-            what = "hosts means that others reach it" if place.loopback else "others reach it there"
-            self._wrong(
-                ("web", "hosts" if place.loopback else "listen"),
-                f"{what}: that needs token_file beside it (openssl rand -hex 16 > web_token)",
-            )
-        return WebSettings(place.host, place.port, file.token_file, hosts=tuple(file.hosts))
 
 
 def covers(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]) -> bool:

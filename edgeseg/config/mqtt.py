@@ -18,7 +18,8 @@ def _broker(value: str) -> str:
     return value
 
 
-def _prefix(value: str) -> str:
+def check_prefix(value: str) -> str:
+    """Topic levels that other topics begin with. Raises ValueError."""
     if not re.fullmatch(names.PREFIX_PATTERN, value):
         raise ValueError(
             f"got {shown(value)}, expected topic levels of letters, digits, _ and -, such as "
@@ -55,7 +56,7 @@ class MqttFile(Keys, title="MQTT broker"):
         description="Certificates (PEM) to trust with mqtts:// instead of the system's; looked up like "
         "password_file.",
     )
-    prefix: Annotated[str, AfterValidator(_prefix), text({"pattern": names.PREFIX_PATTERN})] = Field(
+    prefix: Annotated[str, AfterValidator(check_prefix), text({"pattern": names.PREFIX_PATTERN})] = Field(
         "edgeseg", description="First level or levels of all topics."
     )
     commands: OnOff = Field(

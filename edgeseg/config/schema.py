@@ -27,10 +27,11 @@ from edgeseg.config.fields import (
     duration_between,
 )
 from edgeseg.config.gate import Gate
+from edgeseg.config.homeassistant import HomeAssistant
 from edgeseg.config.mqtt import Mqtt
 from edgeseg.config.rule_keys import RuleFile
-from edgeseg.runtimes import AUTO
 from edgeseg.config.web import Web
+from edgeseg.runtimes import AUTO
 from edgeseg.settings import FASTEST_FPS, LONGEST_AGE_S, SHORTEST_AGE_S, SLOWEST_FPS, DecodeName, FitName
 
 # Keys of the design that this version does not act on: refused, never silently without effect.
@@ -123,13 +124,13 @@ class PipelineFile(Keys, title="edgeseg pipeline file"):
     mqtt: Mqtt | None = Field(
         None, description="The broker. Left out: events as JSON lines on standard output."
     )
-    model: ModelName | None = Field(
     homeassistant: HomeAssistant | None = Field(
         None,
         description="Devices that Home Assistant finds by itself, by way of the broker: `on`, or keys. "
         "Default: off; what was announced before is then taken back.",
     )
     web: Web = Field(None, description="Dashboard, HTTP API and metrics. Default: off, nothing listens.")
+    model: ModelName | None = Field(
         None,
         description="A folder in models/ (see `edgeseg models list`) or a path. A camera may name its own.",
     )

@@ -51,7 +51,7 @@ class DeliveryCounts:
 
 
 class Delivery:
-    """``remember`` may be called from any thread; everything else from the one that sends.
+    """``remember`` and ``owe_again`` may be called from any thread; everything else from the one that sends.
 
     window: messages with QoS 1 that may be unacknowledged at a time, at most what the broker grants.
     """
@@ -83,6 +83,11 @@ class Delivery:
                 self._state[message.topic] = message
                 # A topic that is owed already keeps its place, so that none starves another.
                 self._owed[message.topic] = message
+
+    def owe_again(self) -> None:
+        """All state is owed once more, for somebody has come who knows none of it. Any thread."""
+        with self._lock:
+            self._owed = dict(self._state)
 
     def take_back(self, messages: Iterable[Message]) -> None:
         """Send these once, but none whose topic is state by then: what an earlier run left retained must

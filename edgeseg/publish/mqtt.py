@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from types import TracebackType
 
 from edgeseg.clock import Clock
 from edgeseg.errors import EdgesegError
 from edgeseg.frames import Alert, Event, NodeStats
-from edgeseg.publish.base import Command
+from edgeseg.publish.base import Command, Message
 from edgeseg.publish.command import RateLimit, parse
 from edgeseg.publish.delivery import Delivery, DeliveryCounts
+from edgeseg.publish.homeassistant import Discovery, filters
+from edgeseg.publish.homeassistant_entities import Json
 from edgeseg.publish.outbox import Outbox, OutboxCounts
 from edgeseg.publish.paho_connection import PahoConnection, check_host, new_client, tls_context
 from edgeseg.publish.quiet import QuietLog
@@ -30,6 +32,7 @@ class MqttPublisher:
 
     outbox: opened and closed by this publisher, a database that it shares stays open.
     clock: must run by itself (``SystemClock``).
+    discovery_prefixes: below which this node may have announced devices to Home Assistant before.
     on_command: called with validated commands on paho's thread: must return at once, and knows which
         cameras there are.
     keepalive_s: a frozen broker is noticed after one to two of these.
@@ -45,6 +48,7 @@ class MqttPublisher:
         outbox: Outbox,
         clock: Clock,
         *,
+        discovery_prefixes: Collection[str] = (),
         on_command: Callable[[Command], None] | None = None,
         keepalive_s: int = 15,
         reconnect_s: tuple[float, float] = (1.0, 30.0),
@@ -62,6 +66,13 @@ class MqttPublisher:
         self._delivery = Delivery(outbox, self._quiet)
         self._command_limit = RateLimit(burst=10, per_s=2.0)
         self._topics_lock = threading.Lock()
+        self._discovery = Discovery()
+        self._birth_topic: str | None = None
+        self._leftover_filters = (
+            *topics.leftover_filters,
+            *(one for prefix in discovery_prefixes for one in filters(prefix, topics.base)),
+        )
+        self._connection: PahoConnection | None = None
         self._tls: ssl.SSLContext | None = None
         self._thread: threading.Thread | None = None
         # The same name at every start: the broker then ends a half-open session of ours at once, instead
@@ -83,6 +94,11 @@ class MqttPublisher:
     def gone(self) -> bool:
         """Never: subscribers come and go."""
         return False
+
+    @property
+    def base(self) -> str:
+        """``<prefix>/<node>``: what its topics begin with."""
+        return self._topics.base
 
     @property
     def connected(self) -> bool:
@@ -131,6 +147,15 @@ class MqttPublisher:
                     )
                 return
             self._delivery.remember(messages)
+        self._sender.wake()
+
+    def announce(self, devices: Mapping[str, Json], prefix: str | None) -> None:
+        """Home Assistant finds these devices from now on (topic -> payload, see ``homeassistant.devices``)
+        and no others. prefix: where it says that it has started; None where nothing is announced."""
+        self._birth_topic = None if prefix is None else f"{prefix}/status"
+        self._delivery.remember(self._discovery.announce(devices))
+        if self._connection is not None:
+            self._connection.hear_births()
         self._sender.wake()
 
     def close(self) -> None:
@@ -183,18 +208,40 @@ class MqttPublisher:
             self._topics.status("offline"),
             self._keepalive_s,
         )
-        return PahoConnection(
+        self._connection = PahoConnection(
             client,
             note,
             commands=None if self._on_command is None else f"{self._topics.base}/+/set/+",
             on_command=self._obey,
-            leftover_filters=self._topics.leftover_filters,
-            leftover=self._topics.leftover,
+            leftover_filters=self._leftover_filters,
+            leftover=self._leftover,
+            birth_topic=lambda: self._birth_topic,
+            on_birth=self._born,
             reconnect_s=self._reconnect_s,
             quiet=self._quiet,
             tls=self._tls is not None,
             clock=self._clock,
         )
+        return self._connection
+
+    def _leftover(self, topic: str, payload: bytes) -> list[Message]:
+        """What takes back what an earlier run left retained."""
+        if topic.startswith(f"{self._topics.base}/"):
+            return self._topics.leftover(topic, payload)
+        message = self._discovery.found(topic, payload)
+        if message is None:
+            return []
+        if topic in self._discovery:
+            # Announced anew, not taken back: state.
+            self._delivery.remember([message])
+            self._sender.wake()
+            return []
+        return [message]
+
+    def _born(self) -> None:
+        log.info("mqtt: Home Assistant has started; telling it everything")
+        self._delivery.owe_again()
+        self._sender.wake()
 
     def _obey(self, topic: str, payload: bytes) -> None:
         if self._on_command is None:

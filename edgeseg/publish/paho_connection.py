@@ -81,7 +81,8 @@ class PahoConnection:
     commands: topic filter to subscribe to at each connect, None for none; on_command takes topic and
     payload of what comes.
     leftover_filters: what to look back at. leftover: gives the messages that take back such a topic.
-    birth_topic: where somebody says that it has come (Home Assistant), None for nobody; on_birth is then called.
+    birth_topic: where Home Assistant says that it has started, None where nobody needs to know; on_birth is
+    called when it does.
     """
 
     def __init__(
@@ -93,12 +94,12 @@ class PahoConnection:
         on_command: Callable[[str, bytes], None],
         leftover_filters: tuple[str, ...],
         leftover: Callable[[str, bytes], list[Message]],
-        birth_topic: Callable[[], str | None],
-        on_birth: Callable[[], None],
         reconnect_s: tuple[float, float],
         quiet: QuietLog,
         tls: bool,
         clock: Clock,
+        birth_topic: Callable[[], str | None] = lambda: None,
+        on_birth: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._note = note
