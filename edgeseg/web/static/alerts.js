@@ -1,0 +1,72 @@
+// Alerts: what was, what is, and why.
+
+import { isGround, legible } from "./colours.js";
+import { el, svg } from "./dom.js";
+import { alertTitle, duration, endWords, moment, percent } from "./words.js";
+
+const SHOWN = 30;
+const TRACE = { width: 120, height: 28 };
+
+/** The list of alerts, the newest first. */
+export class AlertList {
+  constructor(live) {
+    this.live = live;
+    this.list = el("ol", { class: "alert-list", role: "list" });
+    this.empty = el("p", { class: "hint" }, "No alerts. They appear here when a rule of a zone begins.");
+    this.count = el("span", { class: "count" });
+    this.node = el("aside", { class: "alerts", "aria-labelledby": "alerts-title" },
+      el("h2", { id: "alerts-title" }, "Alerts ", this.count), this.empty, this.list);
+  }
+
+  update() {
+    const alerts = this.live.alerts.slice(0, SHOWN);
+    const on = alerts.filter((one) => one.event !== "end").length;
+    this.count.textContent = on ? `${on} on` : "";
+    this.empty.hidden = alerts.length > 0;
+    this.list.replaceChildren(...alerts.map((alert) => this.#item(alert)));
+  }
+
+  #item(alert) {
+    const camera = this.live.camera(alert.camera);
+    const zone = camera?.zones.find((one) => one.name === alert.zone);
+    const over = alert.event === "end";
+    const began = Date.parse(alert.began_at), ended = alert.ended_at && Date.parse(alert.ended_at);
+    const lasted = duration(((ended ?? Date.parse(alert.at)) - began) / 1000);
+    return el("li", { class: `alert ${over ? "over" : "on"}`, "data-alert": alert.id },
+      el("div", { class: "alert-head" }, el("h3", {}, alertTitle(alert, zone?.title)),
+        el("span", { class: `state ${over ? "wait" : "bad"}` }, over ? "Over" : "On")),
+      el("p", { class: "alert-when" }, el("time", { datetime: alert.began_at }, moment(began)), ` · ${over ? `lasted ${lasted}` : `for ${lasted}`}`,
+        over && alert.end_reason !== "cleared" ? ` · ${endWords(alert.end_reason)}` : "", ` · ${alert.camera}`, alert.zone ? ` · rule ${alert.rule}` : ""),
+      alert.zone ? el("div", { class: "scenes" }, scene("Before", alert.before, camera), scene(over ? "At its end" : "Now", alert.after, camera)) : null,
+      this.#evidence(alert));
+  }
+
+  #evidence({ evidence, kind }) {
+    if (!evidence || evidence.value === null) return null;
+    const than = kind === "occupied" ? "at least" : "less than";
+    const threshold = evidence.threshold === null ? "" : `, ${than} ${percent(evidence.threshold)} for ${duration(evidence.for_s)}`;
+    return el("div", { class: "evidence" }, el("p", {}, `${evidence.classes.join(" or ")} ${percent(evidence.value)}${threshold}`), trace(evidence));
+  }
+}
+
+function scene(title, { coverage, dominant }, camera) {
+  const classes = (camera?.classes ?? []).filter((one) => !isGround(one) && (coverage?.[one.name] ?? 0) >= 0.005)
+    .sort((a, b) => coverage[b.name] - coverage[a.name]);
+  const words = coverage === null ? "unknown" : classes.slice(0, 2).map((one) => `${one.name} ${percent(coverage[one.name])}`).join(", ") || dominant || "clear";
+  return el("div", { class: "scene" }, el("span", { class: "scene-title" }, title),
+    el("div", { class: "bar", "aria-hidden": "true" }, classes.map((one) => el("span", { style: { width: `${100 * coverage[one.name]}%`, background: legible(one.colour) } }))),
+    el("span", { class: "scene-words" }, words));
+}
+
+/** The observations that led to it, as a line without scales. */
+function trace({ trace: points, threshold }) {
+  const known = points.filter((point) => point.value !== null);
+  if (known.length < 2) return null;
+  const from = Date.parse(known[0].captured_at), to = Date.parse(known.at(-1).captured_at);
+  const top = Math.max(...known.map((point) => point.value), threshold ?? 0, 0.01) * 1.1;
+  const x = (point) => ((Date.parse(point.captured_at) - from) / Math.max(to - from, 1)) * TRACE.width;
+  const y = (value) => TRACE.height - (value / top) * TRACE.height;
+  return svg("svg", { class: "trace", viewBox: `0 0 ${TRACE.width} ${TRACE.height}`, "aria-hidden": "true", preserveAspectRatio: "none" },
+    threshold === null ? null : svg("line", { class: "threshold", x1: 0, x2: TRACE.width, y1: y(threshold), y2: y(threshold) }),
+    svg("polyline", { class: "mean", points: known.map((point) => `${x(point)},${y(point.value)}`).join(" ") }));
+}
