@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.cli import main
+from edgeseg.runtimes import RUNTIMES
 from tests.booted import Booted
 from tests.broker import Broker, Subscriber, wait_until
 from tests.conftest import missing
@@ -237,6 +238,27 @@ def test_devices_that_a_file_names_are_opened(keys: str, lines: list[str], tmp_p
         assert f"{line}\n" in drop_in
     assert 'SUBSYSTEM=="apex"' in (tmp_path / "root/etc/udev/rules.d/70-edgeseg.rules").read_text()
     assert verified(tmp_path / "root", "desk") == ""
+
+
+@pytest.mark.parametrize(
+    ("engine", "allowed"),
+    [
+        ("openvino", True),
+        ("openvino-half", True),
+        ("auto", RUNTIMES["openvino"].installed),
+        ("onnxruntime", False),
+        ("litert", False),
+    ],
+)
+def test_openvino_may_write_its_kernels(
+    engine: str, allowed: bool, pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.write_text(f"{pipeline.read_text()}engine: {engine}\n")
+    assert install(pipeline, "--root", tmp_path / "root") == 0
+    folder = tmp_path / f"root/etc/systemd/system/edgeseg@{pipeline.stem}.service.d"
+    lines = (folder / "pipeline.conf").read_text().splitlines()
+    assert ("MemoryDenyWriteExecute=no" in lines) == allowed
+    assert ("its kernels while it runs" in capsys.readouterr().out) == allowed
 
 
 def verified(root: Path, name: str) -> str:

@@ -92,6 +92,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"{_write(args.root, file)} {file.path}")
     for note in config.notes(settings, registry.find):
         print(f"note: {note}")
+    if compiler := service_files.compilers_of(settings):
+        print(
+            f"note: the service may make memory executable (MemoryDenyWriteExecute=no): {compiler} its "
+            "kernels while it runs; `engine: onnxruntime` does without"
+        )
     sys.stdout.writelines(f"{line}\n" for line in _next_steps(args.root, settings, name, devices))
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeseg import launch, shipped
 from edgeseg.config.addresses import VARIABLE
+from edgeseg.runtimes import AUTO, RUNTIMES
 from edgeseg.settings import CameraSettings, PipelineSettings
 
 PIPELINES = Path("/etc/edgeseg")
@@ -61,6 +62,8 @@ DEVICES = {
         ),
     ),
 }
+# They compile a network's kernels on any CPU, at run time.
+_COMPILERS = tuple(name for name in RUNTIMES if "openvino" in name)
 _OF_ENGINES = {"coral": ("coral",), "cuda": ("nvidia",), "tensorrt": ("nvidia",), "openvino-gpu": ("render",)}
 _OF_DECODERS = {"cuda": ("nvidia",), "vaapi": ("render",), "drm": ("render", "v4l2"), "v4l2m2m": ("v4l2",)}
 
@@ -79,6 +82,16 @@ def _of_camera(camera: CameraSettings) -> Iterator[str]:
         yield "nvidia"
     yield from _OF_ENGINES.get(camera.engine, ())
     yield from _OF_DECODERS.get(camera.decode, ())
+
+
+def compilers_of(settings: PipelineSettings) -> str | None:
+    """Which engine that the file may use writes code at run time, in words; None where none does."""
+    engines = {camera.engine for camera in settings.cameras}
+    if named := [name for name in _COMPILERS if name in engines]:
+        return f"engine {named[0]} writes"
+    if AUTO in engines and any(RUNTIMES[name].installed for name in _COMPILERS):
+        return "OpenVINO, which is installed and which engine auto may choose, writes"
+    return None
 
 
 def variables_of(settings: PipelineSettings) -> tuple[str, ...]:
@@ -135,4 +148,6 @@ def _drop_in(settings: PipelineSettings, name: str, user: str | None, devices: t
         lines += _OPEN
     for device in devices:
         lines += [f"# {DEVICES[device].title}", *DEVICES[device].lines]
+    if compiler := compilers_of(settings):
+        lines += [f"# {compiler} its kernels while it runs.", *_JIT]
     return "\n".join(dict.fromkeys(lines)) + "\n"
