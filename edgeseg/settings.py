@@ -166,11 +166,30 @@ class GateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """What makes a camera's pictures unusable; see ``sources.health``.
+
+    frozen_s: for how long nothing but repeated pictures may come; None: not looked for. dark, blown_out,
+    blurred, covered: whether that is looked for. tolerance: how far a corner of the view may move, as a share
+    of the picture's width; None: not looked for. follow: whether zones go along with a view that moved.
+    """
+
+    frozen_s: float | None = 15.0
+    dark: bool = True
+    blown_out: bool = True
+    blurred: bool = True
+    covered: bool = True
+    tolerance: float | None = 0.02
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CameraSettings:
     """One camera. ``input_size_px`` (width, height) is None for the model's default size.
 
     max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
-    gate: None analyses every picture that is due. decode: by which decoder.
+    gate: None analyses every picture that is due. decode: by which decoder. health: what pictures are
+    checked for; None for nothing.
     """
 
     name: str
@@ -185,6 +204,7 @@ class CameraSettings:
     max_age_s: float | None = None
     gate: GateSettings | None = None
     decode: DecodeName = "software"
+    health: HealthSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
