@@ -9,7 +9,9 @@ import pytest
 
 from edgeseg.cli import main
 from edgeseg.soak.audit import audit
+from edgeseg.soak.run import MEMORY
 from edgeseg.soak.trend import trend
+from tests.conftest import ROOT
 
 HOUR_S = 3600.0
 
@@ -45,6 +47,11 @@ def test_a_constant_does_not_grow() -> None:
 def test_too_few_points() -> None:
     with pytest.raises(ValueError, match="need at least"):
         trend([1.0], [1.0])
+
+
+def test_memory_is_kept_as_the_service_keeps_it() -> None:
+    lines = (ROOT / "systemd" / "edgeseg@.service").read_text().splitlines()
+    assert {f"Environment={name}={value}" for name, value in MEMORY.items()} <= set(lines)
 
 
 def alert(id_: str, seq: int, at_s: float, *, replayed: bool = False, camera: str = "yard") -> dict[str, Any]:

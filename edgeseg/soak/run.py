@@ -38,6 +38,9 @@ _HEALED_WITHIN_S = 120.0
 _STOPS_WITHIN_S = 30.0
 _GONE_WITHIN_S = 10.0
 
+# As the systemd unit has it, where the reason is.
+MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0", "MALLOC_ARENA_MAX": "1"}
+
 _CAMERA = """\
   {name}:
     source: {source}
@@ -156,7 +159,7 @@ class Soak:
 
     @contextmanager
     def _daemon(self, file: Path) -> Iterator[subprocess.Popen[bytes]]:
-        environment = os.environ | {"XDG_STATE_HOME": str(self._folder / "state")}
+        environment = os.environ | MEMORY | {"XDG_STATE_HOME": str(self._folder / "state")}
         # Of a service that this soak may itself be.
         environment.pop("STATE_DIRECTORY", None)
         environment.pop("NOTIFY_SOCKET", None)
