@@ -74,7 +74,7 @@ def register(reference: U8, current: U8) -> Registration | None:
     """
     if reference.shape != current.shape:
         return None
-    before, after = _Edges(reference), _Edges(current)
+    before, after = Edges(reference), Edges(current)
     unmoved = before.agreement(after, np.eye(2, 3))
     if unmoved is None:
         return None
@@ -143,8 +143,21 @@ def share_in_picture(zone: ZoneSettings) -> float:
     return float(inside / whole) if whole > 0 else 0.0
 
 
-class _Edges:
-    """Gradients of one view."""
+def inverse(transform: Transform, aspect: float) -> Transform:
+    """The way back."""
+    return _described(np.linalg.inv(_whole(transform)), aspect)
+
+
+def transform_from(matrix: Sequence[float], aspect: float) -> Transform:
+    """matrix: as ``Transform.matrix``. Raises ValueError for one that is no camera's movement."""
+    whole = np.vstack([np.reshape(np.array(matrix, float), (2, 3)), [0, 0, 1]])
+    if not np.isfinite(whole).all() or not 0.01 < abs(float(np.linalg.det(whole))) < 100:
+        raise ValueError(f"got {list(matrix)}, expected a, b, c, d, e, f of a transform")
+    return _described(whole, aspect)
+
+
+class Edges:
+    """Gradients of one view, of any size."""
 
     def __init__(self, view: U8) -> None:
         smooth = cv2.GaussianBlur(view, (_SMOOTH_PX, _SMOOTH_PX), 0)
@@ -152,22 +165,27 @@ class _Edges:
         self._x, self._y = _gradients(smooth)
         self._energy = self._x * self._x + self._y * self._y
 
-    def agreement(self, after: _Edges, warp: F64) -> float | None:
+    def agreement(self, after: Edges, warp: F64) -> float | None:
         """In what share of the blocks that have edges in either view they agree under the warp; None where
         too little can be compared."""
-        alike, compared = self._blocks(after, warp)
+        alike, compared = self.in_blocks(after, warp)
         return float((alike & compared).sum() / compared.sum()) if compared.sum() >= _LEAST_BLOCKS else None
 
-    def alike(self, before: _Edges, warp: F64) -> U8:
+    def alike(self, before: Edges, warp: F64) -> U8:
         """A mask for this view, uint8 (h, w), 0 or 1: where it shows what the one before showed."""
-        alike, compared = self._blocks(before, cv2.invertAffineTransform(warp))
+        alike, compared = self.in_blocks(before, cv2.invertAffineTransform(warp))
         height, width = self._view.shape
         return np.asarray(
             cv2.resize((alike | ~compared).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
         )
 
-    def _blocks(self, after: _Edges, warp: F64) -> tuple[Mask, Mask]:
-        """For each block: whether its edges agree under the warp, and whether it has any to compare."""
+    @property
+    def energy(self) -> F32:
+        """Mean squared gradient of each block, float32 (9, 16)."""
+        return _in_blocks(self._energy)
+
+    def in_blocks(self, after: Edges, warp: F64) -> tuple[Mask, Mask]:
+        """For each block, bool (9, 16): whether its edges agree under the warp, and whether it has any."""
         height, width = self._view.shape
         if np.array_equal(warp, np.eye(2, 3)):
             there, x, y = np.ones((height, width), np.float32), after._x, after._y
