@@ -27,8 +27,9 @@ def test_every_engine_has_its_line(model: Path, capsys: pytest.CaptureFixture[st
     assert main(["doctor", str(model), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     jsonschema.validate(found, JSON_SCHEMA)
-    engines = found["engines"]
+    (engines,) = found["engines"]
     assert (engines["model"], engines["input"], engines["threads"]) == ("tiny", "64x48", 1)
+    assert engines["candidates"][0]["state"] == "chosen"
     rows = {row["engine"]: row for row in engines["candidates"]}
     assert set(rows) == set(RUNTIMES)
     assert rows["onnxruntime"]["state"] in ("chosen", "slower")
@@ -38,6 +39,8 @@ def test_every_engine_has_its_line(model: Path, capsys: pytest.CaptureFixture[st
     for name, row in rows.items():
         if row["state"] == "not installed":
             assert row["verdict"].endswith(RUNTIMES[name].install)
+    (finding,) = found["findings"]
+    assert (finding["section"], finding["state"]) == ("engines", "ok")
     # `run` need not measure again.
     assert settled(registry.find(str(model)), (64, 48))
 
@@ -48,7 +51,22 @@ def test_the_table_for_people(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert lines[0].startswith("engines: tiny at 64x48, 1 thread, on ")
     assert "same labels" in lines[1]
     assert "chosen" in lines[2]
-    assert lines[-1].startswith("`engine: auto` takes ")
+    assert "`engine: auto` takes " in lines[-2]
+    assert lines[-1] == "all is well"
+
+
+def test_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    sections = ("device", "accelerators", "runtimes", "decoding", "disk", "service")
+    code = main(["doctor", "--json", *(word for section in sections for word in ("--only", section))])
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, JSON_SCHEMA)
+    assert code == (0 if found["ok"] else 1)
+    states = {(one["section"], one["subject"]): one["state"] for one in found["findings"]}
+    assert states["device", "board"] == states["disk", "state"] == "ok"
+    assert states["runtimes", "libraries"] == states["decoding", "software"] == "ok"
 
 
 @pytest.mark.parametrize(

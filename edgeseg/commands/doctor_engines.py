@@ -16,9 +16,11 @@ from edgeseg.runtimes import RUNTIMES
 from edgeseg.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from edgeseg.checkup.finding import Finding
     from edgeseg.engines.remembered import Table
     from edgeseg.engines.select import Candidate
     from edgeseg.manifest import Model
+    from edgeseg.settings import PipelineSettings
 
 # Its weights are always here.
 _TRAVELS_ALONG = "deeplabv3plus-mnv2-camvid"
@@ -78,12 +80,6 @@ class _Row:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        nargs="?",
-        help=f"name or folder of the model to measure engines with (default: {DEFAULT_MODEL} where its "
-        f"weights are here, else {_TRAVELS_ALONG})",
-    )
     parser.add_argument("--input", metavar="WIDTHxHEIGHT", help="size the network sees; default: the model's")
     parser.add_argument(
         "--threads",
@@ -93,23 +89,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def examine(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure all engines and remember the best. Raises ModelError, EngineError, ConfigError."""
-    from edgeseg import trial
-    from edgeseg.clock import SystemClock
+def examine(
+    settings: PipelineSettings | None, model: str | None, args: argparse.Namespace
+) -> Iterator[tuple[dict[str, Any] | None, Finding]]:
+    """Measure every engine with each network and size of a pipeline file, or with one model, and remember the
+    best; an engine that the file names is only loaded. Yields table (as in ``SCHEMA``) and verdict. Raises
+    EdgesegError for mistakes in ``args``."""
+    from edgeseg.checkup.finding import Finding
     from edgeseg.config.units import size_px
-    from edgeseg.engines import hardware
-    from edgeseg.engines.remembered import Table
-    from edgeseg.engines.select import candidates
+    from edgeseg.runtimes import AUTO
 
     cores = len(os.sched_getaffinity(0))
     if not 1 <= args.threads <= cores:
         raise EdgesegError(f"--threads {args.threads}: expected 1 to {cores}, the cores of this machine")
-    model = _model(args.model)
     try:
-        size = size_px(args.input) if args.input else model.input.size_px
+        asked_px = size_px(args.input) if args.input else None
     except ValueError as error:
         raise EdgesegError(f"--input: {error}") from None
+    if settings is None:
+        yield _measured_here(_model(model), asked_px, args)
+        return
+    cameras = {(one.model, one.engine, one.input_size_px): None for one in settings.cameras}
+    for name, engine, input_size_px in cameras:
+        try:
+            if engine == AUTO:
+                yield _measured_here(_model(name), asked_px or input_size_px, args)
+            else:
+                yield None, _loaded(name, engine, input_size_px)
+        except EdgesegError as error:
+            yield None, Finding(name, "problem", str(error), f"edgeseg models pull {name}")
+
+
+def _measured_here(
+    model: Model, input_size_px: tuple[int, int] | None, args: argparse.Namespace
+) -> tuple[dict[str, Any], Finding]:
+    from edgeseg import trial
+    from edgeseg.checkup.finding import Finding
+    from edgeseg.clock import SystemClock
+    from edgeseg.engines import hardware
+    from edgeseg.engines.remembered import Table
+    from edgeseg.engines.select import candidates
+
+    size = input_size_px or model.input.size_px
     options = candidates(model, size)
     table = Table((), None)
     if options:
@@ -119,7 +140,7 @@ def examine(args: argparse.Namespace) -> dict[str, Any]:
             )
         trial.keep(model, size, args.threads, options, table)
     rows = [*_measured(table), *_untried(model, options, size)]
-    return {
+    found = {
         "model": model.name,
         "input": f"{size[0]}x{size[1]}",
         "threads": args.threads,
@@ -127,6 +148,34 @@ def examine(args: argparse.Namespace) -> dict[str, Any]:
         "chosen": table.best.engine if table.best else None,
         "candidates": [asdict(row) for row in sorted(rows, key=_order)],
     }
+    if table.best is None:
+        text = f"no engine here runs it at {found['input']}; the table says what each lacks"
+        return found, Finding(model.name, "problem", text, _remedy(model))
+    text = (
+        f"`engine: auto` takes {table.best.engine} at {found['input']}: "
+        f"{table.best.cpu_ms or 0.0:.1f} ms of CPU a frame"
+    )
+    return found, Finding(model.name, "ok", text)
+
+
+def _loaded(name: str, engine: str, input_size_px: tuple[int, int] | None) -> Finding:
+    """Raises ModelError, EngineError."""
+    from edgeseg.checkup.finding import Finding
+    from edgeseg.engines.select import open_engine
+
+    opened = open_engine(_model(name), engine, input_size_px)
+    try:
+        width, height = opened.input_size_px
+        return Finding(name, "ok", f"loads in {opened.name} at {width}x{height}")
+    finally:
+        opened.close()
+
+
+def _remedy(model: Model) -> str:
+    """How to get an engine that reads one of its files."""
+    formats = {artefact.format for artefact in model.artefacts}
+    able = [one.install for one in RUNTIMES.values() if formats & set(one.formats) and not one.accelerator]
+    return able[0] if able else f"edgeseg models show {model.name}"
 
 
 def show(found: dict[str, Any]) -> None:
@@ -148,10 +197,6 @@ def show(found: dict[str, Any]) -> None:
     ]
     header = ("engine", "file", "installed", "device", "CPU ms", "ms", "same labels", "verdict")
     print_table(header, rows)
-    if found["chosen"] is None:
-        print("no engine here runs this model")
-    else:
-        print(f"`engine: auto` takes {found['chosen']} for this model, size and number of threads")
 
 
 def _model(name: str | None) -> Model:
@@ -202,7 +247,10 @@ def _untried(model: Model, options: tuple[Candidate, ...], size: tuple[int, int]
 
 
 def _order(row: _Row) -> tuple[int, float]:
-    return _STATES.index("chosen" if row.times is not None else row.state), row.times or 0.0
+    """The chosen one first, then who ran by time, whatever its labels were; then who did not run."""
+    return _STATES.index(
+        "slower" if row.times is not None and row.state != "chosen" else row.state
+    ), row.times or 0.0
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from edgeseg.settings import DecodeName
 
+HARDWARE: tuple[DecodeName, ...] = ("cuda", "vaapi", "drm", "v4l2m2m")
 # What `auto` tries, in this order. Not drm: as FFmpeg is released, hardly any codec has it.
 _AUTO: tuple[DecodeName, ...] = ("cuda", "vaapi", "v4l2m2m")
 # The device gives way to software after so many packets in a row that it refused (a second at 25 fps) ...
@@ -46,6 +47,17 @@ def open_hardware(decode: DecodeName, video: VideoCodecContext) -> tuple[DecodeN
         except HardwareError as error:
             refusal = error
     raise refusal
+
+
+def try_device(decode: DecodeName) -> str | None:
+    """Whether this device would decode H.264, tried without a stream; None where it would, else why not."""
+    software = CodecContext.create("h264", "r")
+    assert isinstance(software, VideoCodecContext)
+    try:
+        open_hardware(decode, software)
+    except HardwareError as error:
+        return str(error)
+    return None
 
 
 class Codec:
