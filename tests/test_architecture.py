@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("sources", "preprocess", "engines", "postprocess", "zones", "rules", "publish", "config"),
     ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker", "recording"),
     ("camera", "load", "engine_pool", "watchdog"),
-    ("clip", "live", "quality", "expectation"),
+    ("clip", "live", "quality", "checkup", "expectation"),
     ("relief",),
     ("supervisor", "gating"),
     ("daemon",),
