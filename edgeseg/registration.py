@@ -145,7 +145,7 @@ def share_in_picture(zone: ZoneSettings) -> float:
 
 def inverse(transform: Transform, aspect: float) -> Transform:
     """The way back."""
-    return _described(np.linalg.inv(_whole(transform)), aspect)
+    return _described(np.asarray(np.linalg.inv(_whole(transform)), np.float64), aspect)
 
 
 def transform_from(matrix: Sequence[float], aspect: float) -> Transform:

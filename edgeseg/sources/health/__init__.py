@@ -107,7 +107,7 @@ class Health:
         if settings.tolerance is not None:
             guard = self._guard(look.grey, settings.tolerance)
             unlike = sign is not None or (difference is not None and difference.alike < _SUSPICIOUS)
-            guard.look(lambda: view_of(picture), time_s, suspicious=unlike)
+            guard.look(lambda: view_of(picture), edges, time_s, suspicious=unlike)
             if guard.moved is not None:
                 return "moved"
         if sign is None and self._is_frozen(time_s):
@@ -124,7 +124,7 @@ class Health:
             bare = float(edges.energy.mean()) < _NO_EDGES
             return "covered" if bare and settings.covered else None
         blunt = difference.fine < _BLUNT and difference.sharpness < _BLUNT
-        if difference.lost > _LOST and not (blunt and difference.lost < _LOST):
+        if difference.lost > _LOST:
             return "covered" if settings.covered else None
         if blunt and look.high - look.low >= _LEAST_CONTRAST:
             return "blurred" if settings.blurred else None

@@ -30,7 +30,8 @@ _BETTER_BY = 0.2
 _BETTER_TIMES = 1.6
 _LEAST_AGREEMENT = 0.3
 # Views before and after a nudge are not averaged.
-_SAME_VIEW = 0.6
+_SAME_VIEW = 0.5
+_NOTHING_MOVED = np.eye(2, 3)
 # Light and seasons change a view until little of it agrees; before that it is learned anew.
 _FADED = 0.5
 _ANEW_AFTER_S = 3600.0
@@ -66,6 +67,7 @@ class DriftGuard:
         self._stored = reference
         self._view: U8 | None = None
         self._pose = self._pose_now = IDENTITY
+        self._edges: Edges | None = None
         self._suspicious = False
         self._recent: deque[U8] = deque(maxlen=_AVERAGED)
         self._learning: list[U8] = []
@@ -74,8 +76,9 @@ class DriftGuard:
         self._pause_s = _SUSPECT_EVERY_S
         self._anew_s = float("-inf")
 
-    def look(self, view: Callable[[], U8], time_s: float, *, suspicious: bool) -> None:
-        """view: makes the picture's ``view_of``. suspicious: it looks unlike what is usual."""
+    def look(self, view: Callable[[], U8], edges: Edges, time_s: float, *, suspicious: bool) -> None:
+        """view: makes the picture's ``view_of``. edges: of a smaller one. suspicious: it looks unlike what is
+        usual."""
         if time_s < self._view_s:
             self._view_s = self._due_s = self._anew_s = float("-inf")
         newly = suspicious and not self._suspicious
@@ -85,9 +88,11 @@ class DriftGuard:
         if newly:
             self._due_s, self._pause_s = time_s, _SUSPECT_EVERY_S
         current = view()
-        if self._recent and not _alike(self._recent[-1], current):
+        agreement = 1.0 if self._edges is None else self._edges.agreement(edges, _NOTHING_MOVED)
+        if agreement is not None and agreement < _SAME_VIEW:
             self._recent.clear()
             self._learning.clear()
+        self._edges = edges
         self._recent.append(current)
         reference = self._reference(current)
         if reference is None:
@@ -172,15 +177,8 @@ def _mean(views: list[U8]) -> U8:
     return np.asarray(np.rint(np.mean(views, axis=0)), np.uint8)
 
 
-def _alike(one: U8, other: U8) -> bool:
-    if one.shape != other.shape:
-        return False
-    agreement = Edges(one).agreement(Edges(other), np.eye(2, 3))
-    return agreement is None or agreement >= _SAME_VIEW
-
-
 def _aspect(view: U8) -> float:
-    return view.shape[1] / view.shape[0]
+    return float(view.shape[1] / view.shape[0])
 
 
 def _encoded(view: U8) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 
 from edgeseg.frames import U8, Picture
 
-# What motion is measured on, too; but not smoothed, for what changes from picture to picture is told by noise.
+# As motion is measured; but not smoothed, for noise tells what changes from picture to picture.
 _WIDTH_PX = 160
-# Sharpness is that of the whole picture: every so many rows, smoothed to so many pixels across.
-_EVERY_ROW = 8
+# Sharpness is that of the whole picture: of so many of its rows, smoothed to so many pixels across.
+_ROWS = 90
 _FINE_WIDTH_PX = 640
 # Rounding to 8 bits adds 1/12 to a pixel's variance, twice for a difference, and again where it was coded.
 _ROUNDING = 0.25
@@ -85,7 +85,7 @@ def _is_grey(picture: Picture) -> bool:
 
 def _differences(plane: U8) -> tuple[float, float]:
     step = max(1, round(plane.shape[1] / _FINE_WIDTH_PX))
-    rows = plane[:: max(1, _EVERY_ROW * plane.shape[0] // 1080 or 1)]
+    rows = plane[:: max(1, plane.shape[0] // _ROWS)]
     if step > 1:
         rows = np.asarray(cv2.blur(rows, (step, 1)), np.uint8)
     if rows.shape[1] <= 4 * step:

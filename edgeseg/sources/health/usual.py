@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.registration import Edges, F32
+from edgeseg.registration import F32, Edges
 from edgeseg.sources.health.look import Look
 
 # Long enough for who walks by to blur, short enough to be of use soon.
