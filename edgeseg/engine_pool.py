@@ -176,7 +176,7 @@ class EnginePool:
             idle_threads,
         )
         engine.close()
-        several = open_engine(model, engine.name, key.input_size_px, idle_threads)
+        several = trial.open_best(model, key.engine, key.input_size_px, idle_threads, self._stop, self._clock)
         return self._warm(several, idle_threads)
 
     def _warm(self, engine: Engine, threads: int) -> _Loaded:
