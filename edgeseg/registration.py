@@ -116,8 +116,10 @@ def moved_points(polygon: Sequence[tuple[float, float]], transform: Transform) -
     return tuple((a * x + b * y + c, d * x + e * y + f) for x, y in polygon)
 
 
-def moved_zones(zones: Sequence[ZoneSettings], transform: Transform) -> tuple[ZoneSettings, ...]:
-    """The zones where the ground that they were drawn on is now."""
+def moved_zones(zones: Sequence[ZoneSettings], transform: Transform | None) -> tuple[ZoneSettings, ...]:
+    """The zones where the ground that they were drawn on is now; None: where it was."""
+    if transform is None:
+        return tuple(zones)
     return tuple(
         replace(
             zone,

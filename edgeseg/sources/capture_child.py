@@ -20,7 +20,8 @@ import numpy as np
 
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.frames import U8, Fit, FrameTime, Picture
+from edgeseg.frames import U8, Fit, FrameTime, Picture, PictureHealth
+from edgeseg.registration import moved_zones
 from edgeseg.sources.base import Source
 from edgeseg.sources.capture_messages import (
     SLOTS,
@@ -29,6 +30,7 @@ from edgeseg.sources.capture_messages import (
     Failed,
     FromCamera,
     Layout,
+    Learned,
     Ready,
     Release,
     SetPreprocess,
@@ -38,11 +40,13 @@ from edgeseg.sources.capture_messages import (
     Stream,
     Tally,
     ToCamera,
+    Unfit,
     Want,
     views_shape,
 )
 from edgeseg.sources.confine import confine
 from edgeseg.sources.gate import Gate
+from edgeseg.sources.health import Health
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 from edgeseg.sources.times import ArrivalTimes
@@ -81,7 +85,8 @@ class _Capture:
         self._pacer = Pacer(order.rate_fps)
         self._preprocess = order.preprocess
         self._gate = Gate(order.gate) if order.gate is not None else None
-        self._gated = 0
+        self._health = Health(order.health) if order.health is not None else None
+        self._gated = self._unfit = 0
         self._keyframes_alone = False
         self._number = 0
         self._stopped = False
@@ -122,6 +127,8 @@ class _Capture:
             if self._stopped:
                 return
             self._count()
+            if self._health is not None:
+                self._look(self._health, picture, time, source)
             if due:
                 self._judge(picture, time, source)
             elif self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
@@ -144,9 +151,27 @@ class _Capture:
             self._gated,
             source.notice,
             Stream(source.codec, source.keyframes.longest_s) if isinstance(source, VideoSource) else None,
+            self._health.verdict if self._health is not None else PictureHealth(),
+            self._unfit,
         )
 
+    def _look(self, health: Health, picture: Picture, time: FrameTime, source: Source) -> None:
+        before = health.verdict
+        health.look(picture, time.camera_time_s)
+        if (learned := health.take_learned()) is not None:
+            self._tell(Learned(learned))
+        if health.verdict == before:
+            return
+        if health.verdict.state is not None:
+            self._tell(Unfit(time, self._tally(source)))
+        elif self._gate is not None and self._order.gate is not None:
+            self._gate.watch(moved_zones(self._order.gate.zones, health.verdict.transform))
+
     def _judge(self, picture: Picture, time: FrameTime, source: Source) -> None:
+        if self._health is not None and self._health.doubtful:
+            self._unfit += 1
+            self._tell(Unfit(time, self._tally(source)))
+            return
         gate = self._gate
         if gate is None:
             self._hand_over(picture, time, self._tally(source))

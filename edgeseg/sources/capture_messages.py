@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Protocol, Union
 
 from edgeseg.errors import SourceError
-from edgeseg.frames import U8, Fit, FrameTime, Picture
+from edgeseg.frames import U8, Fit, FrameTime, Picture, PictureHealth
 from edgeseg.settings import DecodeName
 from edgeseg.sources.gate import GateOrder
+from edgeseg.sources.health import HealthOrder
+from edgeseg.sources.health.drift import ReferenceView
 
 # One being written, one on its way, one waiting to be taken, one under analysis: the writer never waits.
 SLOTS = 4
@@ -28,7 +30,8 @@ class PlacesPictures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CaptureOrder:
-    """What a camera process is to do; see ``CaptureProcess``. gate: None hands over all that is due."""
+    """What a camera process is to do; see ``CaptureProcess``. gate: None hands over all that is due.
+    health: None checks no picture."""
 
     url: str = field(repr=False)
     shown: str
@@ -39,6 +42,7 @@ class CaptureOrder:
     read_timeout_s: float
     gate: GateOrder | None = None
     decode: DecodeName = "software"
+    health: HealthOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Tally:
 
     gated: pictures that were due and not handed over because nothing had moved; those that were not even
     decoded count. notice: the source's, see ``Source``. stream: None where no decoder of ours reads it.
+    health: of the pictures now. unfit: pictures that were due and not handed over for their health.
     """
 
     decoded: int
@@ -65,6 +70,8 @@ class Tally:
     gated: int
     notice: str | None = None
     stream: Stream | None = None
+    health: PictureHealth = PictureHealth()
+    unfit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,21 @@ class Still:
     number: int
     time: FrameTime
     tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """There is a picture that must not be measured: for what ``tally.health`` says, or it is in doubt yet."""
+
+    time: FrameTime
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A view to keep for the next process of this camera."""
+
+    view: ReferenceView
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +168,7 @@ class Stop:
     """Say goodbye to the camera and end."""
 
 
-FromCamera = Union[Layout, Ready, Still, Alive, Failed]
+FromCamera = Union[Layout, Ready, Still, Unfit, Learned, Alive, Failed]
 ToCamera = Union[Release, SetRate, SetPreprocess, Want, Stop]
 
 

@@ -42,7 +42,7 @@ import numpy as np
 
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.frames import U8, Fit, Frame, FrameTime
+from edgeseg.frames import U8, Fit, Frame, FrameTime, PictureHealth
 from edgeseg.settings import DecodeName
 from edgeseg.sources.capture_child import capture
 from edgeseg.sources.capture_messages import (
@@ -52,6 +52,7 @@ from edgeseg.sources.capture_messages import (
     Failed,
     FromCamera,
     Layout,
+    Learned,
     PlacesPictures,
     Ready,
     Release,
@@ -62,12 +63,15 @@ from edgeseg.sources.capture_messages import (
     Stream,
     Tally,
     ToCamera,
+    Unfit,
     Want,
     views_shape,
 )
 from edgeseg.sources.confine import gaps, harmless_environment, runs_own_code
 from edgeseg.sources.gate import GateOrder
 from edgeseg.sources.growth import overgrown
+from edgeseg.sources.health import HealthOrder
+from edgeseg.sources.health.drift import ReferenceView
 from edgeseg.sources.wire import MAX_MESSAGE_BYTES, WireError, decode
 
 log = logging.getLogger(__name__)
@@ -153,6 +157,7 @@ class CaptureProcess:
     realtime: a clip stands for a camera: paced by its timestamps against the clock, with arrival times.
     seq: numbers the frames; pass one iterator to the processes that follow each other for one camera.
     gate: hands over only what shows motion, and one frame every so often; None hands over all that is due.
+    health: checks whether pictures can be measured and hands over none that cannot; None checks nothing.
 
     ``start``, ``receive`` and ``close`` belong to one thread, the rest may be called from any.
     """
@@ -174,10 +179,11 @@ class CaptureProcess:
         clock: Clock | None = None,
         gate: GateOrder | None = None,
         decode: DecodeName = "software",
+        health: HealthOrder | None = None,
     ) -> None:
         self._camera = camera
         self._order = CaptureOrder(
-            url, shown, preprocess, rate_fps, realtime, open_timeout_s, read_timeout_s, gate, decode
+            url, shown, preprocess, rate_fps, realtime, open_timeout_s, read_timeout_s, gate, decode, health
         )
         # All that the process was told so far: what it shares must fit one of them.
         self._told = [preprocess]
@@ -191,6 +197,8 @@ class CaptureProcess:
         self._memory: _Memory | None = None
         self._newest: _Held | None = None
         self._still: StillPicture | None = None
+        self._unfit: FrameTime | None = None
+        self._learned: ReferenceView | None = None
         self._confirmed_seq: int | None = None
         self._analysed_number: int | None = None
         self._tally = Tally(0, 0, 0, None, 0)
@@ -248,6 +256,7 @@ class CaptureProcess:
             no_slot=tally.no_slot,
             corrupt=tally.corrupt_packets,
             gated=tally.gated,
+            unfit=tally.unfit,
         )
         return +counts
 
@@ -255,6 +264,11 @@ class CaptureProcess:
     def notice(self) -> str | None:
         """One line on what the source does otherwise than asked: it decodes in software."""
         return self._tally.notice
+
+    @property
+    def health(self) -> PictureHealth:
+        """Whether the camera's pictures can be measured, as of the last message."""
+        return self._tally.health
 
     @property
     def source_fps(self) -> float | None:
@@ -274,7 +288,8 @@ class CaptureProcess:
 
     def receive(self, timeout_s: float) -> FrameTime | None:
         """Wait for the camera. Returns a new frame's time as soon as one can be taken, else None: after
-        ``timeout_s``, or at once for a still picture, which ``take_still`` then gives.
+        ``timeout_s``, or at once for a still picture, which ``take_still`` then gives, or one that must not
+        be measured (``take_unfit``).
 
         Raises SourceError: the source's own; ``timeout`` when no picture was decoded for
         ``stall_after_s``; ``crashed`` when the process died, or took more memory than its
@@ -283,7 +298,7 @@ class CaptureProcess:
         if self._error is not None:
             raise self._error
         assert self._link is not None, "start the capture process first"
-        self._still = None
+        self._still = self._unfit = None
         until_s = self._clock.monotonic_s() + timeout_s
         while True:
             now_s = self._clock.monotonic_s()
@@ -303,7 +318,7 @@ class CaptureProcess:
             except (WireError, OSError) as error:
                 # What decodes strangers' data may have been taken over by them.
                 raise self._fail("crashed", f"the camera process talks nonsense: {error}") from None
-            if time is not None or self._still is not None:
+            if time is not None or self._still is not None or self._unfit is not None:
                 return time
 
     @contextmanager
@@ -332,6 +347,16 @@ class CaptureProcess:
         """What the ``receive`` before heard of a picture in which nothing has moved. Its thread's."""
         still, self._still = self._still, None
         return still
+
+    def take_unfit(self) -> FrameTime | None:
+        """When a picture came that must not be measured, if ``receive`` heard of one. Its thread's."""
+        unfit, self._unfit = self._unfit, None
+        return unfit
+
+    def take_learned(self) -> ReferenceView | None:
+        """A view to keep for the next process of this camera, once. Its thread's."""
+        learned, self._learned = self._learned, None
+        return learned
 
     def want(self) -> None:
         """Hand over the next picture that is due even if nothing has moved."""
@@ -364,8 +389,14 @@ class CaptureProcess:
         if isinstance(message, Layout):
             self._memory = self._map(message)
             return None
+        if isinstance(message, Learned):
+            self._learned = message.view
+            return None
         self._tally = message.tally
         if isinstance(message, Alive):
+            return None
+        if isinstance(message, Unfit):
+            self._unfit = message.time
             return None
         if isinstance(message, Still):
             self._still = StillPicture(message.time, message.number == self._analysed_number)

@@ -11,6 +11,7 @@ stream must have at least half as many pictures again a second as are analysed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,11 @@ class Gate:
             seen, self._analysed = self._analysed, seen
         if seen is not None:
             self._spare.append(seen.luma)
+
+    def watch(self, zones: Sequence[ZoneSettings]) -> None:
+        """Motion counts in these zones from now on; the next picture that is due passes."""
+        self._meter = MotionMeter(zones, SENSING[self._order.settings.sensitivity])
+        self._forget()
 
     def want(self) -> None:
         """The next picture that is due passes, whatever it shows."""
