@@ -12,6 +12,8 @@ from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
 from edgeseg.frames import (
+    PictureHealth,
+    Transform,
     Alert,
     CameraState,
     CameraStatus,
@@ -26,6 +28,7 @@ from edgeseg.onlooker import Onlooker
 from edgeseg.pipeline import Analysis, CameraPipeline, Observed
 from edgeseg.publish.base import Publisher
 from edgeseg.recall import Recollection
+from edgeseg.registration import moved_zones
 from edgeseg.rules import CameraAlert, RuleMemory
 from edgeseg.rules.stored import encode, fingerprints
 from edgeseg.settings import CameraSettings
@@ -91,6 +94,9 @@ class Camera:
         self._status_due_s = 0.0
         self._received_s: float | None = None
         self._gap = False
+        self._zones = settings.zones
+        self._health = PictureHealth()
+        self._transform: Transform | None = None
         self._zones_told_s = 0.0
         self._analysed_at_s: deque[float] = deque()
         self._away_alert = CameraAlert(node, settings.name, past.away)
@@ -157,11 +163,27 @@ class Camera:
         if before_s is not None and time.camera_time_s - before_s > self.stale_after_s:
             self._gap = True
 
+    def judged(self, health: PictureHealth, time: FrameTime | None = None) -> None:
+        """Whether pictures can be measured from now on; while they cannot, zones are unknown and frames that
+        are still under way are not analysed. time: of the picture that shows it."""
+        if health == self._health and health.state in (None, self.state):
+            return
+        with self._lock:
+            if health.state is None and health.transform != self._transform:
+                self._transform = health.transform
+                zones = moved_zones(self._zones, health.transform)
+                self._pipeline.redraw(zones)
+                self.board.redraw(zones)
+            self._health = health
+            self._status_due_s = 0.0
+            if health.state is not None and self._expected:
+                self._suspend(health.state, health.reason, time)
+
     def analyse(self, frame: Frame, engine: Engine) -> Analysis | None:
         """Take a frame through the pipeline and publish what it gave; None for a camera that is switched
         off. Raises EngineError."""
         with self._lock:
-            if not self._expected:
+            if not self._expected or self._health.state is not None:
                 return None
             self._mind_gap(frame.time)
             analysis = self._pipeline.analyse(frame, engine)
@@ -184,7 +206,7 @@ class Camera:
         if not self._lock.acquire(blocking=False):
             return
         try:
-            if not self._expected:
+            if not self._expected or self._health.state is not None:
                 return
             self._mind_gap(time)
             self._enter("live", None)
@@ -289,6 +311,7 @@ class Camera:
             fps=round((len(times) - 1) / span_s, 2) if span_s > 0 else None,
             age_s=None if self._received_s is None else round(max(0.0, now_s - self._received_s), 3),
             degraded=self._degraded,
+            moved=self._health.transform,
         )
 
     def _rate_answer(self) -> CommandAnswer:

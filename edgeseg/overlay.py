@@ -45,6 +45,10 @@ class ZoneBoard:
         self._occupancies: dict[str, ZoneOccupancy] = {}
         self._rules_on: set[tuple[str, str]] = set()
 
+    def redraw(self, zones: Sequence[ZoneSettings]) -> None:
+        """The same zones lie elsewhere in the picture from now on."""
+        self._zones = tuple(zones)
+
     def note(self, event: Event) -> None:
         """Take in one event of the camera."""
         if isinstance(event, ZoneOccupancy):

@@ -10,7 +10,7 @@ the daemon, ``edgeseg replay`` and the tests run the very same lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgeseg import postprocess
@@ -18,7 +18,7 @@ from edgeseg.engines.base import Engine
 from edgeseg.frames import Event, Frame, FrameTime, LabelMap, RuleState, ZoneOccupancy
 from edgeseg.manifest import Model
 from edgeseg.rules import RuleMemory, ZoneRules
-from edgeseg.settings import CameraSettings
+from edgeseg.settings import CameraSettings, ZoneSettings
 from edgeseg.zones import ZoneMeter
 
 Observed = Callable[[tuple[ZoneOccupancy, ...]], None]
@@ -73,6 +73,10 @@ class CameraPipeline:
         label_map = postprocess.label_map(outputs, frame.fit, self._model)
         self._newest = self._meter.measure(label_map, next(self._seq), frame.time)
         return Analysis(label_map, tuple(self._judged(self._newest)))
+
+    def redraw(self, zones: Sequence[ZoneSettings]) -> None:
+        """The same zones lie elsewhere in the picture from now on; their rules notice nothing."""
+        self._meter.redraw(zones)
 
     def still(self, time: FrameTime, *, told: bool) -> tuple[Event, ...]:
         """Nothing has moved from the frame analysed last until ``time``: what it showed holds then too.

@@ -121,6 +121,11 @@ class ZoneMeter:
         self._name_columns(self._seen)
         self._plan: _Plan | None = None
 
+    def redraw(self, zones: Sequence[ZoneSettings]) -> None:
+        """The same zones lie elsewhere in the picture from now on."""
+        self._zones = tuple(zones)
+        self._plan = None
+
     def measure(self, label_map: LabelMap, seq: int, time: FrameTime) -> tuple[ZoneOccupancy, ...]:
         """Occupancy of every zone, in the order of the settings."""
         if not self._zones:

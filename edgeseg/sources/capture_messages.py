@@ -70,7 +70,7 @@ class Tally:
     gated: int
     notice: str | None = None
     stream: Stream | None = None
-    health: PictureHealth = PictureHealth()
+    health: PictureHealth = field(default_factory=PictureHealth)
     unfit: int = 0
 
 
