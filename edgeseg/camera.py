@@ -23,6 +23,7 @@ from edgeseg.frames import (
     Frame,
     FrameTime,
 )
+from edgeseg.laps import Timed, untimed
 from edgeseg.manifest import Model
 from edgeseg.onlooker import Onlooker
 from edgeseg.pipeline import Analysis, CameraPipeline, Observed
@@ -56,7 +57,8 @@ class Camera:
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
     seq: numbers its occupancies. memory: what its rules knew before, see ``CameraPipeline``. book: where
     that is kept for the next process, together with each alert. recollection: what an earlier one kept.
-    onlookers: are shown each analysed picture. observed: see ``CameraPipeline``.
+    onlookers: are shown each analysed picture. observed: see ``CameraPipeline``. timed: is told when each
+    stage of a frame ends.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Camera:
         recollection: Recollection | None = None,
         onlookers: Sequence[Onlooker] = (),
         observed: Observed | None = None,
+        timed: Timed | None = None,
     ) -> None:
         past = recollection or Recollection(memory or {})
         self.name = settings.name
@@ -106,6 +109,7 @@ class Camera:
         self._keep_due_s = 0.0
         self._snapshot_asked = False
         self._onlookers = onlookers
+        self._timed = timed
 
     def connecting(self) -> None:
         """The camera is switched on and being tried; its zones are unknown until the first picture."""
@@ -186,12 +190,14 @@ class Camera:
             if not self._expected or self._health.state is not None:
                 return None
             self._mind_gap(frame.time)
-            analysis = self._pipeline.analyse(frame, engine)
+            lap = untimed if self._timed is None else self._timed(self.name, frame.time.camera_time_s)
+            analysis = self._pipeline.analyse(frame, engine, lap)
             self.analysed += 1
             self._zones_told_s = frame.time.camera_time_s
             self._analysed_at_s.append(self._clock.monotonic_s())
             self._enter("live", None)
             self._send(analysis.events)
+            lap("publish")
             if self._snapshot_asked:
                 self._snapshot_asked = False
                 self._send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
@@ -260,6 +266,11 @@ class Camera:
             self._snapshot_asked = True
         else:
             log.warning("camera %s: no snapshot, it is %s", self.name, self.state)
+
+    @property
+    def received_s(self) -> float | None:
+        """Camera time of the newest picture that has arrived; None before the first."""
+        return self._received_s
 
     @property
     def stale_after_s(self) -> float:

@@ -14,12 +14,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from edgeseg import __version__
 from edgeseg.announcing import announce, prefixes
@@ -29,6 +29,7 @@ from edgeseg.publish.base import Command, Publisher
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.mqtt import MqttPublisher
 from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.several import SeveralPublishers
 from edgeseg.publish.topics import Topics
 from edgeseg.sdnotify import notify
 from edgeseg.settings import PipelineSettings
@@ -36,6 +37,9 @@ from edgeseg.sources.capture_process import warm_up
 from edgeseg.state.books import FINISHED, STOPPED, State
 from edgeseg.supervisor import Supervisor
 from edgeseg.watchdog import Stage, Watchdog
+
+if TYPE_CHECKING:
+    from edgeseg.web.site import Site
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,9 @@ class Daemon:
         self._reload_asked = False
         self._failure: str | None = None
         self._announce: Callable[[PipelineSettings], None] = _announce_to_nobody
+        # Names this start of the process.
+        self._boot = secrets.token_hex(4)
+        self._site: Site | None = None
         self._turns = 0
         self._doing = Stage("the start", 0, _HANGS_AFTER_S)
 
@@ -120,16 +127,32 @@ class Daemon:
         if self._stopping:
             return None
         commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        with self._publisher(settings, state, commands.put) as publisher:
-            supervisor = Supervisor(settings, publisher, self._clock, commands, state, self._leaving)
+        first = self._publisher(settings, state, commands.put)
+        site = self._site = self._web(settings, first, commands.put, state)
+        with (
+            SeveralPublishers(first, site.publishers if site else ()) as publisher,
+            site or nullcontext(),
+        ):
+            supervisor = Supervisor(
+                settings,
+                publisher,
+                self._clock,
+                commands,
+                state,
+                self._leaving,
+                onlookers=(site.album,) if site else (),
+                timed=site.metrics.timed if site else None,
+            )
+            if site:
+                site.attach(supervisor)
 
             def stages() -> Iterator[Stage]:
                 yield replace(self._doing, mark=self._turns)
-                if isinstance(publisher, MqttPublisher):
-                    yield Stage("the MQTT sender", publisher.turns, _HANGS_AFTER_S)
+                if isinstance(first, MqttPublisher):
+                    yield Stage("the MQTT sender", first.turns, _HANGS_AFTER_S)
                     yield from supervisor.stages(None)
                 else:
-                    yield from supervisor.stages(publisher.held_up)
+                    yield from supervisor.stages(first.held_up)
 
             with Watchdog(stages, partial(self._stuck, state)) as watchdog:
                 try:
@@ -210,7 +233,7 @@ class Daemon:
         self, settings: PipelineSettings, state: State, on_command: Callable[[Command], None]
     ) -> MqttPublisher | JsonLinesPublisher:
         prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
-        topics = Topics(prefix, settings.node, boot=secrets.token_hex(4), clock=self._clock)
+        topics = Topics(prefix, settings.node, boot=self._boot, clock=self._clock)
         if settings.mqtt is None:
             return JsonLinesPublisher(topics, sys.stdout)
         outbox = Outbox(state.database, self._clock, ttl_s=settings.mqtt.alert_ttl_s)
@@ -228,6 +251,29 @@ class Daemon:
         self._announce(settings)
         return publisher
 
+    def _web(
+        self,
+        settings: PipelineSettings,
+        publisher: Publisher,
+        command: Callable[[Command], None],
+        state: State,
+    ) -> Site | None:
+        if settings.web is None:
+            return None
+        # Imported where it is wanted: it takes 0.2 s and some MiB.
+        from edgeseg.web.site import Site
+
+        return Site(
+            settings.web,
+            settings,
+            publisher,
+            command,
+            self._ask_for_reload,
+            state,
+            self._clock,
+            self._boot,
+        )
+
     def _reload(self, supervisor: Supervisor, settings: PipelineSettings) -> PipelineSettings:
         """The settings that are in force from now on: the new ones, or the old where those are wrong."""
         notify("RELOADING=1", f"MONOTONIC_USEC={int(awake_s() * 1e6)}")
@@ -238,9 +284,13 @@ class Daemon:
             self._announce(changed)
         except EdgesegError as error:
             log.error("reload refused, the running settings stay: %s", error)
+            if self._site:
+                self._site.reloaded(settings, error)
             notify("READY=1", "STATUS=reload refused, the running settings stay")
             return settings
         log.info("reloaded %s", changed.file)
+        if self._site:
+            self._site.reloaded(changed, None)
         notify("READY=1", f"STATUS={supervisor.summary()}")
         return changed
 
@@ -253,6 +303,9 @@ class Daemon:
         self._wake.put(None)
 
     def _hup(self, number: int, frame: FrameType | None) -> None:
+        self._ask_for_reload()
+
+    def _ask_for_reload(self) -> None:
         self._reload_asked = True
         self._wake.put(None)
 
@@ -292,6 +345,7 @@ def _refuse_another_identity(settings: PipelineSettings, changed: PipelineSettin
     for key, before, after in (
         ("node", settings.node, changed.node),
         ("mqtt", settings.mqtt, changed.mqtt),
+        ("web", settings.web, changed.web),
     ):
         if before != after:
             message = "changed, which takes a restart; nothing of the new file is in force yet"

@@ -124,6 +124,10 @@ class LiveCapture:
     def ask_for_snapshot(self) -> None:
         """The next picture that is due is analysed and published, whether or not anything moves."""
         self.camera.ask_for_snapshot()
+        self.want()
+
+    def want(self) -> None:
+        """The next picture that is due is analysed, whether or not anything moves. Any thread."""
         with self._lock:
             if self._capture is not None:
                 self._capture.want()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from edgeseg import postprocess
 from edgeseg.engines.base import Engine
 from edgeseg.frames import Event, Frame, FrameTime, LabelMap, RuleState, ZoneOccupancy
+from edgeseg.laps import Lap, untimed
 from edgeseg.manifest import Model
 from edgeseg.rules import RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings, ZoneSettings
@@ -66,13 +67,18 @@ class CameraPipeline:
         self._observed = observed
         self._newest: tuple[ZoneOccupancy, ...] = ()
 
-    def analyse(self, frame: Frame, engine: Engine) -> Analysis:
+    def analyse(self, frame: Frame, engine: Engine, lap: Lap = untimed) -> Analysis:
         """Segment a frame, measure its zones, and ask the rules what that means. Raises EngineError."""
         self._bridge_until_s = None
         outputs = engine.run(frame.views)
+        lap("infer")
         label_map = postprocess.label_map(outputs, frame.fit, self._model)
+        lap("postprocess")
         self._newest = self._meter.measure(label_map, next(self._seq), frame.time)
-        return Analysis(label_map, tuple(self._judged(self._newest)))
+        lap("zones")
+        events = tuple(self._judged(self._newest))
+        lap("rules")
+        return Analysis(label_map, events)
 
     def redraw(self, zones: Sequence[ZoneSettings]) -> None:
         """The same zones lie elsewhere in the picture from now on; their rules notice nothing."""

@@ -21,6 +21,7 @@ from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose
 from edgeseg.errors import SourceError
 from edgeseg.frames import CameraRemoved, NodeStats, PreviousRun
+from edgeseg.laps import Timed
 from edgeseg.live import LiveCapture
 from edgeseg.onlooker import Onlooker
 from edgeseg.pipeline import Observed
@@ -56,6 +57,7 @@ class Supervisor:
     commands: wishes that came over MQTT; ``tick`` grants them. state: what is kept for the next process.
     onlookers: are shown each analysed picture. observed: is shown all that any camera's rules are shown.
     leaving: set when no engine is worth loading any more: ``start`` then returns early.
+    timed: is told when each stage of a frame ends.
     """
 
     def __init__(
@@ -65,9 +67,10 @@ class Supervisor:
         clock: Clock,
         commands: queue.SimpleQueue[Command],
         state: State,
+        leaving: threading.Event,
         onlookers: Sequence[Onlooker] = (),
         observed: Observed | None = None,
-        leaving: threading.Event,
+        timed: Timed | None = None,
     ) -> None:
         self._settings = settings
         self._publisher = publisher
@@ -76,6 +79,7 @@ class Supervisor:
         self._state = state
         self._onlookers = onlookers
         self._observed = observed
+        self._timed = timed
         # Several streams of one thread give more frames a second than one of several.
         self._streams = len(os.sched_getaffinity(0))
         self._stop = threading.Event()
@@ -183,7 +187,7 @@ class Supervisor:
         now_s = self._clock.monotonic_s()
         if now_s >= self._stats_due_s:
             self._stats_due_s += _STATS_EVERY_S
-            self._publisher.send(self._stats(now_s))
+            self._publisher.send(self.stats())
 
     def stages(self, held_up: str | None) -> Iterator[Stage]:
         """What has to move, for the watchdog. held_up: why workers cannot publish, if so. Any thread."""
@@ -245,6 +249,7 @@ class Supervisor:
             recollection=recollection,
             onlookers=self._onlookers,
             observed=self._observed,
+            timed=self._timed,
         )
         fit = settings.fit or need.model.fit
         live = LiveCapture(
@@ -324,12 +329,29 @@ class Supervisor:
             elif not post.live.running:
                 post.live.start()
 
-    def _stats(self, now_s: float) -> NodeStats:
-        lives = {name: post.live for name, post in self._posts.items()}
+    def want(self, camera: str) -> None:
+        """Somebody looks at a camera: its next picture is analysed even where nothing moves. Any thread."""
+        post = self._posts.get(camera)
+        if post is not None:
+            post.live.want()
+
+    @property
+    def posts(self) -> Mapping[str, Post]:
+        """The cameras that are in force now. Any thread."""
+        return dict(self._posts)
+
+    def engine_of(self, camera: str) -> Engine | None:
+        """What runs its network; None while that is loading. Any thread."""
+        post = self._posts.get(camera)
+        return None if post is None else self._engines.get(post.key)
+
+    def stats(self) -> NodeStats:
+        """The counters of now, without those of the publisher. Any thread."""
+        lives = {name: post.live for name, post in self.posts.items()}
         past = self._state.past
         return NodeStats(
             at_s=self._clock.utc_s(),
-            uptime_s=now_s - self._started_at_s,
+            uptime_s=self._clock.monotonic_s() - self._started_at_s,
             analysed={name: live.camera.analysed for name, live in lives.items()},
             dropped={name: live.dropped for name, live in lives.items()},
             reconnects={name: live.reconnects for name, live in lives.items()},

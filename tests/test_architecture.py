@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 # The rooms from the ground up: a module may import from floors below its own, never from its own floor
 # (inside a room, its files may know each other).
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "frames", "shipped"),
+    ("errors", "clock", "frames", "shipped", "laps"),
     ("settings", "yamlfile", "secrets", "polygons", "places", "appearing", "launch", "state"),
     ("manifest", "fetch", "cellcounts", "registration", "logs"),
     ("registry", "runtimes"),
@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("clip", "live", "quality", "checkup", "expectation"),
     ("relief",),
     ("supervisor", "gating"),
+    ("web",),
     ("daemon",),
     # what makes and judges networks: commands that need it import it when they run, nothing else does
     ("zoo",),
@@ -50,7 +51,10 @@ HOMES = {
     "tflite_runtime": {"engines/litert.py"},
     # The soak listens as any other subscriber does.
     "paho": {"publish/paho_connection.py", "publish/subscriber.py", "soak/listener.py"},
-    "aiohttp": {"fetch.py"},
+    # One fetches, one serves.
+    "aiohttp": {"fetch.py", "web/server.py"},
+    "prometheus_client": {"web/metrics.py"},
+    "ruamel": {"yamlfile/rewrite.py"},
     "tenacity": {"live.py"},
     "sqlite3": {"state/database.py"},
     "matplotlib": {"bench/plot.py", "soak/plot.py"},

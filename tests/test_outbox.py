@@ -122,7 +122,7 @@ def test_a_newer_schema_is_refused_in_words(tmp_path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     database.close()
-    with pytest.raises(StateError, match=r"o\.sqlite: schema version 3 is newer than 2.*upgrade edgeseg"):
+    with pytest.raises(StateError, match=r"o\.sqlite: schema version \d+ is newer than \d+.*upgrade edgeseg"):
         outbox(path).open()
 
 

@@ -39,13 +39,17 @@ class RateLimit:
 
     def allow(self, now_s: float) -> bool:
         """now_s: monotonic."""
-        if self._at_s is not None:
-            self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        if self._tokens < 1:
+        if not self.has_left(now_s):
             return False
         self._tokens -= 1
         return True
+
+    def has_left(self, now_s: float) -> bool:
+        """Whether ``allow`` would; takes nothing."""
+        if self._at_s is not None:
+            self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        return self._tokens >= 1
 
 
 def _switch(topic: str, payload: bytes) -> bool:

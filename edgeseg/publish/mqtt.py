@@ -137,7 +137,7 @@ class MqttPublisher:
             return
         if isinstance(event, NodeStats):
             # Only the publisher knows its outbox.
-            event = self._counted(event)
+            event = self.counted(event)
         with self._topics_lock:
             messages = self._topics.messages(event)
             if isinstance(event, Alert):
@@ -176,7 +176,8 @@ class MqttPublisher:
     ) -> None:
         self.close()
 
-    def _counted(self, stats: NodeStats) -> NodeStats:
+    def counted(self, stats: NodeStats) -> NodeStats:
+        """With the counters that only the publisher knows. Any thread."""
         box, delivery = self._outbox.counts, self._delivery.counts
         return replace(
             stats,

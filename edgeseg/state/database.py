@@ -54,8 +54,23 @@ _MIGRATIONS = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE history (
+            resolution TEXT NOT NULL,
+            camera TEXT NOT NULL,
+            zone TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            body TEXT NOT NULL,
+            PRIMARY KEY (resolution, camera, zone, at)
+        )
+        """,
+        "CREATE INDEX history_at ON history (at)",
+        "CREATE TABLE past_alert (row INTEGER PRIMARY KEY, id TEXT UNIQUE, camera TEXT, body TEXT NOT NULL)",
+    ),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
+# What must not be lost where the disk fails; the rest stays there, and what comes meanwhile is not kept.
 _TABLES = ("waiting", "dropped", "memory", "wish", "life")
 # Where SQLite's file format keeps ``user_version`` (https://www.sqlite.org/fileformat.html#the_database_header).
 _VERSION_AT = slice(60, 64)

@@ -17,13 +17,15 @@ JSON = "application/json"
 class Call:
     """One request. path: values of the route's placeholders. headers: names in lower case.
 
-    trusted: whether it may see everything: it has the token, or none is needed.
+    remote: the other side's address. trusted: whether it may see everything: it has the token, or none is
+    needed.
     """
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    remote: str = ""
     trusted: bool = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,7 @@ class Parameter:
     """A parameter of the query. schema: JSON Schema."""
 
     name: str
-    schema: dict[str, object]
+    schema: Mapping[str, object]
     description: str
 
 
@@ -196,7 +197,7 @@ ROUTES = (
     ),
     Route("POST", "/api/v1/logout", "Take the cookie back", "logout", shapes.DoneShape, open=True),
     Route("GET", "/openapi.json", "This document", "openapi", "application/json"),
-    Route("GET", "/metrics", "Prometheus metrics", "metrics", "text/plain"),
+    Route("GET", "/metrics", "Prometheus metrics", "scrape", "text/plain"),
     Route("GET", "/healthz", "Alive: it answers", "healthz", shapes.HealthShape, open=True),
     Route(
         "GET",

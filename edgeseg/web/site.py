@@ -1,0 +1,135 @@
+"""Puts the web server together: what takes events, what answers, and the server itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edgeseg.clock import Clock
+from edgeseg.errors import ConfigError, EdgesegError, Problem
+from edgeseg.publish.base import Command, Publisher
+from edgeseg.settings import PipelineSettings, WebSettings
+from edgeseg.state.books import State
+from edgeseg.state.history import History
+from edgeseg.web.album import Album
+from edgeseg.web.board import Board
+from edgeseg.web.chronicle import Chronicle
+from edgeseg.web.doing import Doing
+from edgeseg.web.editor import ZoneEditor
+from edgeseg.web.exchange import Answer, Call
+from edgeseg.web.feed import Feed
+from edgeseg.web.guard import Guard
+from edgeseg.web.metrics import CONTENT_TYPE, Metrics
+from edgeseg.web.openapi import document
+from edgeseg.web.routes import ROUTES
+from edgeseg.web.running import Running, Supervised
+from edgeseg.web.server import Respond, Server
+from edgeseg.web.showing import Showing
+from edgeseg.web.telling import Telling
+
+
+class Site:
+    """Everything that the key ``web`` stands for. Use it as a context manager.
+
+    publisher: the one that counts what it delivered. command: takes validated wishes. reload: asks for the
+    file to be read again.
+    """
+
+    def __init__(
+        self,
+        web: WebSettings,
+        settings: PipelineSettings,
+        publisher: Publisher,
+        command: Callable[[Command], None],
+        reload: Callable[[], None],
+        state: State,
+        clock: Clock,
+        boot: str,
+    ) -> None:
+        self.running = Running(settings, publisher, command, clock, boot, stuck=len(state.past.stuck_ago_s))
+        self.album = Album(clock, self.running.want)
+        self._board = Board()
+        self._chronicle = Chronicle(History(state.database), clock)
+        self._feed = Feed(boot, clock)
+        self.metrics = Metrics(self.running.facts, self._board, clock)
+        self._guard = Guard(web, clock)
+        self._showing = Showing(self.running, self._board, self.album)
+        self._editor = ZoneEditor(Path(settings.file), reload)
+        self._file = settings.file
+        self._document: bytes | None = None
+        self._server = Server(
+            web.host,
+            web.port,
+            self._responds(),
+            self._guard,
+            self.running,
+            self._showing,
+            self.album,
+            self._feed,
+            self._tick,
+        )
+
+    @property
+    def publishers(self) -> tuple[Publisher, ...]:
+        """Whoever has to get every event."""
+        return (self._board, self._chronicle, self._feed, self.metrics)
+
+    def attach(self, supervisor: Supervised) -> None:
+        """The cameras are there to be asked from now on."""
+        self.running.attach(supervisor)
+
+    def reloaded(self, settings: PipelineSettings, error: EdgesegError | None) -> None:
+        """The file was read again. settings: those in force from now on; error: why a new one was refused."""
+        covered = {
+            (camera.name, zone.name): (zone.include, zone.exclude, zone.confidence_floor)
+            for camera in self.running.settings.cameras
+            for zone in camera.zones
+        }
+        self.running.reloaded(settings, error)
+        for camera in settings.cameras:
+            changed = [
+                zone.name
+                for zone in camera.zones
+                if covered.get((camera.name, zone.name))
+                != (zone.include, zone.exclude, zone.confidence_floor)
+            ]
+            self._chronicle.forget(camera.name, changed)
+        said = None if error is None else str(error)
+        self._feed.say(("reload",), {"type": "reload", "digest": settings.digest, "error": said})
+
+    def __enter__(self) -> Site:
+        """Raises ConfigError where nothing can listen there."""
+        try:
+            self._server.start()
+        except OSError as error:
+            message = f"cannot listen there: {error.strerror or error}; choose another port or address"
+            raise ConfigError([Problem(self._file, 0, 0, "web.listen", message)]) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _responds(self) -> Mapping[str, Respond]:
+        telling = Telling(self.running, self._board, self.album, self._chronicle, self._editor)
+        doing = Doing(self.running, self._chronicle, self._editor, self._guard)
+        rooms = (telling, self._showing, doing, self)
+        return {
+            route.handler: next(
+                getattr(room, route.handler) for room in rooms if hasattr(room, route.handler)
+            )
+            for route in ROUTES
+            if route.handler is not None
+        }
+
+    def openapi(self, call: Call) -> Answer:
+        if self._document is None:
+            self._document = json.dumps(document(), ensure_ascii=False).encode()
+        return Answer(200, self._document)
+
+    def scrape(self, call: Call) -> Answer:
+        return Answer(200, self.metrics.text(), CONTENT_TYPE)
+
+    def _tick(self) -> None:
+        self.album.tidy()
+        self._chronicle.store()
