@@ -23,6 +23,7 @@ from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.gate import Gate, gate_order
+from edgeseg.sources.health import Health, health_order
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 
@@ -62,13 +63,22 @@ def gated_frames(
     rate_fps: float,
     epoch_s: float | None,
     gate: Gate | None,
+    health: Health | None = None,
 ) -> Iterator[ClipFrame | FrameTime]:
-    """``frames`` with a gate: for what it holds back the time alone. Every frame counts as analysed."""
+    """``frames`` with a gate: for what it holds back the time alone. Every frame counts as analysed.
+
+    health: looks at every picture; for those that must not be measured comes the time alone, too.
+    """
     with open_source(str(path), epoch_s=epoch_s) as source:
         pacer, seq, duration_s = Pacer(rate_fps), 0, source.duration_s
         for picture in source:
             time_s = picture.time.camera_time_s
+            if health is not None and health.look(picture, time_s) and gate is not None:
+                gate.watch(health.zones)
             if not pacer.takes(time_s):
+                continue
+            if health is not None and health.doubtful:
+                yield picture.time
                 continue
             if gate is not None:
                 passes = gate.passes(picture, time_s)
@@ -145,7 +155,9 @@ class Replay:
         preprocess = Preprocess(chosen.fit or self.model.fit, self._engine.input_size_px)
         order, started = gate_order(chosen), False
         gate = None if order is None else Gate(order)
-        for one in gated_frames(clip, chosen.name, preprocess, chosen.rate_fps, epoch_s, gate):
+        checks = health_order(chosen)
+        health = None if checks is None else Health(checks)
+        for one in gated_frames(clip, chosen.name, preprocess, chosen.rate_fps, epoch_s, gate, health):
             time = one.frame.time if isinstance(one, ClipFrame) else one
             if not started:
                 started = True
@@ -156,6 +168,11 @@ class Replay:
                 self.camera.tick()
             self.clock.set(time.camera_time_s, time.captured_at_s)
             self.camera.received(time)
+            if health is not None:
+                self.camera.judged(health.verdict, time)
+                if health.doubtful:
+                    self.camera.tick()
+                    continue
             if not isinstance(one, ClipFrame):
                 self.camera.still(time)
                 continue

@@ -21,6 +21,7 @@ from edgeseg.scheduler import Scheduler, due_s, staleness_budget_s
 from edgeseg.settings import SLOWEST_FPS, CameraSettings
 from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.gate import gate_order
+from edgeseg.sources.health import health_order
 from edgeseg.sources.knock import answers
 from edgeseg.sources.open import is_finite
 
@@ -239,6 +240,7 @@ class LiveCapture:
             clock=self._clock,
             gate=gate_order(self._settings),
             decode=self._settings.decode,
+            health=health_order(self._settings),
         )
         with capture:
             with self._lock:
@@ -254,6 +256,10 @@ class LiveCapture:
                         # Once, not at every connect.
                         self._noticed = capture.notice
                         log.warning("camera %s: %s", self.camera.name, capture.notice)
+                    unfit = capture.take_unfit()
+                    if unfit is not None:
+                        self.camera.received(unfit)
+                    self.camera.judged(capture.health, unfit or time)
                     still = capture.take_still()
                     if still is not None:
                         self.camera.received(still.time)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgeseg.clock import iso_utc
 from edgeseg.frames import (
+    Transform,
     Alert,
     CameraState,
     CameraStatus,
@@ -210,6 +211,31 @@ class DegradedPayload(Payload):
         )
 
 
+class MovedPayload(Payload):
+    """Where the view that the zones were drawn on is now."""
+
+    right: float = Field(description="How far its middle went to the right, as a share of the width.")
+    down: float = Field(description="How far down, as a share of the height.")
+    turned_deg: float = Field(description="Clockwise, in degrees.")
+    zoom: float = Field(description="Above 1: things are larger now.")
+    farthest: float = Field(description="How far the farthest corner went, as a share of the width.")
+    matrix: tuple[float, float, float, float, float, float] = Field(
+        description="a, b, c, d, e, f of x' = a x + b y + c, y' = d x + e y + f, in 0-1 coordinates."
+    )
+
+    @classmethod
+    def of(cls, moved: Transform) -> MovedPayload:
+        a, b, c, d, e, f = (round(value, 5) for value in moved.matrix)
+        return cls(
+            right=round(moved.right, 4),
+            down=round(moved.down, 4),
+            turned_deg=round(moved.turned_deg, 2),
+            zoom=round(moved.zoom, 4),
+            farthest=round(moved.farthest, 4),
+            matrix=(a, b, c, d, e, f),
+        )
+
+
 class CameraStatusPayload(Payload):
     """How a camera is doing."""
 
@@ -223,6 +249,9 @@ class CameraStatusPayload(Payload):
     degraded: DegradedPayload | None = Field(
         description="What the camera gets while the device cannot keep up; null while it gets what was set."
     )
+    moved: MovedPayload | None = Field(
+        description="By how much the camera has moved since its zones were drawn; null where it has not."
+    )
 
     @classmethod
     def of(cls, status: CameraStatus) -> CameraStatusPayload:
@@ -234,6 +263,7 @@ class CameraStatusPayload(Payload):
             fps=None if status.fps is None else round(status.fps, 2),
             age_ms=None if status.age_s is None else max(0, round(status.age_s * 1000)),
             degraded=None if status.degraded is None else DegradedPayload.of(status.degraded),
+            moved=None if status.moved is None else MovedPayload.of(status.moved),
         )
 
 

@@ -21,7 +21,6 @@ import numpy as np
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, FrameTime, Picture, PictureHealth
-from edgeseg.registration import moved_zones
 from edgeseg.sources.base import Source
 from edgeseg.sources.capture_messages import (
     SLOTS,
@@ -156,16 +155,13 @@ class _Capture:
         )
 
     def _look(self, health: Health, picture: Picture, time: FrameTime, source: Source) -> None:
-        before = health.verdict
-        health.look(picture, time.camera_time_s)
+        changed = health.look(picture, time.camera_time_s)
         if (learned := health.take_learned()) is not None:
             self._tell(Learned(learned))
-        if health.verdict == before:
-            return
-        if health.verdict.state is not None:
+        if changed and health.verdict.state is not None:
             self._tell(Unfit(time, self._tally(source)))
-        elif self._gate is not None and self._order.gate is not None:
-            self._gate.watch(moved_zones(self._order.gate.zones, health.verdict.transform))
+        elif changed and self._gate is not None:
+            self._gate.watch(health.zones)
 
     def _judge(self, picture: Picture, time: FrameTime, source: Source) -> None:
         if self._health is not None and self._health.doubtful:
