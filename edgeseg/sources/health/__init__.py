@@ -77,13 +77,20 @@ class Health:
         self._sign_s = 0.0
         self._well_s: float | None = None
 
-    def look(self, picture: Picture, time_s: float) -> None:
-        """Look at a decoded picture, if it is time to. time_s: camera time."""
+    @property
+    def zones(self) -> tuple[ZoneSettings, ...]:
+        """The zones where they are now."""
+        return moved_zones(self._zones, self.verdict.transform)
+
+    def look(self, picture: Picture, time_s: float) -> bool:
+        """Look at a decoded picture, if it is time to. time_s: camera time. Returns whether ``verdict`` is
+        another one than before."""
         if self._looked_s is not None and 0 <= time_s - self._looked_s < _LOOK_EVERY_S - 1e-3:
-            return
+            return False
         self._looked_s = time_s
-        look = look_at(picture)
+        before, look = self.verdict, look_at(picture)
         self._judge(self._sign_of(picture, look, time_s), look.grey, time_s)
+        return self.verdict != before
 
     def take_learned(self) -> ReferenceView | None:
         """A view that was learned since, once: for the next process."""
