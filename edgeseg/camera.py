@@ -12,8 +12,6 @@ from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
 from edgeseg.frames import (
-    PictureHealth,
-    Transform,
     Alert,
     CameraState,
     CameraStatus,
@@ -22,6 +20,8 @@ from edgeseg.frames import (
     Event,
     Frame,
     FrameTime,
+    PictureHealth,
+    Transform,
 )
 from edgeseg.laps import Timed, untimed
 from edgeseg.manifest import Model

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgeseg.clock import iso_utc
 from edgeseg.frames import (
-    Transform,
     Alert,
     CameraState,
     CameraStatus,
@@ -24,6 +23,7 @@ from edgeseg.frames import (
     Evidence,
     NodeStats,
     PreviousRun,
+    Transform,
     ZoneOccupancy,
 )
 
