@@ -30,12 +30,19 @@ class Problem:
         return f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
 
 
+# Of a file that is no such file at all, everything is wrong.
+_MOST_SHOWN = 40
+
+
 class ConfigError(EdgesegError):
-    """A pipeline file or model manifest is wrong. Carries all its problems at once."""
+    """A pipeline file or model manifest is wrong. Carries all its problems at once, and names the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:_MOST_SHOWN]]
+        if more := len(self.problems) - len(lines):
+            lines.append(f"{self.problems[0].file}: and {more} more problems")
+        super().__init__("\n".join(lines))
 
 
 class ModelError(EdgesegError):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgeseg import yamlfile
-from edgeseg.errors import ConfigError
+from edgeseg.errors import ConfigError, Problem
 from edgeseg.yamlfile import Sexagesimal, Switch, parse, problems_from
 
 
@@ -166,3 +166,11 @@ noode: hunter2
 def test_credentials_are_not_quoted() -> None:
     assert yamlfile.shown("rtsp://viewer:p@ss/w@10.0.0.5/x") == "'rtsp://***@10.0.0.5/x'"
     assert len(yamlfile.shown("x" * 500)) <= 60
+
+
+def test_of_a_file_in_which_all_is_wrong_the_first_mistakes_are_named() -> None:
+    problems = [Problem("a.yaml", line, 1, "", "is wrong") for line in range(1, 500)]
+    lines = str(ConfigError(problems)).split("\n")
+    assert lines[0] == "a.yaml:1:1: is wrong"
+    assert lines[-1] == f"a.yaml: and {len(problems) - len(lines) + 1} more problems"
+    assert len(lines) < 100

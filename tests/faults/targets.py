@@ -37,6 +37,9 @@ def model_manifest(raw: bytes, folder: Path = _FOLDER) -> None:
     path.write_bytes(raw)
     try:
         manifest.load(path)
+    except ConfigError as error:
+        refused(*error.problems)
+        assert str(error).count("\n") < 100
     except EdgesegError as error:
         refused(error)
 
