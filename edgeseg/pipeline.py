@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgeseg import postprocess
+from edgeseg.certainty import Certainty
 from edgeseg.engines.base import Engine
 from edgeseg.frames import Event, Frame, FrameTime, LabelMap, RuleState, ZoneOccupancy
 from edgeseg.laps import Lap, untimed
@@ -58,6 +59,7 @@ class CameraPipeline:
     ) -> None:
         self._model = model
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
+        self._certainty = Certainty(camera.zones)
         self._rules = {
             zone.name: ZoneRules(node, camera.name, zone, (memory or {}).get(zone.name))
             for zone in camera.zones
@@ -74,7 +76,8 @@ class CameraPipeline:
         lap("infer")
         label_map = postprocess.label_map(outputs, frame.fit, self._model)
         lap("postprocess")
-        self._newest = self._meter.measure(label_map, next(self._seq), frame.time)
+        measured = self._meter.measure(label_map, next(self._seq), frame.time)
+        self._newest = self._certainty.judge(measured)
         lap("zones")
         events = tuple(self._judged(self._newest))
         lap("rules")

@@ -27,6 +27,8 @@ SHORTEST_AGE_S, LONGEST_AGE_S = 0.1, 3600.0
 SHORTEST_REFRESH_S, LONGEST_REFRESH_S = 0.5, 3600.0
 # For how long an alert may wait for the broker.
 SHORTEST_TTL_S, LONGEST_TTL_S = 1.0, 30 * 86_400.0
+# For how long nothing but repeated pictures may come.
+SHORTEST_FROZEN_S, LONGEST_FROZEN_S = 10.0, 3600.0
 # What a network's input may measure, width and height.
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
@@ -143,7 +145,10 @@ class RuleSettings:
 
 @dataclass(frozen=True, slots=True)
 class ZoneSettings:
-    """A named area: the union of ``include`` less the union of ``exclude``."""
+    """A named area: the union of ``include`` less the union of ``exclude``.
+
+    max_uncertain: share of the zone, 0-1, below ``confidence_floor`` above which it is unknown.
+    """
 
     name: str
     title: str
@@ -151,6 +156,7 @@ class ZoneSettings:
     exclude: tuple[Polygon, ...]
     confidence_floor: float
     rules: tuple[RuleSettings, ...]
+    max_uncertain: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

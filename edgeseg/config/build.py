@@ -12,6 +12,7 @@ from edgeseg import launch
 from edgeseg.config import addresses, geometry, names
 from edgeseg.config.classes import Vocabulary, check_groups
 from edgeseg.config.gate import GateFile
+from edgeseg.config.health import health_settings
 from edgeseg.config.homeassistant import homeassistant_settings
 from edgeseg.config.mqtt import MqttFile
 from edgeseg.config.rules import build_rule
@@ -40,6 +41,8 @@ from edgeseg.yamlfile import Places, Step, Steps, dotted, shown
 DEFAULT_RATE_FPS = 5.0
 DEFAULT_PRIORITY = 0
 DEFAULT_CONFIDENCE_FLOOR = 0.0
+# What is left then says nothing about the zone.
+DEFAULT_MAX_UNCERTAIN = 0.9
 DEFAULT_GATE = GateSettings(refresh_s=5.0, sensitivity="medium", keyframes=True)
 # About 3 pixels of 640 x 480.
 LEAST_AREA = 1e-5
@@ -175,6 +178,7 @@ class Builder:
             max_age_s=camera.max_age,
             gate=_gate(camera.gate),
             decode=self._decode((*at, "decode"), camera),
+            health=health_settings(camera.health),
             zones=tuple(
                 self._zone((*at, "zones"), zone_name, zone, vocabulary)
                 for zone_name, zone in camera.zones.items()
@@ -217,6 +221,7 @@ class Builder:
             exclude=exclude,
             confidence_floor=DEFAULT_CONFIDENCE_FLOOR if zone.confidence is None else zone.confidence,
             rules=tuple(self._rules((*at, "rules"), zone, vocabulary)),
+            max_uncertain=DEFAULT_MAX_UNCERTAIN if zone.max_uncertain is None else zone.max_uncertain,
         )
 
     def _rules(self, above: Steps, zone: ZoneFile, vocabulary: Vocabulary) -> list[RuleSettings]:

@@ -27,6 +27,7 @@ from edgeseg.config.fields import (
     duration_between,
 )
 from edgeseg.config.gate import Gate
+from edgeseg.config.health import Health, HealthFile
 from edgeseg.config.homeassistant import HomeAssistant
 from edgeseg.config.mqtt import Mqtt
 from edgeseg.config.rule_keys import RuleFile
@@ -48,6 +49,11 @@ class ZoneFile(Keys, title="zone"):
     confidence: Share | None = Field(
         None,
         description="Pixels below this confidence count as uncertain, not as their class. Default: 0 %.",
+    )
+    max_uncertain: Share | None = Field(
+        None,
+        description="The zone is unknown (`low_confidence`) while more of it than this is uncertain, until it "
+        "is a fifth less. Default: 90 %.",
     )
     rules: dict[str, RuleFile] = Field({}, description="Alerts of this zone, by name.")
 
@@ -108,6 +114,11 @@ class CameraFile(Keys, title="camera"):
         None,
         description="Analyse what moves, and the rest every `refresh`; `off` analyses every picture at "
         "`rate`. Default: on, with a refresh of 5 s.",
+    )
+    health: Health = Field(
+        HealthFile(),
+        description="Checks for pictures that cannot be measured: frozen, dark, blown out, blurred, covered, "
+        "moved. `off` for none, or keys. Default: on.",
     )
     model: ModelName | None = Field(None, description="Another model for this camera alone.")
     engine: EngineName | None = Field(None, description="Another engine for this camera alone.")
