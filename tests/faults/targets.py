@@ -51,7 +51,9 @@ def mqtt_command(raw: bytes) -> None:
     except ValueError as error:
         refused(error)
     else:
-        assert found.thing in ("enabled", "rate", "snapshot")
+        assert found.thing in ("enabled", "rate", "snapshot", "evidence")
+        # A file of that name is looked for.
+        assert found.thing != "evidence" or not set(str(found.value)) & set("/.\0")
 
 
 def camera_message(raw: bytes) -> None:
@@ -80,6 +82,7 @@ def seeds(target: str) -> list[bytes]:
             return [path.read_bytes() for path in sorted((root / "models").glob("*/model.yaml"))]
         case "command":
             pairs = (("enabled", "ON"), ("rate", "2.5"), ("snapshot", ""), ("rate", "1e999"), ("x/y", "\0"))
+            pairs += (("evidence", "0123456789abcdef"), ("evidence", "0123456789abcdef-before.jpg"))
             return [f"edgeseg/test/yard/set/{thing}\n{value}".encode() for thing, value in pairs]
     tally = '{"decoded":1,"corrupt_packets":0,"no_slot":0,"source_fps":null}'
     return [
