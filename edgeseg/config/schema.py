@@ -27,7 +27,8 @@ from edgeseg.config.fields import (
     duration_between,
 )
 from edgeseg.config.gate import Gate
-from edgeseg.config.health import Health, HealthFile
+from edgeseg.config.health import Health
+from edgeseg.config.health import default as default_health
 from edgeseg.config.homeassistant import HomeAssistant
 from edgeseg.config.mqtt import Mqtt
 from edgeseg.config.rule_keys import RuleFile
@@ -52,8 +53,8 @@ class ZoneFile(Keys, title="zone"):
     )
     max_uncertain: Share | None = Field(
         None,
-        description="The zone is unknown (`low_confidence`) while more of it than this is uncertain, until it "
-        "is a fifth less. Default: 90 %.",
+        description="The zone is unknown (`low_confidence`) while more of it than this is uncertain, until "
+        "it is a fifth less. Default: 90 %.",
     )
     rules: dict[str, RuleFile] = Field({}, description="Alerts of this zone, by name.")
 
@@ -116,7 +117,7 @@ class CameraFile(Keys, title="camera"):
         "`rate`. Default: on, with a refresh of 5 s.",
     )
     health: Health = Field(
-        HealthFile(),
+        default_factory=default_health,
         description="Checks for pictures that cannot be measured: frozen, dark, blown out, blurred, covered, "
         "moved. `off` for none, or keys. Default: on.",
     )
