@@ -1,6 +1,6 @@
 """A zone of which the network is not sure is unknown: ``low_confidence``.
 
-It is unknown from where more of it is uncertain than allowed, and known again when that share is a fifth lower.
+It is unknown while more of it is uncertain than allowed, and known again when that share is a fifth lower.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from edgeseg.config.fields import ON_OFF_WORDS, Duration, Keys, OnOff, Share, be
 from edgeseg.settings import LONGEST_FROZEN_S, SHORTEST_FROZEN_S, HealthSettings
 from edgeseg.yamlfile import shown
 
+DEFAULT_HEALTH = HealthSettings()
 _LEAST_TOLERANCE, _MOST_TOLERANCE = 0.005, 0.5
 
 
@@ -21,7 +22,8 @@ def _off_words(value: object) -> object:
 
 
 def _tolerance(value: float) -> float:
-    between(_LEAST_TOLERANCE, _MOST_TOLERANCE)(value)
+    between(DEFAULT_HEALTH = HealthSettings()
+_LEAST_TOLERANCE, _MOST_TOLERANCE)(value)
     return value
 
 
@@ -32,7 +34,7 @@ class HealthFile(Keys, title="health"):
         Union[Annotated[Duration, duration_between(SHORTEST_FROZEN_S, LONGEST_FROZEN_S)], None],
         BeforeValidator(_off_words, json_schema_input_type=Union[Duration, OnOff]),
     ] = Field(
-        HealthSettings.frozen_s,
+        DEFAULT_HEALTH.frozen_s,
         description="For how long only pictures that were there before may come, 10 s to 1 h, or `off`. "
         "Default: 15 s.",
     )
@@ -44,7 +46,7 @@ class HealthFile(Keys, title="health"):
         Union[Annotated[Share, AfterValidator(_tolerance)], None],
         BeforeValidator(_off_words, json_schema_input_type=Union[Share, OnOff]),
     ] = Field(
-        HealthSettings.tolerance,
+        DEFAULT_HEALTH.tolerance,
         description="How far the view's corners may move, as a share of the picture's width, 0.5 to 50 %, "
         "before the camera has `moved`; or `off`. Default: 2 %.",
     )
@@ -70,6 +72,11 @@ Health = Annotated[
     Union[HealthFile, None],
     BeforeValidator(_health_keys, json_schema_input_type=Union[OnOff, HealthFile]),
 ]
+
+
+def default() -> HealthFile:
+    """What a camera without the key has."""
+    return HealthFile.model_validate({})
 
 
 def health_settings(file: HealthFile | None) -> HealthSettings | None:
