@@ -154,6 +154,12 @@ class LiveCapture:
         return max(SLOWEST_FPS, self.camera.rate_fps * self._rate_share)
 
     @property
+    def pid(self) -> int | None:
+        """The capture process; None while there is none."""
+        capture = self._capture
+        return None if capture is None else capture.pid
+
+    @property
     def running(self) -> bool:
         """Whether it was started and not stopped since."""
         return self._thread is not None

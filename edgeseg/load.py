@@ -27,10 +27,10 @@ class CameraLoad:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """busy: share of the workers' time in use, 0-1. workers: how many there are."""
+    """busy: share of the workers' time in use, 0-1. workers: how many there are, or a budget pays for."""
 
     busy: float
-    workers: int
+    workers: float
     cameras: Mapping[str, CameraLoad]
 
     @property

@@ -169,7 +169,7 @@ class QualityControl:
         shares = self._ladders[camera].cost_shares
         return shares[size] / shares[to]
 
-    def _exceeds(self, share: float, demands: Mapping[str, float], workers: int) -> bool:
+    def _exceeds(self, share: float, demands: Mapping[str, float], workers: float) -> bool:
         # A camera is with one worker at a time: what it asks beyond that is no burden to others.
         burden = sum(min(one, 1.0) for one in demands.values())
         return burden > share * workers or any(one > share for one in demands.values())

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from edgeseg.budget import Budget
 from edgeseg.clock import Clock
 from edgeseg.engine_pool import EngineKey, EnginePool
 from edgeseg.frames import Degraded
@@ -34,8 +35,12 @@ class Post:
 class Relief:
     """Decides about all cameras once a second. All belongs to one thread."""
 
-    def __init__(self, pool: EnginePool, scheduler: Scheduler, clock: Clock, workers: int) -> None:
+    def __init__(
+        self, pool: EnginePool, scheduler: Scheduler, clock: Clock, workers: int, budget: Budget
+    ) -> None:
         self.load = Load(0.0, workers, {})
+        self._budget = budget
+        self._workers = workers
         self._pool = pool
         self._scheduler = scheduler
         self._clock = clock
@@ -60,10 +65,16 @@ class Relief:
         for name in posts:
             self._put(name, self._control.quality(name))
 
+    def allow(self, budget: Budget) -> None:
+        """Keep within this one from now on."""
+        self._budget = budget
+
     def tick(self) -> None:
         """Once a second."""
         now_s = self._clock.monotonic_s()
-        self.load = self._meter.note(now_s, self._scheduler.work())
+        load = self._meter.note(now_s, self._scheduler.work())
+        paid = self._budget.workers(now_s, load.busy * self._workers, self._workers)
+        self.load = replace(load, workers=paid)
         for key, error in self._pool.arrived().items():
             if error is not None:
                 log.warning("%dx%d cannot be had to relieve the device: %s", *key.input_size_px, error)
@@ -143,8 +154,13 @@ class Relief:
                 f"{set_fps * shares[before.rate]:.2g}"
             )
         worse = (quality.rate, quality.size) > (before.rate, before.size)
-        why = "the device cannot keep up" if worse else "there is room again"
-        asked = f"cameras ask for {self.load.demand:.0%} of what {self.load.workers} workers can do"
+        why = "there is room again"
+        asked = f"cameras ask for {self.load.demand:.0%} of what {self._workers} workers can do"
+        if self.load.workers < self._workers:
+            asked = f"cameras ask for {self.load.demand:.0%} of what the budget of {self._budget.text} gives"
+        if worse:
+            why = "the device cannot keep up"
+            why = "kept within the budget" if self.load.workers < self._workers else why
         rest = "" if quality != Quality() else ", as set"
         level = logging.WARNING if worse else logging.INFO
         log.log(level, "camera %s: %s (%s): %s%s", name, why, asked, "; ".join(parts), rest)

@@ -214,6 +214,14 @@ class CameraSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """What edgeseg may use. cpu: share of all cores, 0-1. watts: of the processor. None: no limit."""
+
+    cpu: float | None
+    watts: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineSettings:
     """A whole pipeline file. ``groups``: group name -> classes. ``digest``: sha256 of the file's bytes."""
 
@@ -225,4 +233,5 @@ class PipelineSettings:
     cameras: tuple[CameraSettings, ...]
     homeassistant: HomeAssistantSettings | None = None
     web: WebSettings | None = None
+    budget: BudgetSettings | None = None
     evidence_budget: EvidenceBudget = EvidenceBudget()

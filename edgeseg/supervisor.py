@@ -14,6 +14,7 @@ from functools import partial
 from itertools import count
 
 from edgeseg import registry
+from edgeseg.budget import Budget, CpuUse, Limit, PowerUse
 from edgeseg.camera import Camera
 from edgeseg.clock import Clock
 from edgeseg.engine_pool import EngineKey, EnginePool, Need
@@ -32,7 +33,7 @@ from edgeseg.relief import Post, Relief
 from edgeseg.rules import carried_over, unchanged
 from edgeseg.rules.stored import fingerprints
 from edgeseg.scheduler import Scheduler, Work
-from edgeseg.settings import CameraSettings, PipelineSettings
+from edgeseg.settings import BudgetSettings, CameraSettings, PipelineSettings
 from edgeseg.sources.capture_process import warm_up
 from edgeseg.state.books import CameraBook, State
 from edgeseg.watchdog import Stage
@@ -85,7 +86,9 @@ class Supervisor:
         self._stop = threading.Event()
         self._scheduler = Scheduler(clock)
         self._engines = EnginePool(clock, leaving)
-        self._relief = Relief(self._engines, self._scheduler, clock, self._streams)
+        self._relief = Relief(
+            self._engines, self._scheduler, clock, self._streams, self._budget(settings.budget)
+        )
         self._posts: dict[str, Post] = {}
         self._seqs: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
         self._workers: ThreadPoolExecutor | None = None
@@ -166,6 +169,8 @@ class Supervisor:
             self._publisher.send(CameraRemoved(name))
             if name not in successors:
                 self._state.forget(name)
+        if settings.budget != self._settings.budget:
+            self._relief.allow(self._budget(settings.budget))
         self._settings = settings
         for camera in settings.cameras:
             if camera.name not in kept:
@@ -229,6 +234,15 @@ class Supervisor:
         restarts = f", {past.restarts} unplanned restarts in 24 h" if past.restarts else ""
         last = f", the last after: {past.ended}" if past.unplanned else ""
         return f"{live} of {len(self._posts)} cameras live{restarts}{last}"
+
+    def _budget(self, settings: BudgetSettings | None) -> Budget:
+        limits = []
+        if settings is not None and settings.cpu is not None:
+            use = CpuUse(lambda: [pid for post in list(self._posts.values()) if (pid := post.live.pid)])
+            limits.append(Limit(use.total, settings.cpu, f"{settings.cpu:.0%} CPU"))
+        if settings is not None and settings.watts is not None:
+            limits.append(Limit(PowerUse().total, settings.watts, f"{settings.watts:g} W"))
+        return Budget(limits)
 
     def _add(
         self,

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
+from edgeseg.budget import Budget, Limit
 from edgeseg.clock import ManualClock
 from edgeseg.load import Load, LoadMeter
 from edgeseg.quality import Ladder, Quality, QualityControl, rate_shares
@@ -50,7 +51,17 @@ class SimCamera:
 
 
 class SimulatedDevice:
-    def __init__(self, cameras: list[SimCamera], workers: int = 1, *, degrades: bool = True) -> None:
+    """budget: share of the workers' time that may be used. rest: what else uses of it, all the time."""
+
+    def __init__(
+        self,
+        cameras: list[SimCamera],
+        workers: int = 1,
+        *,
+        degrades: bool = True,
+        budget: float | None = None,
+        rest: float = 0.0,
+    ) -> None:
         self.clock = ManualClock(monotonic_s=100.0)
         self.cameras = {camera.name: camera for camera in cameras}
         self.scheduler = Scheduler(self.clock)
@@ -60,6 +71,9 @@ class SimulatedDevice:
         self.loads: list[Load] = []
         self.changes: list[tuple[float, str, Quality]] = []
         self._degrades = degrades
+        self.workers = workers
+        self._rest = rest
+        self.budget = Budget([] if budget is None else [Limit(self.used_s, budget * workers, "")])
         self._idle = workers
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers: Iterator[int] = count()
@@ -70,6 +84,11 @@ class SimulatedDevice:
     @property
     def now_s(self) -> float:
         return self.clock.monotonic_s()
+
+    def used_s(self) -> float:
+        """Workers' time, and what else was used, since the beginning."""
+        done = sum(work.took_s for work in self.scheduler.work().values())
+        return done + self._rest * self.workers * self.now_s
 
     def run(self, duration_s: float) -> None:
         until_s = self.now_s + duration_s
@@ -118,6 +137,8 @@ class SimulatedDevice:
 
     def _tick(self) -> None:
         load = self.meter.note(self.now_s, self.scheduler.work())
+        paid = self.budget.workers(self.now_s, load.busy * load.workers, load.workers)
+        load = replace(load, workers=paid)
         self.loads.append(load)
         if self._degrades:
             for name, quality in self.control.decide(self.now_s, load).items():

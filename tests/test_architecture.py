@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("sources", "preprocess", "engines", "postprocess", "zones", "certainty", "rules", "publish", "config"),
     ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker", "recording"),
     ("camera", "load", "engine_pool", "watchdog"),
-    ("clip", "live", "quality", "checkup", "expectation"),
+    ("clip", "live", "quality", "budget", "checkup", "expectation"),
     ("relief",),
     ("supervisor", "gating"),
     ("web",),

@@ -208,7 +208,7 @@ def test_each_mistake_has_one_clear_line(case: dict[str, str]) -> None:
 def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
     text = """\
 engine: kserve
-budget: {cpu: 60 %}
+budget: 60 %
 groups: {vehicle: [car, trukc]}
 cameras:
   yard:
@@ -228,7 +228,7 @@ cameras:
     said = problems(text)
     assert [line.split(": ")[0] + " " + line.split(": ")[1] for line in said] == [
         "yard.yaml:1:9 engine",
-        "yard.yaml:2:1 budget",
+        "yard.yaml:2:9 budget",
         "yard.yaml:3:25 groups.vehicle[1]",
         "yard.yaml:6:5 cameras.yard.source",
         "yard.yaml:6:5 cameras.yard.sorce",

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeseg import launch
 from edgeseg.config import addresses, geometry, names
+from edgeseg.config.budget import budget_settings
 from edgeseg.config.classes import Vocabulary, check_groups
 from edgeseg.config.gate import GateFile
 from edgeseg.config.health import health_settings
@@ -93,6 +94,7 @@ class Builder:
             groups=groups,
             cameras=tuple(cameras),
             homeassistant=self._homeassistant(file),
+            budget=budget_settings(file.budget),
             web=self._web(file.web) if file.web is not None else None,
         )
 

@@ -10,8 +10,7 @@ from pydantic import ValidationError
 
 from edgeseg import registry as installed
 from edgeseg.config.build import Builder
-from edgeseg.config.fields import LATER
-from edgeseg.config.schema import LATER_PIPELINE_KEYS, PipelineFile
+from edgeseg.config.schema import PipelineFile
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.manifest import Model
 from edgeseg.settings import PipelineSettings
@@ -52,7 +51,6 @@ def _settings(raw: object, places: Places, folder: Path, registry: Registry | No
     groups = raw.get("groups")
     group_names = frozenset(groups) if isinstance(groups, dict) else frozenset()
     sieve = _Sieve(raw, places)
-    sieve.take_out_later_keys()
     sieve.take_out_empty_values(())
     file = sieve.validated()
     problems = sieve.problems
@@ -83,12 +81,6 @@ class _Sieve:
         self.places = places
         self.problems: list[Problem] = []
         self.broken: set[Steps] = set()
-
-    def take_out_later_keys(self) -> None:
-        for key in LATER_PIPELINE_KEYS:
-            if key in self.raw:
-                del self.raw[key]
-                self._say((key,), f"{LATER}; remove it", self.places.of_key((key,)))
 
     def take_out_empty_values(self, at: Steps) -> None:
         """``rules:`` with nothing behind it: more likely forgotten than meant."""

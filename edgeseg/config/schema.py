@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from edgeseg import launch
+from edgeseg.config.budget import Budget
 from edgeseg.config.fields import (
     Duration,
     EngineName,
@@ -35,10 +36,6 @@ from edgeseg.config.rule_keys import RuleFile
 from edgeseg.config.web import Web
 from edgeseg.runtimes import AUTO
 from edgeseg.settings import FASTEST_FPS, LONGEST_AGE_S, SHORTEST_AGE_S, SLOWEST_FPS, DecodeName, FitName
-
-# Keys of the design that this version does not act on: refused, never silently without effect.
-LATER_PIPELINE_KEYS = ("budget",)
-
 
 class ZoneFile(Keys, title="zone"):
     name: Title | None = Field(None, description="What people see. Default: made from the key.")
@@ -153,4 +150,5 @@ class PipelineFile(Keys, title="edgeseg pipeline file"):
     groups: dict[str, Terms] = Field(
         {}, description="Names for several classes together, usable wherever a class is."
     )
+    budget: Budget | None = Field(None, description="How much of the device edgeseg may use. Default: all.")
     cameras: dict[str, CameraFile] = Field(min_length=1, description="The cameras, by name.")
