@@ -22,8 +22,7 @@ def _off_words(value: object) -> object:
 
 
 def _tolerance(value: float) -> float:
-    between(DEFAULT_HEALTH = HealthSettings()
-_LEAST_TOLERANCE, _MOST_TOLERANCE)(value)
+    between(_LEAST_TOLERANCE, _MOST_TOLERANCE)(value)
     return value
 
 
