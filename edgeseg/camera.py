@@ -20,12 +20,13 @@ from edgeseg.frames import (
     Event,
     Frame,
     FrameTime,
+    LabelMap,
     PictureHealth,
     Transform,
 )
 from edgeseg.laps import Timed, untimed
 from edgeseg.manifest import Model
-from edgeseg.onlooker import Onlooker
+from edgeseg.onlooker import Onlooker, Witness
 from edgeseg.pipeline import Analysis, CameraPipeline, Observed
 from edgeseg.publish.base import Publisher
 from edgeseg.recall import Recollection
@@ -57,8 +58,8 @@ class Camera:
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
     seq: numbers its occupancies. memory: what its rules knew before, see ``CameraPipeline``. book: where
     that is kept for the next process, together with each alert. recollection: what an earlier one kept.
-    onlookers: are shown each analysed picture. observed: see ``CameraPipeline``. timed: is told when each
-    stage of a frame ends.
+    onlookers: are shown each analysed picture. observed: see ``CameraPipeline``. witness: keeps pictures of
+    alerts. timed: is told when each stage of a frame ends.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Camera:
         recollection: Recollection | None = None,
         onlookers: Sequence[Onlooker] = (),
         observed: Observed | None = None,
+        witness: Witness | None = None,
         timed: Timed | None = None,
     ) -> None:
         past = recollection or Recollection(memory or {})
@@ -109,6 +111,7 @@ class Camera:
         self._keep_due_s = 0.0
         self._snapshot_asked = False
         self._onlookers = onlookers
+        self._witness = witness
         self._timed = timed
 
     def connecting(self) -> None:
@@ -196,6 +199,7 @@ class Camera:
             self._zones_told_s = frame.time.camera_time_s
             self._analysed_at_s.append(self._clock.monotonic_s())
             self._enter("live", None)
+            self._show(analysis.events, frame, analysis.label_map)
             self._send(analysis.events)
             lap("publish")
             if self._snapshot_asked:
@@ -219,7 +223,9 @@ class Camera:
             told = time.camera_time_s - self._zones_told_s >= _STILL_TOLD_EVERY_S - _ROUNDING_S
             if told:
                 self._zones_told_s = time.camera_time_s
-            self._send(self._pipeline.still(time, told=told))
+            events = self._pipeline.still(time, told=told)
+            self._show(events)
+            self._send(events)
             self._tend(self._now())
         finally:
             self._lock.release()
@@ -234,7 +240,9 @@ class Camera:
         try:
             now = self._now()
             if self.state != "live":
-                self._send(self._pipeline.still_suspended(self.state, now))
+                events = self._pipeline.still_suspended(self.state, now)
+                self._show(events)
+                self._send(events)
             elif now.camera_time_s - (self._received_s or 0.0) > self.stale_after_s:
                 self._suspend("stale", f"no picture for {self.stale_after_s:g} s")
             self._tend(now)
@@ -333,9 +341,19 @@ class Camera:
         shown = overlay.render(picture, analysis.label_map, self._palette, self.board.drawings())
         return overlay.encode_jpeg(shown)
 
+    def _show(
+        self, events: Sequence[Event], frame: Frame | None = None, label_map: LabelMap | None = None
+    ) -> None:
+        """Let the witness see what the rules were shown, before their alerts go out."""
+        if self._witness is not None:
+            self._witness.look(self._pipeline.dwells, events, frame, label_map)
+
     def _send(self, events: Iterable[Event]) -> None:
         events = tuple(events)
-        if self._book is None or not any(isinstance(event, Alert) for event in events):
+        alerts = any(isinstance(event, Alert) for event in events)
+        if alerts and self._witness is not None:
+            events = self._witness.attest(events)
+        if self._book is None or not alerts:
             self._publish(events)
             return
         # An alert and what its rule knows of it are stored together: killed in between, the next process

@@ -25,6 +25,8 @@ from edgeseg import __version__
 from edgeseg.announcing import announce, prefixes
 from edgeseg.clock import Clock, awake_s
 from edgeseg.errors import ConfigError, EdgesegError, Problem
+from edgeseg.evidence.folder import EvidenceFolder
+from edgeseg.evidence.room import EvidenceRoom
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.mqtt import MqttPublisher
@@ -127,10 +129,12 @@ class Daemon:
         if self._stopping:
             return None
         commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        folder = EvidenceFolder(self._state_dir / settings.node / "evidence", self._clock)
         first = self._publisher(settings, state, commands.put)
         site = self._site = self._web(settings, first, commands.put, state)
         with (
             SeveralPublishers(first, site.publishers if site else ()) as publisher,
+            EvidenceRoom(folder, settings.evidence_budget) as evidence,
             site or nullcontext(),
         ):
             supervisor = Supervisor(
@@ -141,6 +145,7 @@ class Daemon:
                 state,
                 self._leaving,
                 onlookers=(site.album,) if site else (),
+                evidence=evidence,
                 timed=site.metrics.timed if site else None,
             )
             if site:

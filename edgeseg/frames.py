@@ -132,7 +132,7 @@ class LabelMap:
 
 @dataclass(frozen=True, slots=True)
 class ZoneOccupancy:
-    """How much of a zone each class covers, by area of the camera picture, 0-1.
+    """How much of a zone each class covers, by area of the camera picture, 0-1, rounded to 4 decimals.
 
     coverage: class or group name -> share; classes that are absent are 0. None while unknown.
         The shares of the classes and ``uncertain`` add up to 1 (groups repeat their classes' shares).
@@ -182,7 +182,10 @@ class TracePoint:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why an alert was raised: the share that was compared, its threshold, and the last observations."""
+    """Why an alert was raised: the share that was compared, its threshold, and the last observations.
+
+    pictures: names of the files that show it; None where none are kept.
+    """
 
     classes: tuple[str, ...]
     value: float | None
@@ -190,6 +193,7 @@ class Evidence:
     for_s: float
     trace: tuple[TracePoint, ...]
     model: str
+    pictures: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,10 +311,11 @@ class CameraStatus:
 
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
-    """The retained answer to a command: ``<camera>/<thing>``. ``value`` is text, or a JPEG for snapshot."""
+    """The answer to a command: ``<camera>/<thing>``. ``value`` is text, or a JPEG for snapshot and evidence,
+    which is empty where there is no such picture."""
 
     camera: str
-    thing: Literal["enabled", "rate", "snapshot"]
+    thing: Literal["enabled", "rate", "snapshot", "evidence"]
     value: str | bytes
 
 

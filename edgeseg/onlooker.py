@@ -1,10 +1,12 @@
-"""Who looks at analysed pictures: a page that somebody watches, pictures kept with alerts."""
+"""Who looks at analysed pictures: a page that somebody watches, whoever keeps pictures of alerts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from edgeseg.frames import Event, Frame, LabelMap
+from edgeseg.rules import Dwell
 
 
 class Onlooker(Protocol):
@@ -16,3 +18,21 @@ class Onlooker(Protocol):
 
     def saw(self, frame: Frame, label_map: LabelMap, events: tuple[Event, ...]) -> None:
         """events: what the picture gave, already published."""
+
+
+class Witness(Protocol):
+    """Keeps pictures of one camera's alerts. Called in the camera's lock, by the rules of ``Onlooker``."""
+
+    def look(
+        self,
+        dwells: Sequence[Dwell],
+        events: Sequence[Event],
+        frame: Frame | None,
+        label_map: LabelMap | None,
+    ) -> None:
+        """The rules were shown something. dwells: as they stand now. events: what the rules said, not
+        published yet. frame, label_map: None where no picture was analysed: nothing had moved since the one
+        before, or there is none."""
+
+    def attest(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        """The events, in which alerts name the pictures that are kept of them."""

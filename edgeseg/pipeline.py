@@ -19,7 +19,7 @@ from edgeseg.engines.base import Engine
 from edgeseg.frames import Event, Frame, FrameTime, LabelMap, RuleState, ZoneOccupancy
 from edgeseg.laps import Lap, untimed
 from edgeseg.manifest import Model
-from edgeseg.rules import RuleMemory, ZoneRules
+from edgeseg.rules import Dwell, RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings, ZoneSettings
 from edgeseg.zones import ZoneMeter
 
@@ -125,6 +125,11 @@ class CameraPipeline:
     def memory(self) -> Mapping[str, Mapping[str, RuleMemory]]:
         """Zone -> rule -> what it knows now."""
         return {zone: rules.memory for zone, rules in self._rules.items()}
+
+    @property
+    def dwells(self) -> list[Dwell]:
+        """The dwells towards new alerts that are under way."""
+        return [dwell for rules in self._rules.values() for dwell in rules.dwells]
 
     @property
     def essence(self) -> tuple[object, ...]:

@@ -17,6 +17,8 @@ Sensitivity = Literal["low", "medium", "high"]
 SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)
 DecodeName = Literal["software", "auto", "cuda", "vaapi", "drm", "v4l2m2m"]
 DECODE_NAMES: tuple[DecodeName, ...] = get_args(DecodeName)
+EvidencePictures = Literal["full", "masked", "labels", "none"]
+EVIDENCE_PICTURES: tuple[EvidencePictures, ...] = get_args(EvidencePictures)
 
 DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
 # Analysed frames a second, of a camera.
@@ -29,6 +31,9 @@ SHORTEST_REFRESH_S, LONGEST_REFRESH_S = 0.5, 3600.0
 SHORTEST_TTL_S, LONGEST_TTL_S = 1.0, 30 * 86_400.0
 # For how long nothing but repeated pictures may come.
 SHORTEST_FROZEN_S, LONGEST_FROZEN_S = 10.0, 3600.0
+# What pictures of alerts may take on disk, and for how many days they may be kept.
+LEAST_EVIDENCE_BYTES, MOST_EVIDENCE_BYTES = 10**6, 10**12
+SHORTEST_EVIDENCE_DAYS, LONGEST_EVIDENCE_DAYS = 0.01, 3650.0
 # What a network's input may measure, width and height.
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
@@ -172,6 +177,22 @@ class GateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """Which pictures are kept of a camera's alerts. people: the model's classes that ``masked`` blanks out."""
+
+    pictures: EvidencePictures
+    people: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceBudget:
+    """How much evidence is kept, of all cameras together, and for how long; the oldest goes first."""
+
+    keep_bytes: int = 200_000_000
+    days: float = 7.0
+
+
+@dataclass(frozen=True, slots=True)
 class HealthSettings:
     """What makes a camera's pictures unusable; see ``sources.health``.
 
@@ -195,7 +216,7 @@ class CameraSettings:
 
     max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
     gate: None analyses every picture that is due. decode: by which decoder. health: what pictures are
-    checked for; None for nothing.
+    checked for; None for nothing. evidence: None keeps none. repeat: a clip begins again after its end.
     """
 
     name: str
@@ -211,6 +232,8 @@ class CameraSettings:
     gate: GateSettings | None = None
     decode: DecodeName = "software"
     health: HealthSettings | None = None
+    evidence: EvidenceSettings | None = None
+    repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from edgeseg.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose
 from edgeseg.errors import SourceError
-from edgeseg.frames import CameraRemoved, NodeStats, PreviousRun
+from edgeseg.evidence.room import EvidenceRoom
+from edgeseg.frames import CameraRemoved, CommandAnswer, NodeStats, PreviousRun
 from edgeseg.laps import Timed
 from edgeseg.live import LiveCapture
 from edgeseg.onlooker import Onlooker
@@ -56,9 +57,9 @@ class Supervisor:
     """Everything that runs for one pipeline file. All belongs to the thread that calls ``start``.
 
     commands: wishes that came over MQTT; ``tick`` grants them. state: what is kept for the next process.
-    onlookers: are shown each analysed picture. observed: is shown all that any camera's rules are shown.
     leaving: set when no engine is worth loading any more: ``start`` then returns early.
-    timed: is told when each stage of a frame ends.
+    onlookers: are shown each analysed picture. observed: is shown all that any camera's rules are shown.
+    evidence: where pictures of alerts are kept. timed: is told when each stage of a frame ends.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Supervisor:
         leaving: threading.Event,
         onlookers: Sequence[Onlooker] = (),
         observed: Observed | None = None,
+        evidence: EvidenceRoom | None = None,
         timed: Timed | None = None,
     ) -> None:
         self._settings = settings
@@ -80,6 +82,7 @@ class Supervisor:
         self._state = state
         self._onlookers = onlookers
         self._observed = observed
+        self._evidence = evidence
         self._timed = timed
         # Several streams of one thread give more frames a second than one of several.
         self._streams = len(os.sched_getaffinity(0))
@@ -172,6 +175,8 @@ class Supervisor:
         if settings.budget != self._settings.budget:
             self._relief.allow(self._budget(settings.budget))
         self._settings = settings
+        if self._evidence is not None:
+            self._evidence.budget = settings.evidence_budget
         for camera in settings.cameras:
             if camera.name not in kept:
                 self._add(camera, needs[camera.name], memories.get(camera.name))
@@ -208,12 +213,6 @@ class Supervisor:
             waits = "switched off" if not post.live.running else "ended" if post.live.finished else None
             yield Stage(f"the capture of camera {name}", post.live.turns, _CAPTURE_HANGS_AFTER_S, waits)
 
-    @property
-    def finished(self) -> bool:
-        """Whether all sources are finite (clips, folders) and have ended."""
-        return all(post.live.finished for post in self._posts.values())
-
-    def raise_for_unreadable(self) -> None:
     def _usual_s(self, name: str, done: Work) -> float:
         """What a turn of this camera takes: as measured, or more where its network needed more to warm up."""
         post = self._posts.get(name)
@@ -221,6 +220,12 @@ class Supervisor:
         warm_s = views * self._engines.run_s(post.key) if post is not None else 0.0
         return max(warm_s, done.took_s / done.analysed if done.analysed else 0.0)
 
+    @property
+    def finished(self) -> bool:
+        """Whether all sources are finite (clips, folders) and have ended."""
+        return all(post.live.finished for post in self._posts.values())
+
+    def raise_for_unreadable(self) -> None:
         """Raises the SourceError of the first finite source that could not be read to its end."""
         for name, post in self._posts.items():
             failure = post.live.failure
@@ -263,6 +268,7 @@ class Supervisor:
             recollection=recollection,
             onlookers=self._onlookers,
             observed=self._observed,
+            witness=self._evidence.witness(settings, need.model) if self._evidence else None,
             timed=self._timed,
         )
         fit = settings.fit or need.model.fit
@@ -328,7 +334,10 @@ class Supervisor:
             log.warning("command %s for camera %s ignored: no such camera", command.thing, command.camera)
         elif command.thing == "snapshot":
             post.live.ask_for_snapshot()
-        elif command.thing == "rate" and command.value is not None:
+        elif command.thing == "evidence":
+            picture = self._evidence.picture(command.camera, str(command.value)) if self._evidence else None
+            self._publisher.send(CommandAnswer(command.camera, "evidence", picture or b""))
+        elif command.thing == "rate" and isinstance(command.value, float):
             wish = self._state.wish(command.camera)
             wish = replace(wish, rate_fps=command.value, rate_of_file_fps=post.settings.rate_fps)
             self._state.keep_wish(command.camera, wish)

@@ -127,5 +127,6 @@ def one_of_each() -> list[Event]:
         CommandAnswer("yard", "enabled", "ON"),
         CommandAnswer("yard", "rate", "2.5"),
         CommandAnswer("yard", "snapshot", b"\xff\xd8\xff\xe0 not quite a picture"),
+        CommandAnswer("yard", "evidence", b"\xff\xd8\xff\xe0 another one"),
         stats(),
     ]

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "zones", "certainty", "rules", "publish", "config"),
     ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker", "recording"),
-    ("camera", "load", "engine_pool", "watchdog"),
+    ("camera", "load", "engine_pool", "watchdog", "evidence"),
     ("clip", "live", "quality", "budget", "checkup", "expectation"),
     ("relief",),
     ("supervisor", "gating"),
@@ -34,7 +34,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("daemon",),
     # what makes and judges networks: commands that need it import it when they run, nothing else does
     ("zoo",),
-    ("bench",),
+    # what commands alone use: nothing of it is in the daemon
+    ("bench", "tuning"),
     # drives the daemon from outside
     ("soak",),
     ("commands",),
@@ -57,7 +58,7 @@ HOMES = {
     "ruamel": {"yamlfile/rewrite.py"},
     "tenacity": {"live.py"},
     "sqlite3": {"state/database.py"},
-    "matplotlib": {"bench/plot.py", "soak/plot.py"},
+    "matplotlib": {"bench/plot.py", "soak/plot.py", "tuning/plot.py"},
     "psutil": {"bench/fleet.py"},
 }
 NEVER_IN_THE_DAEMON = ("torch", "onnx", "nncf", "transformers", "matplotlib", "tensorflow")

@@ -511,6 +511,8 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
     assert titles == {
         "camera": "camera",
         "changed_from": "changed from",
+        "evidence": "evidence",
+        "evidence_of_a_camera": "evidence of a camera",
         "gate": "gate",
         "home_assistant": "Home Assistant",
         "mqtt_broker": "MQTT broker",

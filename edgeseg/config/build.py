@@ -12,6 +12,7 @@ from edgeseg import launch
 from edgeseg.config import addresses, geometry, names
 from edgeseg.config.budget import budget_settings
 from edgeseg.config.classes import Vocabulary, check_groups
+from edgeseg.config.evidence import budget, check_people, evidence_of_camera
 from edgeseg.config.gate import GateFile
 from edgeseg.config.health import health_settings
 from edgeseg.config.homeassistant import homeassistant_settings
@@ -76,6 +77,7 @@ class Builder:
         """Only to be used where ``problems`` is empty afterwards."""
         models = self._models(file)
         groups = self._groups(file, models)
+        check_people(file.evidence, self._all_classes(models, groups), self._wrong)
         cameras = []
         for name, camera in file.cameras.items():
             self._check_name(("cameras", name))
@@ -93,6 +95,7 @@ class Builder:
             mqtt=self._mqtt(file.mqtt) if file.mqtt is not None else None,
             groups=groups,
             cameras=tuple(cameras),
+            evidence_budget=budget(file.evidence),
             homeassistant=self._homeassistant(file),
             budget=budget_settings(file.budget),
             web=self._web(file.web) if file.web is not None else None,
@@ -130,6 +133,15 @@ class Builder:
                 # What pathlib says to a name that no file can have, or to the home of nobody.
                 self._wrong(at, f"{shown(model)} cannot be a model's name or path: {error}")
         return found
+
+    def _all_classes(
+        self, models: dict[str, Model | None], groups: dict[str, tuple[str, ...]]
+    ) -> Vocabulary:
+        """The words of all models of the file together."""
+        known = [model.classes for model in models.values() if model is not None]
+        every = tuple(dict.fromkeys(name for classes in known for name in classes))
+        complete = len(known) == len(models)
+        return Vocabulary(" or ".join(models), every if complete else None, groups, self.models_with)
 
     def _groups(self, file: PipelineFile, models: dict[str, Model | None]) -> dict[str, tuple[str, ...]]:
         """Group -> classes. A group with a mistake has none, so that its users are not blamed as well."""
@@ -181,6 +193,8 @@ class Builder:
             gate=_gate(camera.gate),
             decode=self._decode((*at, "decode"), camera),
             health=health_settings(camera.health),
+            repeat=self._repeat((*at, "repeat"), camera),
+            evidence=evidence_of_camera(name, file.evidence, camera.evidence, vocabulary, self._wrong),
             zones=tuple(
                 self._zone((*at, "zones"), zone_name, zone, vocabulary)
                 for zone_name, zone in camera.zones.items()
@@ -199,6 +213,12 @@ class Builder:
         if own and camera.decode is not None:
             self._wrong(at, "has no effect there: a GStreamer pipeline names its own decoder", key=True)
         return camera.decode or "software"
+
+    def _repeat(self, at: Steps, camera: CameraFile) -> bool:
+        own = launch.pipeline_of(camera.source) is not None
+        if camera.repeat and (own or ("://" in camera.source and not camera.source.startswith("file://"))):
+            self._wrong(at, "has no effect there: only a clip or a folder of pictures has an end", key=True)
+        return bool(camera.repeat)
 
     def _zone(self, above: Steps, name: str, zone: ZoneFile, vocabulary: Vocabulary) -> ZoneSettings:
         at = (*above, name)

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from edgeseg import launch
+from edgeseg.config.evidence import CameraEvidence, Evidence
 from edgeseg.config.budget import Budget
 from edgeseg.config.fields import (
     Duration,
@@ -18,6 +19,7 @@ from edgeseg.config.fields import (
     Keys,
     ModelName,
     Name,
+    OnOff,
     Polygons,
     Priority,
     Rate,
@@ -88,6 +90,9 @@ class CameraFile(Keys, title="camera"):
         "(Raspberry Pi 4 and others), where this machine and PyAV's FFmpeg have it; `auto` tries them. What "
         "the device cannot, software does, and the log says so. Default: software.",
     )
+    repeat: OnOff | None = Field(
+        None, description="A clip or a folder of pictures begins again after its end. Default: off."
+    )
     rate: Rate | None = Field(
         None,
         description=f"Analysed frames a second, {SLOWEST_FPS:g} to {FASTEST_FPS:g}. Default: 5.",
@@ -112,6 +117,9 @@ class CameraFile(Keys, title="camera"):
         None,
         description="Analyse what moves, and the rest every `refresh`; `off` analyses every picture at "
         "`rate`. Default: on, with a refresh of 5 s.",
+    )
+    evidence: CameraEvidence | None = Field(
+        None, description="Pictures kept of this camera's alerts, where it differs from the file's `evidence`."
     )
     health: Health = Field(
         default_factory=default_health,
@@ -149,6 +157,9 @@ class PipelineFile(Keys, title="edgeseg pipeline file"):
     input: Size | None = Field(None, description="Size the network sees. Default: the model's own.")
     groups: dict[str, Terms] = Field(
         {}, description="Names for several classes together, usable wherever a class is."
+    )
+    evidence: Evidence | None = Field(
+        None, description="Pictures kept of alerts: `masked`, `labels`, `full`, or keys. Default: none."
     )
     budget: Budget | None = Field(None, description="How much of the device edgeseg may use. Default: all.")
     cameras: dict[str, CameraFile] = Field(min_length=1, description="The cameras, by name.")

@@ -30,11 +30,11 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Command:
     """A validated wish that came in. ``value``: bool for enabled, frames a second (float) for rate, None
-    for snapshot."""
+    for snapshot, for evidence the alert's id, with or without ``-before`` or ``-after``."""
 
     camera: str
-    thing: Literal["enabled", "rate", "snapshot"]
-    value: bool | float | None
+    thing: Literal["enabled", "rate", "snapshot", "evidence"]
+    value: bool | float | str | None
 
 
 class Publisher(Protocol):

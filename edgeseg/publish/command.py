@@ -8,6 +8,7 @@ from edgeseg.publish.base import Command
 from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS
 
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+_PICTURE = re.compile(r"[0-9a-f]{16}(-before|-after)?")
 # float() would also take 1e1, 1_0, inf, nan and digits of other scripts.
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
 
@@ -25,7 +26,9 @@ def parse(base: str, topic: str, payload: bytes) -> Command:
             return Command(camera, "rate", _rate(topic, payload))
         case "snapshot":
             return Command(camera, "snapshot", None)
-    raise ValueError(f"{topic}: unknown command {thing!r}; expected enabled, rate or snapshot")
+        case "evidence":
+            return Command(camera, "evidence", _picture(topic, payload))
+    raise ValueError(f"{topic}: unknown command {thing!r}; expected enabled, rate, snapshot or evidence")
 
 
 class RateLimit:
@@ -66,6 +69,15 @@ def _rate(topic: str, payload: bytes) -> float:
             f"{topic}: got {_shown(payload)}; expected frames a second, {SLOWEST_FPS} to {FASTEST_FPS:g}"
         )
     return float(text)
+
+
+def _picture(topic: str, payload: bytes) -> str:
+    text = _text(payload).removesuffix(".jpg")
+    if not _PICTURE.fullmatch(text):
+        raise ValueError(
+            f"{topic}: got {_shown(payload)}; expected an alert's id, or that with -before or -after"
+        )
+    return text
 
 
 def _text(payload: bytes) -> str:

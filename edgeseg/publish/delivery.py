@@ -80,7 +80,9 @@ class Delivery:
         """State: owed now, and again on every connection."""
         with self._lock:
             for message in messages:
-                self._state[message.topic] = message
+                # An answer that is not retained was meant for whoever asked then.
+                if message.retain:
+                    self._state[message.topic] = message
                 # A topic that is owed already keeps its place, so that none starves another.
                 self._owed[message.topic] = message
 

@@ -52,6 +52,10 @@ Snapshot = Annotated[
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 # All zones of a picture have its time.
 _iso_utc = lru_cache(maxsize=64)(iso_utc)
+EvidencePicture = Annotated[
+    object,
+    Field(description="A JPEG picture, or nothing where it is not kept (any more); see Snapshot."),
+]
 
 
 class Payload(BaseModel):
@@ -130,6 +134,10 @@ class EvidencePayload(Payload):
     for_s: Annotated[float, Field(ge=0)]
     trace: tuple[TracePayload, ...]
     model: str
+    pictures: tuple[str, ...] | None = Field(
+        description="Files that show it, from before and after; <camera>/set/evidence asks for them by these "
+        "names without .jpg. Null where none are kept."
+    )
 
     @classmethod
     def of(cls, evidence: Evidence) -> EvidencePayload:
@@ -143,6 +151,7 @@ class EvidencePayload(Payload):
                 for point in evidence.trace
             ),
             model=evidence.model,
+            pictures=evidence.pictures,
         )
 
 

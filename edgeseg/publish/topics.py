@@ -50,6 +50,9 @@ ANSWERS = {
     "enabled": Topic("{camera}/enabled", 1, True, payloads.EnabledText, "Answer to {camera}/set/enabled."),
     "rate": Topic("{camera}/rate", 1, True, payloads.Rate, "Answer to {camera}/set/rate."),
     "snapshot": Topic("{camera}/snapshot", 1, True, payloads.Snapshot, "Answer to {camera}/set/snapshot."),
+    "evidence": Topic(
+        "{camera}/evidence", 1, False, payloads.EvidencePicture, "Answer to {camera}/set/evidence."
+    ),
 }
 TABLE = (STATUS, CAMERA_STATUS, OCCUPANCY, CLASS, RULE, ALERT, STATS, *ANSWERS.values())
 

@@ -49,10 +49,10 @@ from dataclasses import replace
 from edgeseg.frames import Alert, FrameTime, RuleState, ZoneOccupancy
 from edgeseg.rules import life
 from edgeseg.rules.camera import CameraAlert
-from edgeseg.rules.memory import AwayMemory, RuleMemory
+from edgeseg.rules.memory import AwayMemory, Dwell, RuleMemory
 from edgeseg.settings import ZoneSettings
 
-__all__ = ["AwayMemory", "CameraAlert", "RuleMemory", "ZoneRules", "carried_over", "unchanged"]
+__all__ = ["AwayMemory", "CameraAlert", "Dwell", "RuleMemory", "ZoneRules", "carried_over", "unchanged"]
 
 
 def unchanged(
@@ -101,6 +101,15 @@ class ZoneRules:
     def memory(self) -> Mapping[str, RuleMemory]:
         """Rule name -> what it knows now: frozen, fit to be stored."""
         return dict(self._memory)
+
+    @property
+    def dwells(self) -> list[Dwell]:
+        """The dwells towards new alerts that are under way."""
+        return [
+            Dwell(self._zone.name, rule, memory.beginning.since)
+            for rule, memory in self._memory.items()
+            if memory.beginning is not None
+        ]
 
     def observe(self, occupancy: ZoneOccupancy) -> list[Alert | RuleState]:
         """What the rules have to say about one more occupancy; a state comes before its alert."""

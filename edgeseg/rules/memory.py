@@ -31,6 +31,15 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Dwell:
+    """A rule whose condition has held since then and has raised no alert yet."""
+
+    zone: str
+    rule: str
+    since: FrameTime
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A dominant class on its way to becoming the learned reference."""
 
