@@ -43,11 +43,11 @@ def with_mapping(text: str, steps: Steps, value: Mapping[str, object] | None) ->
     value: mappings, lists, text, numbers, bools. Mappings above are made where they are missing; one that
     would be left empty goes too. Raises ConfigError for text that is no settings file, RewriteError.
     """
-    data, places = parse(text, "")
+    data, _ = parse(text, "")
     wanted = _changed(data, steps, value)
-    for way in (_spliced, _round_tripped):
+    for way in (_line_by_line, _spliced, _round_tripped):
         with suppress(YAMLError, RewriteError, ConfigError, KeyError, TypeError):
-            made = way(text, places, steps, value)
+            made = way(text, steps, value)
             if parse(made, "")[0] == wanted:
                 return made
     raise RewriteError(f"{dotted(steps)}: the file is written in a way that only a person can change")
@@ -111,11 +111,29 @@ def _changed(data: object, steps: Steps, value: Mapping[str, object] | None) -> 
     return root
 
 
-def _spliced(text: str, places: Places, steps: Steps, value: Mapping[str, object] | None) -> str:
+def _line_by_line(text: str, steps: Steps, value: object, depth: int = 0) -> str:
+    """Only keys that are another value, each by itself."""
+    held = parse(text, "")[0]
+    for step in steps:
+        held = held[step] if isinstance(held, dict) and step in held else None
+    if not isinstance(held, dict) or not isinstance(value, Mapping):
+        return _spliced(text, steps, value, depth)
+    for key, one in value.items():
+        if key not in held or _differ(held[key], one):
+            text = _line_by_line(text, (*steps, key), one, depth + 1)
+    for key in held.keys() - value.keys():
+        text = _spliced(text, (*steps, key), None, depth + 1)
+    return text
+
+
+def _spliced(text: str, steps: Steps, value: object, depth: int = 0) -> str:
+    """The lines of one key written anew, or taken out (None). depth: below what is being changed."""
+    _, places = parse(text, "")
     lines = text.splitlines(keepends=True)
     newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += newline
+    name = str(steps[-1])
     if value is None:
         siblings = [path for path in places.keys if path[:-1] == steps[:-1]]
         first, last, _ = _block(lines, places, steps[:-1] if len(siblings) == 1 else steps)
@@ -123,20 +141,15 @@ def _spliced(text: str, places: Places, steps: Steps, value: Mapping[str, object
     if steps in places.keys:
         first, last, column = _block(lines, places, steps)
         snippet = "".join(line[column:] if line[:column].isspace() else line for line in lines[first:last])
-        loader = _ruamel()
-        held = loader.load(snippet)
-        name = str(steps[-1])
-        _merge(held, name, value, depth=0)
+        held = _ruamel().load(snippet)
+        _merge(held, name, value, depth)
     else:
-        # Above what is missing is something that is there.
-        new: Mapping[str, object] = {str(steps[-1]): value}
-        above = steps[:-1]
+        held, above = CommentedMap({name: _styled(value, depth)}), steps[:-1]
         while above not in places.keys:
-            new, above = {str(above[-1]): new}, above[:-1]
+            held, above = CommentedMap({str(above[-1]): held}), above[:-1]
         _, last, column = _block(lines, places, above)
         children = [place[1] - 1 for path, place in places.keys.items() if path[:-1] == above]
-        column = min(children, default=column + 2)
-        first, held = last, _styled(new, depth=-2)
+        first, column = last, min(children, default=column + 2)
     stream = io.StringIO()
     _ruamel().dump(held, stream)
     written = [" " * column + line if line.strip() else line for line in stream.getvalue().splitlines()]
@@ -161,7 +174,7 @@ def _block(lines: list[str], places: Places, steps: Steps) -> tuple[int, int, in
     return first, last, column
 
 
-def _round_tripped(text: str, places: Places, steps: Steps, value: Mapping[str, object] | None) -> str:
+def _round_tripped(text: str, steps: Steps, value: object) -> str:
     yaml = _ruamel()
     root = yaml.load(text)
     above: list[tuple[Any, str]] = []
@@ -192,8 +205,13 @@ def _merge(holder: Any, key: str, value: object, depth: int) -> None:
             del held[gone]  # type: ignore[attr-defined]
         for name, one in value.items():
             _merge(held, name, one, depth + 1)
-    elif key not in holder or type(held) is bool or held != value:
+    elif key not in holder or _differ(held, value):
         holder[key] = _styled(value, depth)
+
+
+def _differ(held: object, value: object) -> bool:
+    """1 and true are equal to Python alone."""
+    return held != value or isinstance(held, bool) != isinstance(value, bool)
 
 
 def _styled(value: object, depth: int) -> object:
@@ -218,5 +236,3 @@ def _ruamel() -> YAML:
     yaml.width = _WIDTH
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
-
-
