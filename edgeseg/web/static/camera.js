@@ -25,8 +25,8 @@ export class CameraCard {
       el("div", { class: "camera-look" },
         el("header", { class: "camera-head" }, el("h2", { id: title }, camera.name), this.state,
           el("label", { class: "switch" }, this.toggle, el("span", {}, "On"))),
-        this.picture.node, this.detail, this.figures,
-        el("label", { class: "rate" }, "Analyse ", this.rate, " pictures a second"), this.problem),
+        this.picture.node, this.detail,
+        el("div", { class: "camera-foot" }, this.figures, el("label", { class: "rate" }, "Analyse ", this.rate, " a second")), this.problem),
       el("div", { class: "camera-zones" },
         this.zones.length
           ? el("ul", { class: "zones", "aria-label": `Zones of ${camera.name}` }, this.zones.map((zone) => zone.node))

@@ -76,7 +76,7 @@ export class CameraPicture {
   #draw(photo, labels) {
     paint(this.photo, photo);
     const pen = paint(this.labels, labels);
-    const pixels = pen.getImageData(0, 0, labels.width, labels.height);
+    const pixels = pen.getImageData(0, 0, this.labels.width, this.labels.height);
     const { data } = pixels;
     // The palette's black is ground: see through it.
     for (let at = 0; at < data.length; at += 4) if (!(data[at] | data[at + 1] | data[at + 2])) data[at + 3] = 0;

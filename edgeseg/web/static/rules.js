@@ -95,7 +95,7 @@ class RuleForm {
   get name() { return this.key.value.trim(); }
 
   get value() {
-    const kind = this.kind.value, names = this.terms.chosen();
+    const kind = this.kind.value, names = this.chosen();
     const rule = { ...this.raw };
     for (const key of ["occupied", "absent", "changed", "reference"]) delete rule[key];
     if (kind === "dominant") Object.assign(rule, { changed: "dominant", reference: names[0] });
@@ -140,6 +140,7 @@ class RuleForm {
   #show() {
     this.title.textContent = this.name || "rule";
     this.summary.textContent = ruleSentence(this.value);
+    this.choice.textContent = `Of ${this.chosen().join(", ") || "which classes?"}`;
     this.thresholds.hidden = this.kind.value === "dominant";
   }
 
@@ -158,10 +159,11 @@ class RuleForm {
     const names = [...Object.keys(this.camera.groups), ...this.camera.classes.map((one) => one.name).filter((name) => name !== "background")];
     const boxes = names.map((name) => el("input", { type: "checkbox", value: name, props: { checked: chosen.includes(name) } }));
     const problem = el("p", { class: "problem", id: `${this.id}-terms-problem` });
-    const set = el("fieldset", { class: "terms", "aria-describedby": problem.id }, el("legend", {}, "Of"),
-      boxes.map((box) => el("label", { class: "chip" }, box, box.value)), problem);
+    const set = el("fieldset", { class: "terms", "aria-describedby": problem.id }, el("legend", { class: "sr" }, "Classes"),
+      boxes.map((box) => el("label", { class: "chip" }, box, box.value)));
     this.fields.terms = { input: set, problem };
-    set.chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
-    return set;
+    this.chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
+    this.choice = el("summary");
+    return el("details", { class: "more", open: !chosen.length }, this.choice, set, problem);
   }
 }

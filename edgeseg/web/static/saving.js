@@ -18,7 +18,9 @@ export class Saving {
 
   show() {
     this.remove.hidden = !this.editor.saved;
-    this.button.textContent = this.editor.dirty || !this.editor.saved ? "Save" : "Saved";
+    const wanted = this.editor.dirty || !this.editor.saved;
+    this.button.textContent = wanted ? "Save" : "Saved";
+    this.button.classList.toggle("primary", wanted);
   }
 
   async save() {

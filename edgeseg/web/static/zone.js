@@ -60,6 +60,7 @@ export class ZoneRow {
     if (!known) {
       say(this.headline, "Unknown");
       say(this.parts, sentence(reasonWords(now?.reason ?? "starting")));
+      this.parts.hidden = false;
       this.bar.replaceChildren();
       return;
     }
@@ -72,7 +73,10 @@ export class ZoneRow {
       ...(now.uncertain > 0.0005 ? [el("span", { class: "uncertain", style: { width: `${100 * now.uncertain}%` } })] : []));
     const said = classes.slice(0, MOST_LINES).map((one) => `${one.name} ${percent(now.coverage[one.name])}`);
     if (now.uncertain > 0.0005) said.push(`uncertain ${percent(now.uncertain)}`);
-    say(this.parts, said.join(", ") || "Nothing but background");
+    // One class alone stands in the headline already.
+    const more = said.length > (there.length ? 1 : 0);
+    say(this.parts, more ? said.join(", ") : "");
+    this.parts.hidden = !more;
   }
 
   updateRules() {

@@ -45,6 +45,7 @@ export function withUnit(text, unit) {
 
 /** What a mistake is about, below the zone: "cameras.yard.zones.gate.rules.busy.enter" -> "rules.busy.enter". */
 export function fieldOf(where, camera, zone) {
+  if (/^(polygon|exclude)\b/.test(where)) return where.replace(/\[.*$/, "");
   const start = `cameras.${camera}.zones.${zone}`;
   if (where !== start && !where.startsWith(`${start}.`) && !where.startsWith(`${start}[`)) return null;
   return where.slice(start.length + 1).replace(/\[.*$/, "");
