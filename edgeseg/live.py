@@ -247,6 +247,7 @@ class LiveCapture:
             gate=gate_order(self._settings),
             decode=self._settings.decode,
             health=health_order(self._settings),
+            repeat=self._settings.repeat,
         )
         with capture:
             with self._lock:

@@ -101,6 +101,15 @@ class _Capture:
         self._told_s = 0.0
 
     def run(self) -> None:
+        self._read_once()
+        while self._order.repeat and not self._stopped:
+            # The clip's times begin anew.
+            self._pacer = Pacer(self._pacer.rate_fps)
+            self._read_once()
+        if not self._stopped:
+            raise SourceError("ended", f"{self._order.shown}: the clip has ended")
+
+    def _read_once(self) -> None:
         order = self._order
         source = open_source(
             order.url,
@@ -132,7 +141,6 @@ class _Capture:
                 self._judge(picture, time, source)
             elif self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
                 self._tell(Alive(self._tally(source)))
-        raise SourceError("ended", f"{self._order.shown}: the clip has ended")
 
     def _pace(self, when_s: float, source: Source) -> None:
         """Wait for a clip's next picture, which a gap may put off for long, without seeming dead."""

@@ -31,7 +31,7 @@ class PlacesPictures(Protocol):
 @dataclass(frozen=True, slots=True)
 class CaptureOrder:
     """What a camera process is to do; see ``CaptureProcess``. gate: None hands over all that is due.
-    health: None checks no picture."""
+    health: None checks no picture. repeat: a clip begins again after its end."""
 
     url: str = field(repr=False)
     shown: str
@@ -43,6 +43,7 @@ class CaptureOrder:
     gate: GateOrder | None = None
     decode: DecodeName = "software"
     health: HealthOrder | None = None
+    repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

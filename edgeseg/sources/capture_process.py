@@ -158,6 +158,7 @@ class CaptureProcess:
     seq: numbers the frames; pass one iterator to the processes that follow each other for one camera.
     gate: hands over only what shows motion, and one frame every so often; None hands over all that is due.
     health: checks whether pictures can be measured and hands over none that cannot; None checks nothing.
+    repeat: a clip begins again after its end.
 
     ``start``, ``receive`` and ``close`` belong to one thread, the rest may be called from any.
     """
@@ -180,10 +181,21 @@ class CaptureProcess:
         gate: GateOrder | None = None,
         decode: DecodeName = "software",
         health: HealthOrder | None = None,
+        repeat: bool = False,
     ) -> None:
         self._camera = camera
         self._order = CaptureOrder(
-            url, shown, preprocess, rate_fps, realtime, open_timeout_s, read_timeout_s, gate, decode, health
+            url,
+            shown,
+            preprocess,
+            rate_fps,
+            realtime,
+            open_timeout_s,
+            read_timeout_s,
+            gate,
+            decode,
+            health,
+            repeat,
         )
         # All that the process was told so far: what it shares must fit one of them.
         self._told = [preprocess]
