@@ -509,6 +509,7 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
     assert (schema["$schema"], schema["title"]) == (DIALECT, "edgeseg pipeline file")
     titles = {name: part["title"] for name, part in schema["$defs"].items()}
     assert titles == {
+        "budget": "budget",
         "camera": "camera",
         "changed_from": "changed from",
         "evidence": "evidence",

@@ -12,7 +12,7 @@ from edgeseg.yamlfile import shown
 
 
 class BudgetFile(Keys, title="budget"):
-    """Above it cameras get smaller inputs and lower rates, by priority, as on a device that cannot keep up."""
+    """Above it cameras get smaller inputs and lower rates, by priority, as where a device cannot keep up."""
 
     cpu: Annotated[Share, AfterValidator(between(0.05, 1.0))] | None = Field(
         None, description="Share of all cores, `60 %`, everything that edgeseg does included."
@@ -26,7 +26,7 @@ class BudgetFile(Keys, title="budget"):
         | None
     ) = Field(
         None,
-        description="Of the processor, all other programs included; for devices whose kernel counts its energy "
+        description="Of the processor, with all other programs; for devices whose kernel counts its energy "
         "where edgeseg may read it (/sys/class/powercap/intel-rapl:*/energy_uj).",
     )
 
