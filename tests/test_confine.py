@@ -99,6 +99,9 @@ def write_clip(path: Path, codec: str) -> Path:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=CODECS[codec])
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    # SVT-AV1, run as root, makes its caller a real-time process, and so all that is started later.
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
     return path
 
 
