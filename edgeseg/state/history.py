@@ -115,8 +115,9 @@ class StepKey:
 class History:
     """The part of the node's database that people look back on. Thread-safe."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, most_steps: int = MOST_STEPS) -> None:
         self._database = database
+        self._most_steps = most_steps
         self._writes = 0
 
     def add(self, steps: Mapping[StepKey, ZoneStep]) -> None:
@@ -134,7 +135,7 @@ class History:
             for row in rows:
                 execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?)", row)
             if trim and steps:
-                _trim(execute, max(key.at_s for key in steps))
+                _trim(execute, max(key.at_s for key in steps), self._most_steps)
 
         self._database.write(change)
 
@@ -189,10 +190,10 @@ def _grouped(steps: Mapping[StepKey, ZoneStep], step_s: int) -> dict[StepKey, Zo
     return groups
 
 
-def _trim(execute: Execute, now_s: int) -> None:
+def _trim(execute: Execute, now_s: int, most_steps: int) -> None:
     for resolution, kept_s in _KEPT_S.items():
         execute("DELETE FROM history WHERE resolution = ? AND at < ?", (resolution, now_s - kept_s))
     execute(
         "DELETE FROM history WHERE rowid IN (SELECT rowid FROM history ORDER BY at DESC LIMIT -1 OFFSET ?)",
-        (MOST_STEPS,),
+        (most_steps,),
     )
