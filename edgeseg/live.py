@@ -22,8 +22,11 @@ from edgeseg.settings import SLOWEST_FPS, CameraSettings
 from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.gate import gate_order
 from edgeseg.sources.health import health_order
+from edgeseg.sources.health.drift import ReferenceView
+from edgeseg.sources.health.stored import decode, encode
 from edgeseg.sources.knock import answers
 from edgeseg.sources.open import is_finite
+from edgeseg.state.views import CameraViews
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,8 @@ class LiveCapture:
     A source that fails is tried again for ever, a first connect like any other; so is an HTTP clip, which
     then begins anew. A clip or a folder on disk ends: then ``finished`` is true, and ``failure`` says why.
     ``start``, ``stop``, ``set_rate`` and ``set_quality`` belong to one thread. ``turns`` grows as long as the
-    thread that receives is well. Raises ValueError for settings that were not resolved.
+    thread that receives is well. views: where the camera's reference views are kept, but a clip's are not.
+    Raises ValueError for settings that were not resolved.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class LiveCapture:
         preprocess: Preprocess,
         scheduler: Scheduler,
         clock: Clock,
+        views: CameraViews | None = None,
     ) -> None:
         if settings.source.url is None:
             raise ValueError(f"camera {settings.name}: its source was not resolved")
@@ -66,6 +71,7 @@ class LiveCapture:
         self._url = settings.source.url.reveal()
         self._settings = settings
         self._preprocess = preprocess
+        self._views = views
         self._rate_share = 1.0
         self._scheduler = scheduler
         self._clock = clock
@@ -200,6 +206,13 @@ class LiveCapture:
             with suppress(SourceError):
                 attempts(self._connection)
 
+    def _references(self) -> tuple[ReferenceView, ...]:
+        """Views that earlier connections learned. A clip is another scene each time."""
+        if self._views is None or self.finite:
+            return ()
+        kept = (decode(body, self._settings.zones) for body in self._views.stored())
+        return tuple(view for view in kept if view is not None)
+
     def _wait_for_camera(self, pause_s: float) -> None:
         """A pause between two attempts, cut short when a camera that was off takes connections again. It may
         still be starting, so the pauses then begin anew."""
@@ -246,7 +259,7 @@ class LiveCapture:
             clock=self._clock,
             gate=gate_order(self._settings),
             decode=self._settings.decode,
-            health=health_order(self._settings),
+            health=health_order(self._settings, self._references()),
             repeat=self._settings.repeat,
         )
         with capture:
@@ -267,6 +280,9 @@ class LiveCapture:
                     if unfit is not None:
                         self.camera.received(unfit)
                     self.camera.judged(capture.health, unfit or time)
+                    learned = capture.take_learned()
+                    if learned is not None and self._views is not None and not self.finite:
+                        self._views.keep(encode(learned, self._settings.zones), grey=learned.grey)
                     still = capture.take_still()
                     if still is not None:
                         self.camera.received(still.time)

@@ -37,6 +37,7 @@ from edgeseg.scheduler import Scheduler, Work
 from edgeseg.settings import BudgetSettings, CameraSettings, PipelineSettings
 from edgeseg.sources.capture_process import warm_up
 from edgeseg.state.books import CameraBook, State
+from edgeseg.state.views import CameraViews
 from edgeseg.watchdog import Stage
 
 log = logging.getLogger(__name__)
@@ -273,7 +274,12 @@ class Supervisor:
         )
         fit = settings.fit or need.model.fit
         live = LiveCapture(
-            settings, camera, Preprocess(fit, need.key.input_size_px), self._scheduler, self._clock
+            settings,
+            camera,
+            Preprocess(fit, need.key.input_size_px),
+            self._scheduler,
+            self._clock,
+            CameraViews(self._state, settings.name),
         )
         self._posts[settings.name] = Post(settings, live, need.model, need.key, fit)
         if recollection is not None:

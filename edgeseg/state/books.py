@@ -178,6 +178,7 @@ class State:
             self._noted.pop(camera, None)
             execute("DELETE FROM memory WHERE camera = ?", (camera,))
             execute("DELETE FROM wish WHERE camera = ?", (camera,))
+            execute("DELETE FROM view WHERE camera = ?", (camera,))
 
         self.database.write(change)
 
