@@ -68,9 +68,7 @@ _MIGRATIONS = (
         "CREATE INDEX history_at ON history (at)",
         "CREATE TABLE past_alert (row INTEGER PRIMARY KEY, id TEXT UNIQUE, camera TEXT, body TEXT NOT NULL)",
     ),
-    (
-        "CREATE TABLE view (camera TEXT, grey INTEGER, body TEXT NOT NULL, PRIMARY KEY (camera, grey))",
-    ),
+    ("CREATE TABLE view (camera TEXT, grey INTEGER, body TEXT NOT NULL, PRIMARY KEY (camera, grey))",),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 # What must not be lost where the disk fails; the rest stays there, and what comes meanwhile is not kept.
