@@ -104,7 +104,7 @@ class Camera:
         self._transform: Transform | None = None
         self._zones_told_s = 0.0
         self._analysed_at_s: deque[float] = deque()
-        self._away_alert = CameraAlert(node, settings.name, past.away)
+        self._away_alert = CameraAlert(node, settings.name, past.away, past.bridge_until_s)
         self._book = book
         self._fingerprints = fingerprints(settings.zones, model.classes)
         self._kept: object = None

@@ -233,6 +233,19 @@ class Restarts(RuleBasedStateMachine):
             assert all(one != two for one, two in pairwise(marks)), "raised twice, or forgotten"
 
 
+def test_a_camera_that_was_coming_back_when_all_was_killed_still_is() -> None:
+    """Connecting after a restart is no new absence: its alert ends when the twin's does."""
+    state = Restarts()
+    state.begin(dwells=(0.0, 0.0, 0.0), on_unknown="hold")
+    for _ in range(6):
+        state.unplug()
+    state.see(seen=False, steps=1)
+    state.die(down=35)
+    state.die(down=3)
+    state.see(seen=False, steps=2)
+    state.teardown()
+
+
 class TestRestarts(Restarts.TestCase):  # type: ignore[name-defined,misc]
     settings = settings(
         max_examples=25,

@@ -21,19 +21,31 @@ class CameraAlert:
     given some for ``BACK_FOR_S``; at once when it is disabled, since then nobody expects any.
 
     A picture that is dark, frozen or covered is a picture: the zones are unknown, the camera is not gone.
-    memory: what an earlier one knew, to go on from there.
+    memory: what an earlier one knew, to go on from there. bridge_until_s: until then (camera time) connecting
+    is edgeseg's own doing after a restart: a camera that was coming back still is.
     """
 
-    def __init__(self, node: str, camera: str, memory: AwayMemory | None = None) -> None:
+    def __init__(
+        self,
+        node: str,
+        camera: str,
+        memory: AwayMemory | None = None,
+        bridge_until_s: float | None = None,
+    ) -> None:
         self._node = node
         self._camera = camera
         self.memory = memory or AwayMemory()
+        self._bridge_until_s = bridge_until_s
 
     def observe(self, status: CameraStatus, time: FrameTime) -> list[Alert]:
         """Call with every status and about once a second: only a call can notice that time went by."""
         now_s, memory = time.camera_time_s, self.memory
         rewound = memory.last_s is not None and now_s < memory.last_s
         is_on, away = memory.alert is not None, status.state in _AWAY
+        bridged = self._bridge_until_s is not None and now_s < self._bridge_until_s and not rewound
+        if is_on and bridged and status.state == "connecting":
+            return []
+        self._bridge_until_s = None
         if away == is_on:
             self.memory = replace(memory, since=None, last_s=now_s)
             return []
