@@ -54,14 +54,14 @@ def test_cameras_side_by_side(
     monkeypatch.setenv("LANE_PASSWORD", "secret-wrong")
     with (
         RtspServer(
-            main_stream, sub_stream, user="viewer", password="right", paths={"/stream1": 0, "/stream2": 1}
+            main_stream, sub_stream, user="viewer", password="right", paths={"/videoMain": 0, "/stream2": 1}
         ) as server,
         RtspServer(sub_stream) as frozen,
     ):
         frozen.freeze()
         at = f"127.0.0.1:{server.port}"
         cameras = {
-            "yard": f"rtsp://viewer:${{YARD_PASSWORD}}@{at}/stream1",
+            "yard": f"rtsp://viewer:${{YARD_PASSWORD}}@{at}/videoMain",
             "lane": f"rtsp://viewer:${{LANE_PASSWORD}}@{at}/stream2",
             "gone": f"rtsp://127.0.0.1:{free_port()}/stream2",
             "frozen": frozen.url,
@@ -75,8 +75,10 @@ def test_cameras_side_by_side(
     assert "keyframe every 1.0 s" in seen["text"]
     assert 3.5 < float(re.findall(r"([\d.]+) pictures a second", seen["text"])[0]) < 6.5
     assert "looks like a main stream: 1920x1080" in advice["text"]
-    assert "its substream gives 640x360, H.264" in advice["text"]
-    assert advice["mend"] == f"source: rtsp://***@{at}/stream2"
+    assert advice["mend"] == (
+        f"use the camera's substream; rtsp://***@{at}/videoSub does not answer; set it up in the camera "
+        "under Video > Sub stream"
+    )
     (refused,) = findings["cameras", "lane"]
     assert refused["state"] == "problem"
     assert "$LANE_PASSWORD" in refused["mend"]

@@ -17,7 +17,7 @@ from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.open import is_finite
 
 # Two windows of the measured rate, and the second keyframe of most cameras.
-WATCH_S = 5.0
+WATCH_S = 4.5
 FIRST_PICTURE_WITHIN_S = 12.0
 # From asking to knowing that nothing comes: the process's start and end included.
 LIMIT_S = FIRST_PICTURE_WITHIN_S + WATCH_S + 8.0
