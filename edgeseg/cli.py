@@ -15,6 +15,7 @@ from edgeseg.commands import (
     demo,
     doctor,
     evaluate,
+    init,
     install_service,
     models,
     record,
@@ -23,6 +24,7 @@ from edgeseg.commands import (
     schema,
     segment,
     soak,
+    top,
 )
 from edgeseg.errors import ConfigError, EdgesegError
 from edgeseg.logs import complain
@@ -46,6 +48,7 @@ _COMMANDS = (
 _EPILOG = """\
 first steps:
   edgeseg demo                              see it work on a real clip
+  edgeseg init                              make a pipeline file for a camera of yours
   edgeseg check pipelines/entrance.yaml     is the file right?
   edgeseg run pipelines/entrance.yaml       watch the cameras (JSON lines without a broker)
 
