@@ -31,8 +31,10 @@ from edgeseg.logs import complain
 
 _COMMANDS = (
     demo,
+    init,
     check,
     run,
+    top,
     install_service,
     record,
     replay,
