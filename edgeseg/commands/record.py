@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--camera", help="which camera; needed where the file has several")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the recording, e.g. yard.jsonl")
     parser.add_argument(
-        "--for", dest="for_s", type=_duration, metavar="TIME", help="how long, e.g. '12 h' (default: no end)"
+        "--for", dest="for_s", type=duration, metavar="TIME", help="how long, e.g. '12 h' (default: no end)"
     )
     parser.add_argument(
         "--most",
@@ -139,7 +139,8 @@ def _signals() -> Iterator[queue.SimpleQueue[int]]:
             signal.signal(number, handler)
 
 
-def _duration(text: str) -> float:
+def duration(text: str) -> float:
+    """An argument such as '10 s'."""
     from edgeseg.config.units import duration_s
 
     try:
