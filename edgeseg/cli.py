@@ -25,6 +25,7 @@ from edgeseg.commands import (
     segment,
     soak,
     top,
+    tune,
 )
 from edgeseg.errors import ConfigError, EdgesegError
 from edgeseg.logs import complain
@@ -39,6 +40,7 @@ _COMMANDS = (
     record,
     replay,
     segment,
+    tune,
     models,
     evaluate,
     bench,
