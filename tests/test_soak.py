@@ -40,6 +40,19 @@ def test_what_stays_is_rarely_taken_for_growth(alike: float) -> None:
     assert alarms <= 20
 
 
+def settling(times_s: np.ndarray) -> np.ndarray:
+    """As the daemon's memory was seen to settle in its first 20 minutes, with its noise (MiB)."""
+    return 122 + 1.6 * (1 - np.exp(-times_s / 290)) + 0.02 * noise(len(times_s), 1, alike=0.9)
+
+
+@pytest.mark.parametrize(("per_hour", "grows"), [(0.0, False), (3.0, True)])
+def test_settling_is_told_from_growth(per_hour: float, grows: bool) -> None:
+    times_s = np.linspace(HOUR_S / 12, HOUR_S / 3, 900)
+    found = trend(times_s, settling(times_s) + per_hour * times_s / HOUR_S)
+    assert found.grows == grows
+    assert found.low < per_hour < found.high
+
+
 def test_a_constant_does_not_grow() -> None:
     assert not trend(range(100), [7.0] * 100).grows
 
