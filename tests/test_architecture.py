@@ -36,9 +36,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("zoo",),
     # what commands alone use: nothing of it is in the daemon
     ("bench", "tuning"),
-    # drives the daemon from outside
-    ("soak",),
-    ("commands",),
+    # drives the daemon from outside, tests pipeline files
+    ("soak", "testing"),
+    ("commands", "pytest_plugin"),
     ("cli",),
     ("__main__",),
 )
