@@ -44,7 +44,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 # Each heavy library and the only files that may import it. av decodes in one place and encodes in another.
 HOMES = {
-    "av": {"sources/decode.py", "sources/hardware.py", "video.py", "bench/clips.py", "bench/faulty.py"},
+    "av": {"sources/decode.py", "sources/hardware.py", "sources/packets.py", "video.py", "bench/clips.py", "bench/faulty.py"},
     # The other ways of working that bench compares with use runtimes as others do.
     "onnxruntime": {"engines/onnxruntime.py", "bench/naive.py"},
     "openvino": {"engines/openvino.py", "bench/naive.py"},

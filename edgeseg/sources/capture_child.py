@@ -26,6 +26,7 @@ from edgeseg.sources.capture_messages import (
     SLOTS,
     Alive,
     CaptureOrder,
+    ClipTaken,
     Failed,
     FromCamera,
     Layout,
@@ -43,11 +44,13 @@ from edgeseg.sources.capture_messages import (
     Want,
     views_shape,
 )
+from edgeseg.sources.clips import TakeClip
 from edgeseg.sources.confine import confine
 from edgeseg.sources.gate import Gate
 from edgeseg.sources.health import Health
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
+from edgeseg.sources.recorder import Recorder
 from edgeseg.sources.times import ArrivalTimes
 from edgeseg.sources.video import VideoSource
 from edgeseg.sources.wire import encode
@@ -99,6 +102,7 @@ class _Capture:
         self._window_s = 0.0
         self._window_decoded = 0
         self._told_s = 0.0
+        self._recorder: Recorder | None = None
 
     def run(self) -> None:
         self._read_once()
@@ -120,7 +124,16 @@ class _Capture:
             decode=order.decode,
         )
         with source:
-            self._read(source)
+            if order.record_s is None or not isinstance(source, VideoSource):
+                self._read(source)
+                return
+            self._recorder = Recorder(order.record_s, source.clip_writer, self._hand_over_clip)
+            source.tap(self._recorder.add)
+            try:
+                (self._watch if order.record_only else self._read)(source)
+            finally:
+                # What a camera showed until it was cut off is worth most.
+                self._recorder.finish()
 
     def _read(self, source: Source) -> None:
         started_s = self._window_s = self._clock.monotonic_s()
@@ -140,6 +153,16 @@ class _Capture:
             if due:
                 self._judge(picture, time, source)
             elif self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
+                self._tell(Alive(self._tally(source)))
+
+    def _watch(self, source: VideoSource) -> None:
+        """Keep packets, and decode none."""
+        for _ in source.packets():
+            self._listen_until(None)
+            if self._stopped:
+                return
+            self._count()
+            if self._clock.monotonic_s() - self._told_s >= _ALIVE_EVERY_S:
                 self._tell(Alive(self._tally(source)))
 
     def _pace(self, when_s: float, source: Source) -> None:
@@ -204,6 +227,11 @@ class _Capture:
             self._gate.handed_over(self._number)
         self._tell(Ready(self._number, self._layout, slot, time, tally))
 
+    def _hand_over_clip(self, alert_id: str, descriptor: int | None) -> None:
+        self._tell(ClipTaken(alert_id, 0 if descriptor is None else os.fstat(descriptor).st_size))
+        if descriptor is not None:
+            send_handle(self._link, descriptor, os.getppid())
+
     def _share(self, fit: Fit) -> None:
         """New memory for every fit: slots of the old are still being read. It has no name in /dev/shm,
         so nothing is left behind however this process ends."""
@@ -235,6 +263,9 @@ class _Capture:
                     self._gate.settle(message.number, analysed=message.analysed)
             elif isinstance(message, Want) and self._gate is not None:
                 self._gate.want()
+            elif isinstance(message, TakeClip):
+                if self._recorder is not None:
+                    self._recorder.take(message)
             elif isinstance(message, SetRate):
                 self._pacer.set_rate(message.rate_fps)
             elif isinstance(message, SetPreprocess):

@@ -12,6 +12,7 @@ from typing import Protocol, Union
 from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, FrameTime, Picture, PictureHealth
 from edgeseg.settings import DecodeName
+from edgeseg.sources.clips import TakeClip
 from edgeseg.sources.gate import GateOrder
 from edgeseg.sources.health import HealthOrder
 from edgeseg.sources.health.drift import ReferenceView
@@ -31,7 +32,11 @@ class PlacesPictures(Protocol):
 @dataclass(frozen=True, slots=True)
 class CaptureOrder:
     """What a camera process is to do; see ``CaptureProcess``. gate: None hands over all that is due.
-    health: None checks no picture. repeat: a clip begins again after its end."""
+    health: None checks no picture. repeat: a clip begins again after its end.
+
+    record_s: how far back clips begin that are made of the packets; None keeps no packets. record_only:
+    nothing is decoded.
+    """
 
     url: str = field(repr=False)
     shown: str
@@ -44,6 +49,8 @@ class CaptureOrder:
     decode: DecodeName = "software"
     health: HealthOrder | None = None
     repeat: bool = False
+    record_s: float | None = None
+    record_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,15 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipTaken:
+    """The clip of an alert is done; a descriptor of it follows. size_bytes: 0, and nothing follows, where it
+    came to nothing."""
+
+    alert_id: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The last message: why there will be no more frames."""
 
@@ -169,8 +185,8 @@ class Stop:
     """Say goodbye to the camera and end."""
 
 
-FromCamera = Union[Layout, Ready, Still, Unfit, Learned, Alive, Failed]
-ToCamera = Union[Release, SetRate, SetPreprocess, Want, Stop]
+FromCamera = Union[Layout, Ready, Still, Unfit, Learned, Alive, ClipTaken, Failed]
+ToCamera = Union[Release, SetRate, SetPreprocess, Want, TakeClip, Stop]
 
 
 def views_shape(fit: Fit) -> tuple[int, int, int, int]:

@@ -49,6 +49,7 @@ from edgeseg.sources.capture_messages import (
     SLOTS,
     Alive,
     CaptureOrder,
+    ClipTaken,
     Failed,
     FromCamera,
     Layout,
@@ -67,6 +68,7 @@ from edgeseg.sources.capture_messages import (
     Want,
     views_shape,
 )
+from edgeseg.sources.clips import TakeClip
 from edgeseg.sources.confine import gaps, harmless_environment, runs_own_code
 from edgeseg.sources.gate import GateOrder
 from edgeseg.sources.growth import overgrown
@@ -84,6 +86,8 @@ _DEATH_WITHIN_S = 5.0
 _MEASURE_EVERY_S = 1.0
 # 8K is 7680 wide; what claims to be larger wants our memory.
 _LARGEST_PICTURE_PX = 16384
+# Of a clip's memory.
+_WHOLE = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 # What the fork server has in memory before it forks: the decoder, numpy, and all of the child's code.
 _PRELOAD = ["edgeseg.sources.capture_child", "edgeseg.preprocess"]
 
@@ -109,6 +113,14 @@ class _Held:
     memory: _Memory
     slot: int
     time: FrameTime
+
+
+@dataclass(frozen=True, slots=True)
+class TakenClip:
+    """The clip of an alert. descriptor: of its bytes, which do not change; None where it came to nothing."""
+
+    alert_id: str
+    descriptor: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +170,7 @@ class CaptureProcess:
     seq: numbers the frames; pass one iterator to the processes that follow each other for one camera.
     gate: hands over only what shows motion, and one frame every so often; None hands over all that is due.
     health: checks whether pictures can be measured and hands over none that cannot; None checks nothing.
-    repeat: a clip begins again after its end.
+    repeat: a clip begins again after its end. record_s, record_only: see ``CaptureOrder``.
 
     ``start``, ``receive`` and ``close`` belong to one thread, the rest may be called from any.
     """
@@ -182,6 +194,8 @@ class CaptureProcess:
         decode: DecodeName = "software",
         health: HealthOrder | None = None,
         repeat: bool = False,
+        record_s: float | None = None,
+        record_only: bool = False,
     ) -> None:
         self._camera = camera
         self._order = CaptureOrder(
@@ -196,6 +210,8 @@ class CaptureProcess:
             decode,
             health,
             repeat,
+            record_s,
+            record_only,
         )
         # All that the process was told so far: what it shares must fit one of them.
         self._told = [preprocess]
@@ -218,6 +234,8 @@ class CaptureProcess:
         self._heard_s = 0.0
         self._measure_s = 0.0
         self._error: SourceError | None = None
+        self._wished_clips: set[str] = set()
+        self._taken_clips: list[TakenClip] = []
 
     def __enter__(self) -> CaptureProcess:
         self.start()
@@ -374,6 +392,16 @@ class CaptureProcess:
         """Hand over the next picture that is due even if nothing has moved."""
         self._say(Want())
 
+    def take_clip(self, wish: TakeClip) -> None:
+        """Make a clip of the packets; ``taken_clips`` gives it when its time is over."""
+        self._wished_clips.add(wish.alert_id)
+        self._say(wish)
+
+    def taken_clips(self) -> list[TakenClip]:
+        """The clips that ``receive`` has heard of. Its thread's; each descriptor is the caller's to close."""
+        taken, self._taken_clips = self._taken_clips, []
+        return taken
+
     def set_rate(self, rate_fps: float) -> None:
         """Frames a second from now on."""
         self._say(SetRate(rate_fps))
@@ -400,6 +428,9 @@ class CaptureProcess:
             raise message.error
         if isinstance(message, Layout):
             self._memory = self._map(message)
+            return None
+        if isinstance(message, ClipTaken):
+            self._taken_clips.append(self._receive_clip(message))
             return None
         if isinstance(message, Learned):
             self._learned = message.view
@@ -433,6 +464,26 @@ class CaptureProcess:
         roomy = runs_own_code(self._order.url, self._order.decode)
         if too_much := overgrown(self._process.pid, self.picture_size_px, roomy=roomy):
             raise self._fail("crashed", f"the camera process {too_much}")
+
+    def _receive_clip(self, taken: ClipTaken) -> TakenClip:
+        assert self._link is not None
+        if taken.alert_id not in self._wished_clips:
+            raise WireError("a clip that nobody asked for")
+        self._wished_clips.remove(taken.alert_id)
+        if taken.size_bytes == 0:
+            return TakenClip(taken.alert_id, None)
+        if not self._link.poll(_DEATH_WITHIN_S):
+            raise WireError("a clip without memory")
+        descriptor = recv_handle(self._link)
+        try:
+            # What is no memory, or can still change, might hold up or kill who reads it.
+            whole = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _WHOLE == _WHOLE
+        except OSError:
+            whole = False
+        if not whole:
+            os.close(descriptor)
+            raise WireError("a clip that could change under its reader")
+        return TakenClip(taken.alert_id, descriptor)
 
     def _map(self, layout: Layout) -> _Memory:
         assert self._link is not None
@@ -496,5 +547,8 @@ class CaptureProcess:
         with self._lock:
             assert self._link is not None
             self._link.close()
+            for taken in self.taken_clips():
+                if taken.descriptor is not None:
+                    os.close(taken.descriptor)
             self._link = self._newest = self._memory = None
         self._process = None

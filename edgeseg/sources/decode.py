@@ -7,7 +7,7 @@ is switched off, and a ``SourceError`` is raised ``from None`` with the redacted
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from edgeseg.frames import U8
 from edgeseg.settings import DecodeName
 from edgeseg.sources.hardware import Codec, OpensHardware, open_hardware
 from edgeseg.sources.keyframes import Keyframes
+from edgeseg.sources.packets import ClipWriter, KeptPacket
 
 av.logging.set_level(None)
 av.logging.set_libav_level(av.logging.PANIC)
@@ -108,7 +109,7 @@ class Decoder:
     """An opened video. ``open``, ``pictures`` and ``close`` belong to one thread: closed from another,
     libav's reader stays blocked for good.
 
-    keyframes: set there to decode keyframes alone.
+    keyframes: set there to decode keyframes alone. tap: is given each packet, before it is decoded.
     """
 
     def __init__(self, opening: Opening, opens_hardware: OpensHardware = open_hardware) -> None:
@@ -122,6 +123,7 @@ class Decoder:
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
         self._sent: tuple[float, int] | None = None
+        self.tap: Callable[[KeptPacket], None] | None = None
 
     def open(self) -> None:
         """Connect and find the video stream. Raises SourceError."""
@@ -205,8 +207,28 @@ class Decoder:
             return None
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
+    def clip_writer(self, words: str) -> ClipWriter:
+        """For a clip of this video's packets. words: what the file says of itself."""
+        return ClipWriter(self._opened()[1], words)
+
+    def packets(self) -> Iterator[None]:
+        """Read to the end without decoding; the tap sees it all. Raises SourceError."""
+        for _ in self._arrivals():
+            yield
+
     def pictures(self) -> Iterator[Decoded]:
         """Decode to the end. Raises SourceError."""
+        for packet, late_s in self._arrivals():
+            due = self.keyframes.admit(packet, self._clock.monotonic_s())
+            # What was withheld is decoded for the sake of the newest alone.
+            wanted = max((number for number, one in enumerate(due) if one.size), default=0)
+            for number, one in enumerate(due):
+                for frame in self._frames_of(one):
+                    if number >= wanted:
+                        yield replace(self._decoded(frame), late_s=late_s)
+
+    def _arrivals(self) -> Iterator[tuple[Packet[VideoStream], float]]:
+        """Each packet, and how long libav kept it back at least. Raises SourceError."""
         container, stream = self._opened()
         packets = container.demux(stream)
         while True:
@@ -219,13 +241,9 @@ class Decoder:
                 return
             late_s = self._kept_back_s(asked_s)
             self._note_sender_time(packet)
-            due = self.keyframes.admit(packet, self._clock.monotonic_s())
-            # What was withheld is decoded for the sake of the newest alone.
-            wanted = max((number for number, one in enumerate(due) if one.size), default=0)
-            for number, one in enumerate(due):
-                for frame in self._frames_of(one):
-                    if number >= wanted:
-                        yield replace(self._decoded(frame), late_s=late_s)
+            if self.tap is not None and packet.size:
+                self.tap(KeptPacket.of(packet, self._clock.monotonic_s() - late_s))
+            yield packet, late_s
 
     def _kept_back_s(self, asked_s: float) -> float:
         """libav's parser holds each packet until the next one begins. When the camera falls silent it gives

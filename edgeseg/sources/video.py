@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +11,7 @@ from edgeseg.errors import SourceError
 from edgeseg.frames import Picture
 from edgeseg.sources.decode import Decoder, Opening
 from edgeseg.sources.keyframes import Keyframes
+from edgeseg.sources.packets import ClipWriter, KeptPacket
 from edgeseg.sources.times import ArrivalTimes, ClipTimes
 
 # The rate assumed for timestamps that are missing in a clip that declares none.
@@ -83,6 +84,19 @@ class VideoSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._decoder.close()
+
+    def tap(self, taker: Callable[[KeptPacket], None]) -> None:
+        """Give each packet to ``taker`` from now on, as it comes."""
+        self._decoder.tap = taker
+
+    def clip_writer(self, words: str) -> ClipWriter:
+        """For a clip of its packets, which says ``words`` of itself. Open it first."""
+        return self._decoder.clip_writer(words)
+
+    def packets(self) -> Iterator[None]:
+        """Read without decoding, one step for each packet. Raises SourceError."""
+        yield from self._decoder.packets()
+        raise SourceError("ended", f"{self.shown}: the stream ended")
 
     def __iter__(self) -> Iterator[Picture]:
         times: ArrivalTimes | ClipTimes
