@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what a set-up needs from Debian's packages, or says what is missing.
 #   install_servers.sh venv PYTHON   the venv module of PYTHON
-#   install_servers.sh test          the real broker and RTSP server that the tests talk to, and GStreamer itself
+#   install_servers.sh test          the real broker, RTSP server and browser that the tests talk to, and GStreamer itself
 set -eu
 
 run_as_root() {
@@ -34,6 +34,7 @@ test)
     command -v openssl >/dev/null || packages="$packages openssl"
     # The fault suite's jumping clock.
     command -v faketime >/dev/null || packages="$packages faketime"
+    command -v chromium >/dev/null || packages="$packages chromium"
     command -v systemd-analyze >/dev/null || packages="$packages systemd"
     /usr/bin/python3 -c '
 import gi

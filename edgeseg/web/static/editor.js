@@ -163,7 +163,8 @@ export class Editor {
 
   /** Reads the file again, with what was drawn or without it. */
   async again(keep) {
-    const { zones, etag } = await api.zones(this.camera.name);
+    this.node.inert = true;
+    const { zones, etag } = await api.zones(this.camera.name).finally(() => { this.node.inert = false; });
     const kept = keep ? { rings: this.draft.closed, rules: this.rules.value, title: this.title.value } : null;
     this.#open(zones, etag, kept);
     announce("Read again from the file.");
