@@ -114,7 +114,7 @@ class Health:
         if settings.tolerance is not None:
             guard = self._guard(look.grey, settings.tolerance)
             unlike = sign is not None or (difference is not None and difference.alike < _SUSPICIOUS)
-            guard.look(lambda: view_of(picture), edges, time_s, suspicious=unlike)
+            guard.look(lambda: view_of(picture), time_s, suspicious=unlike)
             if guard.moved is not None:
                 return "moved"
         if sign is None and self._is_frozen(time_s):

@@ -1,8 +1,8 @@
 """The drift guard: is the view still the one that the zones were drawn on?
 
 The view of the first healthy seconds is kept, over restarts too, and later ones are registered with it:
-when the picture looks unlike what is usual at once, else twice a minute. Several views are averaged, so that
-what moves through the scene blurs away.
+when the picture looks unlike what is usual at once, else twice a minute. Of several views the
+median is taken, so that what moves through the scene is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from edgeseg.frames import U8, Transform
-from edgeseg.registration import IDENTITY, Edges, chained, inverse, register, transform_from
+from edgeseg.registration import IDENTITY, chained, inverse, register, transform_from
 
 _LEARN_VIEWS = 10
 _AVERAGED = 5
@@ -29,9 +29,6 @@ _SUSPECT_EVERY_S = 1.0
 _BETTER_BY = 0.2
 _BETTER_TIMES = 1.6
 _LEAST_AGREEMENT = 0.3
-# Views before and after a nudge are not averaged.
-_SAME_VIEW = 0.5
-_NOTHING_MOVED = np.eye(2, 3)
 # Light and seasons change a view until little of it agrees; before that it is learned anew.
 _FADED = 0.5
 _ANEW_AFTER_S = 3600.0
@@ -67,7 +64,6 @@ class DriftGuard:
         self._stored = reference
         self._view: U8 | None = None
         self._pose = self._pose_now = IDENTITY
-        self._edges: Edges | None = None
         self._suspicious = False
         self._recent: deque[U8] = deque(maxlen=_AVERAGED)
         self._learning: list[U8] = []
@@ -76,9 +72,8 @@ class DriftGuard:
         self._pause_s = _SUSPECT_EVERY_S
         self._anew_s = float("-inf")
 
-    def look(self, view: Callable[[], U8], edges: Edges, time_s: float, *, suspicious: bool) -> None:
-        """view: makes the picture's ``view_of``. edges: of a smaller one. suspicious: it looks unlike what is
-        usual."""
+    def look(self, view: Callable[[], U8], time_s: float, *, suspicious: bool) -> None:
+        """view: makes the picture's ``view_of``. suspicious: it looks unlike what is usual."""
         if time_s < self._view_s:
             self._view_s = self._due_s = self._anew_s = float("-inf")
         newly = suspicious and not self._suspicious
@@ -87,12 +82,9 @@ class DriftGuard:
         self._suspicious, self._view_s = suspicious, time_s
         if newly:
             self._due_s, self._pause_s = time_s, _SUSPECT_EVERY_S
-        current = view()
-        agreement = 1.0 if self._edges is None else self._edges.agreement(edges, _NOTHING_MOVED)
-        if agreement is not None and agreement < _SAME_VIEW:
+            # Views from before a nudge and after it are no mean of anything.
             self._recent.clear()
-            self._learning.clear()
-        self._edges = edges
+        current = view()
         self._recent.append(current)
         reference = self._reference(current)
         if reference is None:
@@ -107,7 +99,7 @@ class DriftGuard:
             self.followed = IDENTITY if self.moved.farthest <= self.tolerance else self.moved
             self.moved = None
             if self._view is not None:
-                self._keep(self._mean(), self._pose_now)
+                self._keep(self._middle(), self._pose_now)
 
     def forget(self) -> None:
         """The view as it is now is the one that zones are drawn on."""
@@ -139,11 +131,11 @@ class DriftGuard:
     def _learn(self, current: U8) -> None:
         self._learning.append(current)
         if len(self._learning) >= _LEARN_VIEWS:
-            self._keep(_mean(self._learning), self._pose)
+            self._keep(_middle(self._learning), self._pose)
             self._learning.clear()
 
     def _check(self, reference: U8, time_s: float, *, suspicious: bool) -> None:
-        found = register(reference, self._mean())
+        found = register(reference, self._middle())
         self._due_s = time_s + _CHECK_EVERY_S
         if found is None:
             return
@@ -163,18 +155,19 @@ class DriftGuard:
             self._pause_s = min(2 * self._pause_s, _CHECK_EVERY_S)
         elif agreement < _FADED and self.settled and time_s - self._anew_s >= _ANEW_AFTER_S:
             self._anew_s = time_s
-            self._keep(self._mean(), self._pose_now)
+            self._keep(self._middle(), self._pose_now)
 
     def _keep(self, view: U8, pose: Transform) -> None:
         self._view, self._pose = view, pose
         self.learned = ReferenceView(_encoded(view), self._grey, pose.matrix, self.followed.matrix)
 
-    def _mean(self) -> U8:
-        return _mean(list(self._recent))
+    def _middle(self) -> U8:
+        return _middle(list(self._recent))
 
 
-def _mean(views: list[U8]) -> U8:
-    return np.asarray(np.rint(np.mean(views, axis=0)), np.uint8)
+def _middle(views: list[U8]) -> U8:
+    """Without what was in less than half of the views."""
+    return np.asarray(np.median(views, axis=0), np.uint8)
 
 
 def _aspect(view: U8) -> float:

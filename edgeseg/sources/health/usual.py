@@ -23,6 +23,7 @@ _NOTHING_MOVED = np.eye(2, 3)
 # those lie elsewhere: dimmer or blurred edges still lie where they lay.
 _HAS_EDGES = 6.0
 _LEFT = 0.25
+_ENOUGH_ALIKE = 0.25
 # Ramps wider than what is compared have this sharpness.
 _NO_SHARPNESS = 1 / 16
 
@@ -89,7 +90,11 @@ class Usual:
             return None
         alike, _ = mine.in_blocks(edges, _NOTHING_MOVED)
         now = edges.energy
-        lost = has & (now < _LEFT * usual) & ~alike
+        dimmed = 1.0
+        if (alike & has).sum() >= _ENOUGH_ALIKE * has.sum():
+            # Less light, fog or a blur: edges are weaker everywhere, and lost is what lacks more than that.
+            dimmed = min(1.0, float(np.median(now[alike & has] / usual[alike & has])))
+        lost = has & (now < _LEFT * dimmed * usual) & ~alike
         fine, sharpness, energy, usually = self._means
         contrast = max(float(now.mean()) / max(energy, 1e-6), 1e-6)
         return Difference(
