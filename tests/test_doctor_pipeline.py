@@ -98,7 +98,7 @@ def test_a_broker_that_takes_it_all(tmp_path: Path, model: Path, capsys: pytest.
         code, findings = doctor(path, capsys, "broker")
     assert code == 0
     assert findings["broker", "login"][0]["text"] == "accepted without a login, MQTT 5"
-    assert findings["broker", "publish"][0]["text"].endswith("topics below edgeseg/gate are allowed")
+    assert findings["broker", "publish"][0]["text"].endswith("topics are allowed, edgeseg/gate/status and on")
     assert findings["broker", "commands"][0]["state"] == "ok"
 
 
@@ -108,6 +108,10 @@ def test_an_access_list_with_a_hole(tmp_path: Path, model: Path, capsys: pytest.
     with Broker(tmp_path, users={"edge": "right"}, acl=acl) as broker:
         mqtt = f"mqtt: {{url: '{broker.url}', username: edge, password_file: password}}"
         code, findings = doctor(write(tmp_path, model, {"yard": "clip.mp4"}, mqtt), capsys, "broker")
+        broker.acl = f"{acl}topic write edgeseg/gate/#\n"
+        broker.reload()
+        at_home = write(tmp_path, model, {"yard": "clip.mp4"}, f"{mqtt}\nhomeassistant: on")
+        _, discovery = doctor(at_home, capsys, "broker")
         (tmp_path / "password").write_text("wrong\n")
         wrong_code, wrong = doctor(tmp_path / "gate.yaml", capsys, "broker")
     assert code == wrong_code == 1
@@ -115,6 +119,9 @@ def test_an_access_list_with_a_hole(tmp_path: Path, model: Path, capsys: pytest.
     assert "topics are refused" in publish["text"]
     assert "Not authorized" in publish["text"]
     assert publish["mend"] == "let user edge `topic write edgeseg/gate/#` in the broker's access list"
+    assert discovery["broker", "publish"][0]["mend"] == (
+        "let user edge `topic write homeassistant/device/#` in the broker's access list"
+    )
     assert wrong["broker", "login"][0]["state"] == "problem"
     assert "mqtt.password_file" in wrong["broker", "login"][0]["mend"]
 
@@ -124,6 +131,17 @@ def test_nobody_listens(tmp_path: Path, model: Path, capsys: pytest.CaptureFixtu
     code, findings = doctor(path, capsys, "broker")
     assert code == 1
     assert findings["broker", "reach"][0]["text"].endswith("nobody listens")
+
+
+def test_the_port_of_the_dashboard(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, model, {"yard": "clip.mp4"}, f"web: {{listen: '127.0.0.1:{free_port()}'}}")
+    free_code, free = doctor(path, capsys, "web")
+    assert (free_code, free["web", "dashboard"][0]["state"]) == (0, "ok")
+    with Broker(tmp_path) as broker:
+        path = write(tmp_path, model, {"yard": "clip.mp4"}, f"web: {{listen: '127.0.0.1:{broker.port}'}}")
+        taken_code, taken = doctor(path, capsys, "web")
+    assert taken_code == 1
+    assert "another program has 127.0.0.1" in taken["web", "dashboard"][0]["text"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

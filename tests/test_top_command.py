@@ -118,7 +118,7 @@ def test_live_on_a_terminal_until_ctrl_c(tmp_path: Path) -> None:
     ("target", "words"),
     [
         (f"mqtt://127.0.0.1:{free_port()}", "the broker: Connection refused"),
-        ("http://10.0.0.1", "the address expected mqtt://host"),
+        ("http://10.0.0.1", "the broker's address expected mqtt://host"),
         ("file.yaml", "names no broker"),
     ],
 )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from edgeseg.checkup.finding import Finding
 from edgeseg.clock import Clock
 from edgeseg.manifest import Model
+from edgeseg.publish.homeassistant import device_id
 from edgeseg.publish.probe import Verdict, ask, reach
 from edgeseg.publish.topics import TABLE
 from edgeseg.settings import CameraSettings, MqttSettings, PipelineSettings
@@ -25,7 +26,11 @@ _PLACEHOLDER = re.compile(r"{(\w+)}")
 
 
 def topics_of(settings: PipelineSettings, models: dict[str, Model]) -> list[str]:
-    """Every topic that this file's daemon publishes to. models: by name, those of its cameras."""
+    """Every topic that this file's daemon publishes to. models: by name, those of its cameras.
+
+    Of Home Assistant's discovery one beside the node's own, which no camera has, for names have no capitals:
+    an empty message on a device's own topic would take the device away.
+    """
     assert settings.mqtt is not None
     base = f"{settings.mqtt.prefix}/{settings.node}"
     found: dict[str, None] = {}
@@ -35,7 +40,10 @@ def topics_of(settings: PipelineSettings, models: dict[str, Model]) -> list[str]
         for camera in cameras:
             for values in _values(camera, names, models[camera.model], settings):
                 found[f"{base}/{topic.template.format(**values)}"] = None
-    return list(itertools.islice(found, _MOST_TOPICS))
+    topics = list(itertools.islice(found, _MOST_TOPICS))
+    if settings.homeassistant is not None:
+        topics.append(f"{settings.homeassistant.prefix}/device/{device_id(base)}/DOCTOR/config")
+    return topics
 
 
 def _values(
@@ -139,12 +147,13 @@ def _publishing(verdict: Verdict, mqtt: MqttSettings, base: str, count: int) -> 
     if verdict.refused:
         topic, why = next(iter(verdict.refused.items()))
         text = f"{len(verdict.refused)} of {count} topics are refused, {topic} among them ({why})"
-        mend = f"let user {_user(mqtt)} `topic write {base}/#` in the broker's access list"
+        above = f"{base}/#" if topic.startswith(base) else f"{topic.partition('/device/')[0]}/device/#"
+        mend = f"let user {_user(mqtt)} `topic write {above}` in the broker's access list"
         return Finding("publish", "problem", text, mend)
     if verdict.unanswered:
         text = f"no answer for {len(verdict.unanswered)} of {count} topics"
         return Finding("publish", "problem", text, "look at the broker's log")
-    return Finding("publish", "ok", f"all {count} topics below {base} are allowed")
+    return Finding("publish", "ok", f"all {count} topics are allowed, {base}/status and on")
 
 
 def _commands(verdict: Verdict, mqtt: MqttSettings, base: str) -> Finding:

@@ -27,7 +27,7 @@ _SMALL = Preprocess("stretch", (64, 48))
 _MEND = {
     "auth": "check user and password in the address, or what {variables} holds",
     "not_found": "check the host and the path of the address; VLC shows whether it plays",
-    "refused": "check host and port of the address, and that RTSP is switched on in the camera",
+    "refused": "switch RTSP on in the camera, or see in its network settings which port has it",
     "timeout": "check its cable, power and address: ping {host}",
     "tls": "use rtsp://, or switch RTSPS on in the camera",
     "codec": "set the camera to H.264, and check the path of the address",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from edgeseg import places
 from edgeseg.checkup.finding import Finding
 from edgeseg.clock import is_synchronised
+from edgeseg.settings import WebSettings
 
 # Alerts wait in a few megabytes; a disk that is nearly full gets there by other programs.
 _LEAST_FREE_MB, _LITTLE_FREE_MB = 50, 500
@@ -59,11 +61,14 @@ def time(stop: threading.Event) -> Iterator[Finding]:
         yield Finding("time", "problem", text, "sudo timedatectl set-ntp true")
 
 
-def service(stop: threading.Event, pipeline: Path | None = None) -> Iterator[Finding]:
-    """Whether systemd keeps edgeseg running: the instance of this file, or any."""
+def service(
+    stop: threading.Event, pipeline: Path | None = None, systemd: Path = _SYSTEMD
+) -> Iterator[Finding]:
+    """Whether systemd keeps edgeseg running: the instance of this file, or any. systemd: the folder that is
+    there where it runs (sd_booted(3))."""
     name = f"edgeseg@{pipeline.stem}" if pipeline else "edgeseg@*"
     systemctl = shutil.which("systemctl")
-    if systemctl is None or not _SYSTEMD.is_dir():
+    if systemctl is None or not systemd.is_dir():
         yield Finding("service", "skipped", "no systemd runs here")
         return
     asked = "--property=Id,LoadState,ActiveState,SubState,UnitFileState"
@@ -89,6 +94,31 @@ def service(stop: threading.Event, pipeline: Path | None = None) -> Iterator[Fin
                       f"sudo edgeseg install-service {file}")  # fmt: skip
     for unit in known:
         yield _unit(unit)
+
+
+def web(stop: threading.Event, settings: WebSettings) -> Iterator[Finding]:
+    """Whether the dashboard is there, or its port is free for it."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    where = f"{f'[{host}]' if ':' in host else host}:{settings.port}"
+    try:
+        line = socket.create_connection((host, settings.port), _ANSWER_S)
+    except OSError:
+        yield Finding("dashboard", "ok", f"{where} is free; `edgeseg run` serves it there")
+        return
+    with line:
+        line.settimeout(_ANSWER_S)
+        try:
+            line.sendall(f"GET /healthz HTTP/1.1\r\nHost: {where}\r\nConnection: close\r\n\r\n".encode())
+            answer = line.recv(64)
+        except OSError:
+            answer = b""
+    if answer.startswith(b"HTTP/1.1 200"):
+        yield Finding("dashboard", "ok", f"runs: http://{where}/")
+    else:
+        text = f"another program has {where}, and edgeseg cannot listen there"
+        yield Finding(
+            "dashboard", "problem", text, f"sudo ss -tlnp 'sport = :{settings.port}'; or change web.listen"
+        )
 
 
 def _unit(unit: dict[str, str]) -> Finding:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 # In the order in which they are shown: what the rest stands on comes first.
 SECTIONS = (
-    "device", "accelerators", "runtimes", "decoding", "disk", "clock", "service", "broker", "cameras",
-    "engines",
+    "device", "accelerators", "runtimes", "decoding", "disk", "clock", "service", "web", "broker",
+    "cameras", "engines",
 )  # fmt: skip
 _LIMIT_S = 15.0
+_EXPORT = "export NAME='...' in this shell; a service has it in /etc/edgeseg/*.env"
 
 _FINDING: dict[str, Any] = {
     "type": "object",
@@ -159,6 +160,10 @@ def _examine(
         for table, verdict in doctor_engines.examine(settings, model, args):
             report.engines += [table] if table else []
             yield verdict
+    elif section == "web":
+        served = settings.web if settings else None
+        if served is not None:
+            yield from bounded(lambda stop: host.web(stop, served))
     elif settings is not None:
         yield from _outside(section, settings)
 
@@ -173,7 +178,8 @@ def _outside(section: str, settings: PipelineSettings) -> Iterator[Finding]:
     clock = SystemClock()
     if section == "broker" and settings.mqtt is not None:
         try:
-            whole = config.resolve(replace(settings, cameras=()), os.environ, _credentials())
+            alone = replace(settings, cameras=(), web=None)
+            whole = config.resolve(alone, os.environ, _credentials())
         except ConfigError as error:
             yield from (Finding("password", "problem", problem.message) for problem in error.problems)
             return
@@ -183,14 +189,11 @@ def _outside(section: str, settings: PipelineSettings) -> Iterator[Finding]:
     elif section == "cameras":
         checks = []
         for camera in settings.cameras:
-            alone = replace(settings, cameras=(camera,), mqtt=None)
+            alone = replace(settings, cameras=(camera,), mqtt=None, web=None)
             try:
                 (filled,) = config.resolve(alone, os.environ, _credentials()).cameras
             except ConfigError as error:
-                for problem in error.problems:
-                    yield Finding(
-                        camera.name, "problem", problem.message, "export it, or give it to the service"
-                    )
+                yield from (Finding(camera.name, "problem", one.message, _EXPORT) for one in error.problems)
                 continue
             checks.append((camera.name, cameras.check_of(filled, clock)))
         yield from bounded_all(checks, cameras.LIMIT_S, cameras.AT_ONCE)

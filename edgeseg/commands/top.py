@@ -20,7 +20,7 @@ _TICK_S = 0.5
 # What is retained comes at once; a pause this long says that all of it is here.
 _QUIET_S = 1.0
 _ANSWER_S = 15
-_PASSWORD = "EDGESEG_MQTT_PASSWORD"
+_USER, _PASSWORD = "EDGESEG_MQTT_USERNAME", "EDGESEG_MQTT_PASSWORD"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,11 +29,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="watch running nodes in the terminal: cameras, zones, rules, load",
         description="Shows what a running edgeseg says over MQTT: cameras with their state and its reason, "
         "how much of each zone is covered, rules that are on, load, alerts that wait. The broker is that of "
-        "a pipeline file, whose node alone is shown, or an address, of which all nodes are shown; a password "
-        f"for an address comes from ${_PASSWORD}. Ctrl-C ends it.",
+        "a pipeline file, whose node alone is shown, or an address, of which all nodes are shown; user and "
+        f"password for an address come from ${_USER} and ${_PASSWORD}. Ctrl-C ends it.",
     )
     parser.add_argument("target", metavar="PIPELINE|mqtt://HOST", help="whose broker, or which")
-    parser.add_argument("--username", help="at the broker, for an address")
     parser.add_argument("--ca-file", help="authority to trust with mqtts://, for an address")
     parser.add_argument("--prefix", default="edgeseg", help="first levels of all topics, for an address")
     parser.add_argument("--once", action="store_true", help="print what is known now, and end")
@@ -133,10 +132,11 @@ def _broker(args: argparse.Namespace) -> tuple[MqttSettings, tuple[str, ...]]:
         try:
             broker = addresses.broker(args.target)
         except ValueError as error:
-            raise EdgesegError(f"the address {error}") from None
+            hint = f"; user and password go into ${_USER} and ${_PASSWORD}" if "@" in args.target else ""
+            raise EdgesegError(f"the broker's address {error}{hint}") from None
         password = os.environ.get(_PASSWORD)
         settings = MqttSettings(
-            broker.host, broker.port, broker.tls, args.ca_file, args.username,
+            broker.host, broker.port, broker.tls, args.ca_file, os.environ.get(_USER),
             Secret(password) if password else None, None, args.prefix,
         )  # fmt: skip
         return settings, (f"{args.prefix}/#",)
@@ -144,8 +144,9 @@ def _broker(args: argparse.Namespace) -> tuple[MqttSettings, tuple[str, ...]]:
     if pipeline.mqtt is None:
         raise EdgesegError(f"{args.target}: names no broker (mqtt:), and top listens to one")
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    # The cameras' passwords are no matter here.
-    filled = config.resolve(replace(pipeline, cameras=()), os.environ, Path(folder) if folder else None)
+    # The passwords of cameras and dashboard are no matter here.
+    mine = replace(pipeline, cameras=(), web=None)
+    filled = config.resolve(mine, os.environ, Path(folder) if folder else None)
     assert filled.mqtt is not None
     return filled.mqtt, (f"{filled.mqtt.prefix}/{pipeline.node}/#",)
 
