@@ -21,6 +21,7 @@ from edgeseg.laps import Lap, untimed
 from edgeseg.manifest import Model
 from edgeseg.rules import Dwell, RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings, ZoneSettings
+from edgeseg.steady import Steadier
 from edgeseg.zones import ZoneMeter
 
 Observed = Callable[[tuple[ZoneOccupancy, ...]], None]
@@ -59,6 +60,7 @@ class CameraPipeline:
     ) -> None:
         self._model = model
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
+        self._steadier = Steadier() if camera.steady else None
         self._certainty = Certainty(camera.zones)
         self._rules = {
             zone.name: ZoneRules(node, camera.name, zone, (memory or {}).get(zone.name))
@@ -75,6 +77,8 @@ class CameraPipeline:
         outputs = engine.run(frame.views)
         lap("infer")
         label_map = postprocess.label_map(outputs, frame.fit, self._model)
+        if self._steadier is not None:
+            label_map = self._steadier.steadied(label_map, frame)
         lap("postprocess")
         measured = self._meter.measure(label_map, next(self._seq), frame.time)
         self._newest = self._certainty.judge(measured)

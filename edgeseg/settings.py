@@ -231,6 +231,7 @@ class CameraSettings:
     max_age_s: float | None = None
     gate: GateSettings | None = None
     decode: DecodeName = "software"
+    steady: bool = False
     health: HealthSettings | None = None
     evidence: EvidenceSettings | None = None
     repeat: bool = False

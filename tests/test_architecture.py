@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("manifest", "fetch", "cellcounts", "registration", "logs"),
     ("registry", "runtimes"),
     # the stages, strangers to each other
-    ("sources", "preprocess", "engines", "postprocess", "zones", "certainty", "rules", "publish", "config"),
+    ("sources", "preprocess", "engines", "postprocess", "steady", "zones", "certainty", "rules", "publish", "config"),
     ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker", "recording"),
     ("camera", "load", "engine_pool", "watchdog", "evidence"),
     ("clip", "live", "quality", "budget", "checkup", "expectation"),

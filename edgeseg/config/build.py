@@ -192,6 +192,7 @@ class Builder:
             max_age_s=camera.max_age,
             gate=_gate(camera.gate),
             decode=self._decode((*at, "decode"), camera),
+            steady=camera.steady,
             health=health_settings(camera.health),
             repeat=self._repeat((*at, "repeat"), camera),
             evidence=evidence_of_camera(name, file.evidence, camera.evidence, vocabulary, self._wrong),

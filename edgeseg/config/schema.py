@@ -126,6 +126,11 @@ class CameraFile(Keys, title="camera"):
         description="Checks for pictures that cannot be measured: frozen, dark, blown out, blurred, covered, "
         "moved. `off` for none, or keys. Default: on.",
     )
+    steady: OnOff = Field(
+        False,
+        description="Where nothing moves, a class is taken over when two analyses in a row agree on it: less "
+        "flicker, one analysis later. Default: off.",
+    )
     model: ModelName | None = Field(None, description="Another model for this camera alone.")
     engine: EngineName | None = Field(None, description="Another engine for this camera alone.")
     input: Size | None = Field(None, description="Another input size for this camera alone.")
