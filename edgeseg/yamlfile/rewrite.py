@@ -175,8 +175,8 @@ def _block(lines: list[str], places: Places, steps: Steps) -> tuple[int, int, in
 
 
 def _round_tripped(text: str, steps: Steps, value: object) -> str:
-    yaml = _ruamel()
-    root = yaml.load(text)
+    ruamel = _ruamel()
+    root = ruamel.load(text)
     above: list[tuple[Any, str]] = []
     here = root
     for step in steps[:-1]:
@@ -193,7 +193,7 @@ def _round_tripped(text: str, steps: Steps, value: object) -> str:
     else:
         _merge(here, name, value, depth=0)
     stream = io.StringIO()
-    yaml.dump(root, stream)
+    ruamel.dump(root, stream)
     return stream.getvalue()
 
 
