@@ -24,13 +24,16 @@ _GRAVE = ("serious", "critical")
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Debian's chromium without a window. While it is open this thread has a running event loop."""
+def chromium(*options: str) -> Iterator[Browser]:
+    """Debian's chromium without a window. options: of its command line.
+
+    While it is open, this thread has a running event loop.
+    """
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
         missing("chromium")
     # Its sandbox refuses to work for root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    arguments = [*options, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         yield browser

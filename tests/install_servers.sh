@@ -19,6 +19,18 @@ apt_install() {
         run_as_root apt-get install -y -q --no-install-recommends "$@" >/dev/null
 }
 
+# Into .venv/servers: a server that is installed starts, and takes its port.
+unpack() {
+    command -v apt-get >/dev/null || return 1
+    mkdir -p .venv/servers
+    (
+        cd .venv/servers
+        apt-get download -q "$1" >/dev/null 2>&1 ||
+            { run_as_root apt-get update -q >/dev/null 2>&1 && apt-get download -q "$1" >/dev/null 2>&1; }
+        dpkg-deb -x "$1"_*.deb .
+    )
+}
+
 case "$1" in
 venv)
     "$2" -c 'import ensurepip, venv' 2>/dev/null && exit 0
@@ -45,6 +57,8 @@ elements = "appsrc h264parse rtph264pay videotestsrc decodebin qtdemux rtspsrc o
 assert all(map(Gst.ElementFactory.find, elements.split()))
 ' 2>/dev/null || packages="$packages python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-rtsp"
+    command -v nginx >/dev/null || [ -x .venv/servers/usr/sbin/nginx ] || unpack nginx ||
+        echo "make: could not unpack nginx; the test of the reverse proxy will be skipped" >&2
     [ -z "$packages" ] && exit 0
     echo "installing$packages"
     # The suite says which tests it skips without them, and CI=true makes each of those a failure.
