@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from edgeseg.errors import EdgesegError
 from edgeseg.expectation import zones_alone
 from edgeseg.frames import FrameTime, ZoneOccupancy
 from edgeseg.recording.lines import FORMAT, VERSION, Header
-from edgeseg.recording.reader import is_recording, occupancies
+from edgeseg.recording.reader import header_of, is_recording, occupancies
 from edgeseg.recording.writer import RecordingWriter, older_name
 from tests.broker import wait_until
 from tests.conftest import write_clip
@@ -173,6 +174,31 @@ def test_a_live_camera_is_recorded_until_told_to_stop(tmp_path: Path) -> None:
     assert len(seen) > 5
     assert all(set(one.coverage or {}) >= {"red"} for one in seen)
     assert main(["replay", str(recording), str(file)]) == 0
+
+
+def test_a_zone_that_is_unknown_by_itself_is_so_again(
+    replayed: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    file = replayed[0]
+    settings = config.load(file)
+    camera = settings.cameras[0]
+    told = list(occupancies(replayed[2], camera, {}))
+    index = next(number for number, one in enumerate(told) if one[0].coverage)
+    doubted = replace(
+        told[index][0], state="unknown", reason="low_confidence", coverage=None, uncertain=None, dominant=None
+    )
+    doubted = replace(doubted, confidence=None)
+    still = replace(doubted, seq=0, time=FrameTime(99.0, 99.0), analysed=doubted.time)
+    path = tmp_path / "doubted.jsonl"
+    with RecordingWriter(path, header_of(replayed[2])) as writer:
+        for one in (told[index][0], doubted, still, told[index][0]):
+            writer.observed((one,))
+    assert [one for (one,) in occupancies(path, camera, {})] == [
+        told[index][0],
+        doubted,
+        still,
+        told[index][0],
+    ]
 
 
 def test_a_bounded_recording_keeps_the_newest(tmp_path: Path) -> None:

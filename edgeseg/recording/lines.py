@@ -6,15 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgeseg.frames import FrameTime, ZoneOccupancy
+from edgeseg.frames import CameraState, FrameTime, ZoneOccupancy
 from edgeseg.settings import CameraSettings, ZoneSettings
 
 FORMAT = "edgeseg recording"
 VERSION = 1
+
+# Why all zones are unknown; any other reason is a zone's own.
+_SUSPENDED = frozenset(get_args(CameraState))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Moment:
 
     time: FrameTime
     seq: int
-    zones: Mapping[str, Sequence[Any]] | None
+    zones: Mapping[str, Any] | None
     unknown: str | None
 
 
@@ -54,8 +57,10 @@ def header_of(
 
 def zone_fingerprint(zone: ZoneSettings) -> str:
     """The same as long as the zone measures the same; its rules and its title may change."""
-    said = repr((zone.include, zone.exclude, zone.confidence_floor))
-    return blake2s(said.encode(), digest_size=8).hexdigest()
+    said: tuple[object, ...] = (zone.include, zone.exclude, zone.confidence_floor)
+    if zone.confidence_floor > 0:
+        said = (*said, zone.max_uncertain)
+    return blake2s(repr(said).encode(), digest_size=8).hexdigest()
 
 
 def header_line(header: Header) -> str:
@@ -75,27 +80,30 @@ def read_header(line: str) -> Header:
     return header
 
 
-def moment_line(occupancies: Sequence[ZoneOccupancy]) -> str:
-    """All zones of one camera at one moment; at least one."""
+def moment_line(occupancies: Sequence[ZoneOccupancy], named: dict[str, set[str]]) -> str:
+    """All zones of one camera at one moment; at least one.
+
+    named: zone -> what earlier lines have named there, to which this adds.
+    """
     first = occupancies[0]
     line: dict[str, Any] = {"t": first.time.camera_time_s, "utc": first.time.captured_at_s}
     if first.seq:
         line["seq"] = first.seq
-    if first.coverage is None:
+    if first.reason in _SUSPENDED:
         line["unknown"] = first.reason
     elif first.analysed is not None:
         line["still"] = True
     else:
-        line["zones"] = {
-            one.zone: [
-                {name: share for name, share in (one.coverage or {}).items() if share},
-                one.uncertain,
-                one.dominant,
-                one.confidence,
-            ]
-            for one in occupancies
-        }
+        line["zones"] = {one.zone: _measured(one, named.setdefault(one.zone, set())) for one in occupancies}
     return json.dumps(line, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _measured(occupancy: ZoneOccupancy, named: set[str]) -> object:
+    if occupancy.coverage is None:
+        return occupancy.reason
+    shares = {name: share for name, share in occupancy.coverage.items() if share or name not in named}
+    named.update(shares)
+    return [shares, occupancy.uncertain, occupancy.dominant, occupancy.confidence]
 
 
 def read_moment(line: str) -> Moment:

@@ -102,11 +102,16 @@ class _ZoneMemory:
         # Theirs were summed before they were rounded.
         self._summed = {group for group, members in groups.items() if header.groups.get(group) == members}
         self._newest: _Measured | None = None
+        self._reason: str | None = None
 
     def measured(self, moment: Moment) -> None:
         """Raises ValueError where the zone is missing or not as it should be."""
         try:
-            shares, uncertain, dominant, confidence = (moment.zones or {})[self._name]
+            said = (moment.zones or {})[self._name]
+            if isinstance(said, str):
+                self._newest, self._reason = None, said
+                return
+            shares, uncertain, dominant, confidence = said
             self._seen.update(shares)
             coverage = {name: float(shares.get(name, 0.0)) for name in self._classes if name in self._seen}
         except (KeyError, TypeError, AttributeError):
@@ -116,13 +121,14 @@ class _ZoneMemory:
                 coverage[group] = float(shares.get(group, 0.0))
             else:
                 coverage[group] = round(sum(coverage.get(name, 0.0) for name in members), _DECIMALS)
-        self._newest = _Measured(coverage, uncertain, dominant, confidence)
+        self._newest, self._reason = _Measured(coverage, uncertain, dominant, confidence), None
 
     def occupancy(
         self, moment: Moment, analysed: FrameTime | None, header: Header, camera: str
     ) -> ZoneOccupancy:
-        newest = self._newest if moment.unknown is None else None
-        if newest is None and moment.unknown is None:
+        suspended = moment.unknown is not None
+        newest, reason = (None, moment.unknown) if suspended else (self._newest, self._reason)
+        if newest is None and reason is None:
             raise ValueError("nothing had moved, but nothing was analysed before")
         return ZoneOccupancy(
             camera=camera,
@@ -130,11 +136,11 @@ class _ZoneMemory:
             seq=moment.seq,
             time=moment.time,
             state="ok" if newest else "unknown",
-            reason=moment.unknown,
+            reason=reason,
             coverage=newest.coverage if newest else None,
             uncertain=newest.uncertain if newest else None,
             dominant=newest.dominant if newest else None,
             confidence=newest.confidence if newest else None,
             model=header.model,
-            analysed=analysed if newest and moment.zones is None else None,
+            analysed=analysed if moment.zones is None and not suspended else None,
         )

@@ -36,6 +36,8 @@ class RecordingWriter:
         self._lock = threading.Lock()
         self._stream: TextIO | None = None
         self._written_bytes = 0
+        self._longest_bytes = 0
+        self._named: dict[str, set[str]] = {}
 
     def __enter__(self) -> RecordingWriter:
         try:
@@ -55,20 +57,19 @@ class RecordingWriter:
         """Keep one moment; nothing after a failure or the end."""
         if not occupancies:
             return
-        line = moment_line(occupancies) + "\n"
         with self._lock:
             if self._stream is None or self.failure is not None:
                 return
             try:
-                self._make_room(line)
-                self._write(line)
+                self._make_room()
+                self._write(moment_line(occupancies, self._named) + "\n")
             except OSError as error:
                 self.failure = self._wrong(error)
                 return
             self.moments += 1
 
-    def _make_room(self, line: str) -> None:
-        if self._most_bytes is None or self._written_bytes + len(line) <= self._most_bytes // 2:
+    def _make_room(self) -> None:
+        if self._most_bytes is None or self._written_bytes + self._longest_bytes <= self._most_bytes // 2:
             return
         assert self._stream is not None
         self._stream.close()
@@ -79,6 +80,8 @@ class RecordingWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self._path.open("w", encoding="utf-8")
         self._written_bytes = 0
+        # Each file can be read without the one before.
+        self._named.clear()
         self._write(header_line(self._header) + "\n")
 
     def _end(self) -> None:
@@ -93,7 +96,9 @@ class RecordingWriter:
         # Flushed, so that a recording which is killed ends with a whole line.
         self._stream.write(text)
         self._stream.flush()
-        self._written_bytes += len(text.encode())
+        written_bytes = len(text.encode())
+        self._written_bytes += written_bytes
+        self._longest_bytes = max(self._longest_bytes, written_bytes)
 
     def _wrong(self, error: OSError) -> EdgesegError:
         return EdgesegError(f"{self._path}: cannot be written: {error.strerror or error}")
