@@ -28,13 +28,10 @@ _BAR_CELLS = 30
 _ALERTS_SHOWN = 6
 _NEXT_STEPS = """\
 next steps
-{activate}  edgeseg segment PICTURE                what does the network see in a picture of yours?
+{activate}  edgeseg init                           a camera of your own; says what comes next
+  edgeseg segment PICTURE                what does the network see in a picture of yours?
   edgeseg replay {clip} {pipelines}/demo.yaml --camera {camera}
-                                         the same as JSON lines, as a broker would get them
-  cp {pipelines}/entrance.yaml my-camera.yaml
-                                         a commented file to make your own; then:
-  edgeseg check my-camera.yaml           is it right?
-  edgeseg run my-camera.yaml             watch"""
+                                         the same as JSON lines, as a broker would get them"""
 
 _ACTIVATE = "  . {}/bin/activate                  makes the edgeseg command known to this shell\n"
 
