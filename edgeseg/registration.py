@@ -32,7 +32,7 @@ _BLOCKS = (9, 16)
 _LEAST_ENERGY = 3.0
 _SAME_EDGES = 0.5
 # Less than this of the view says nothing about the rest.
-_LEAST_BLOCKS = 12
+LEAST_BLOCKS = 12
 _LEAST_OVERLAP = 0.35
 _ECC_STEPS = 60
 _ECC_ENOUGH = 1e-4
@@ -171,7 +171,7 @@ class Edges:
         """In what share of the blocks that have edges in either view they agree under the warp; None where
         too little can be compared."""
         alike, compared = self.in_blocks(after, warp)
-        return float((alike & compared).sum() / compared.sum()) if compared.sum() >= _LEAST_BLOCKS else None
+        return float((alike & compared).sum() / compared.sum()) if compared.sum() >= LEAST_BLOCKS else None
 
     def alike(self, before: Edges, warp: F64) -> U8:
         """A mask for this view, uint8 (h, w), 0 or 1: where it shows what the one before showed."""

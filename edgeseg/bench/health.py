@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import cv2
 import numpy as np
 
 from edgeseg.bench.faulty import FAULTS, HARMLESS, Fault, stuck
@@ -88,6 +89,8 @@ def try_faults(
 
 def watch(clips: Sequence[Path], changes: Iterable[str] = ("", *HARMLESS)) -> list[Watch]:
     """Every clip as it is (the empty name), and with changes that good cameras see. Raises SourceError."""
+    # As in a camera process.
+    cv2.setNumThreads(1)
     return [_watch(clip, name) for clip in clips for name in changes]
 
 

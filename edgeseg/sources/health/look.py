@@ -10,7 +10,8 @@ import numpy as np
 from edgeseg.frames import U8, Picture
 
 # As motion is measured; but not smoothed, for noise tells what changes from picture to picture.
-_WIDTH_PX = 160
+# One size for all, so that blocks of it are whole pixels.
+_SIZE_PX = (160, 90)
 # Sharpness is that of the whole picture: of so many of its rows, smoothed to so many pixels across.
 _ROWS = 90
 _FINE_WIDTH_PX = 640
@@ -25,7 +26,7 @@ _NEARLY_WHITE = 250
 class Look:
     """Levels are full range, 0-255, whatever the camera sends.
 
-    luma: uint8 (h, w), w at most 160. low, high: the levels below and above which 2 % of the pixels are.
+    luma: uint8 (90, 160), whatever the picture's shape. low, high: 2 % of the pixels are below and above.
     white: share of pixels that are clipped, 0-1. fine, coarse: mean squared differences along rows between
     neighbours at 640 pixels across, and four pixels apart. grey: without colour, as cameras send with
     infrared light.
@@ -52,10 +53,7 @@ def look_at(picture: Picture) -> Look:
     grey = _is_grey(picture)
     if picture.layout == "rgb":
         plane = np.asarray(cv2.cvtColor(plane, cv2.COLOR_RGB2GRAY), np.uint8)
-    height, width = plane.shape
-    scale = min(1.0, _WIDTH_PX / width)
-    size_px = max(1, round(width * scale)), max(1, round(height * scale))
-    luma = np.asarray(cv2.resize(plane, size_px, interpolation=cv2.INTER_LINEAR), np.uint8)
+    luma = np.asarray(cv2.resize(plane, _SIZE_PX, interpolation=cv2.INTER_LINEAR), np.uint8)
     if picture.layout == "i420" and not picture.full_range:
         luma = np.asarray(cv2.LUT(luma, _TO_FULL_RANGE), np.uint8)
     below = np.cumsum(np.bincount(luma.ravel(), minlength=256))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.registration import F32, Edges
+from edgeseg.registration import F32, LEAST_BLOCKS, Edges
 from edgeseg.sources.health.look import Look
 
 # Long enough for who walks by to blur, short enough to be of use soon.
@@ -83,12 +83,12 @@ class Usual:
         mine = self._edges
         if not self.ready or mine is None or self._luma is None or self._luma.shape != look.luma.shape:
             return None
-        agreement = mine.agreement(edges, _NOTHING_MOVED)
         usual = mine.energy
         has = usual >= _HAS_EDGES
-        if agreement is None or not has.any():
+        alike, compared = mine.in_blocks(edges, _NOTHING_MOVED)
+        if compared.sum() < LEAST_BLOCKS or not has.any():
             return None
-        alike, _ = mine.in_blocks(edges, _NOTHING_MOVED)
+        agreement = float((alike & compared).sum() / compared.sum())
         now = edges.energy
         dimmed = 1.0
         if (alike & has).sum() >= _ENOUGH_ALIKE * has.sum():
