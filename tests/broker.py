@@ -20,6 +20,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.conftest import missing
+from tests.passwords import note, used
 
 T = TypeVar("T")
 
@@ -175,6 +176,7 @@ class Broker:
             f"allow_anonymous {'true' if self.users is None else 'false'}",
         ]
         if self.users is not None:
+            used(*self.users.values())
             passwords = self.folder / "passwords"
             passwords.write_text("".join(f"{name}:{word}\n" for name, word in self.users.items()))
             passwords.chmod(0o600)
@@ -333,6 +335,7 @@ class Subscriber:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        note(*(f"{one.topic} {one.payload.decode('latin-1')}" for one in self.messages))
 
     def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
         if not reason.is_failure:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
 from edgeseg import registry
+from tests import passwords
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +31,55 @@ def missing(what: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is missing")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test whose output holds a password has failed, whatever else it shows."""
+    report = yield
+    if report.when == "teardown" and (words := passwords.leaked(text for _, text in report.sections)):
+        report.outcome = "failed"
+        report.longrepr = f"put out passwords that tests use: {', '.join(words)}"
+    return report
+
+
+@pytest.fixture
+def capsys(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """pytest's own; what a test takes out of it is searched for passwords like the rest."""
+    taken = capsys.readouterr
+
+    def readouterr() -> Any:
+        result = taken()
+        passwords.note(*result)
+        return result
+
+    capsys.readouterr = readouterr  # type: ignore[method-assign]
+    return capsys
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _commands_are_searched() -> Iterator[None]:
+    """What programs that a test runs to their end have put out is searched for passwords."""
+    really = subprocess.run
+
+    def run(*args: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
+        result = really(*args, **options)
+        for output in (result.stdout, result.stderr):
+            if output:
+                passwords.note(output if isinstance(output, str) else output.decode("latin-1"))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", run)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What earlier daemons of the same user have kept is none of the tests' business."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.broker import wait_until
+from tests.passwords import note
 
 STOPS_WITHIN_S = 30.0
 
@@ -54,6 +55,7 @@ class Daemon:
         self.process.wait(STOPS_WITHIN_S)
         # pytest shows it where a test failed.
         print(self.log)
+        note(self.output)
 
     @property
     def log(self) -> str:

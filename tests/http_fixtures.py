@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.passwords import used
+
 
 @contextmanager
 def http_server(
@@ -20,6 +22,7 @@ def http_server(
 ) -> Iterator[str]:
     """``{base}/clip.mp4`` is a clip, ``{base}/camera`` an MJPEG stream of ``pictures`` pictures at ``fps``
     that then ends, ``{base}/page`` no video. Yields the base URL, without user and password."""
+    used(password)
     stop = threading.Event()
 
     class Camera(BaseHTTPRequestHandler):

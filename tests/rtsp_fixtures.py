@@ -19,6 +19,7 @@ import av
 from av.bitstream import BitStreamFilterContext
 
 from tests.conftest import missing
+from tests.passwords import used
 
 PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
@@ -89,6 +90,7 @@ class RtspServer:
         self._clips = clips
         self._user = user
         self._password = password
+        used(password)
         self._digest = digest
         self._fps = fps
         self._loop = loop

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +22,8 @@ from edgeseg import config, registry
 from edgeseg.cli import main
 from edgeseg.errors import ConfigError, EdgesegError
 from edgeseg.manifest import load as load_manifest
-from tests.broker import Broker, Certificates, Subscriber, wait_until
+from edgeseg.web.routes import ROUTES
+from tests.broker import Broker, Certificates, Subscriber, free_port, wait_until
 from tests.daemon import Daemon
 from tests.rtsp_fixtures import RtspServer
 
@@ -35,11 +38,15 @@ SECRETS = {
     "right for the broker": "broker-right%4",
     "wrong for the broker": "broker-wrong%5",
     "a bystander's": "bystander-6!",
+    "the web server's token": "token/of the-web-7",
 }
+# All sections that look at what the file names.
+DOCTOR = "--only disk --only clock --only service --only broker --only cameras"
 
 PIPELINE = """\
 node: gatehouse
 mqtt: {{url: "{broker}", username: edgeseg, password_file: {password_file}{more}}}
+web: {{listen: "127.0.0.1:{port}", token_file: web_token}}
 model: deeplabv3plus-mnv2-camvid
 cameras:
   right: {{source: "rtsp://viewer:${{RIGHT}}@{place}", zones: {{z: {{polygon: [[0, 0], [1, 0], [1, 1]]}}}}}}
@@ -59,9 +66,12 @@ def camera(tiny_clip: Path) -> Iterator[RtspServer]:
 def pipeline(folder: Path, camera: RtspServer, broker: str, more: str = "") -> Path:
     for name in ("right", "wrong"):
         (folder / f"mqtt_{name}").write_text(SECRETS[f"{name} for the broker"] + "\n")
+    (folder / "web_token").write_text(SECRETS["the web server's token"] + "\n")
     file = folder / "gatehouse.yaml"
     place = camera.url_with(None, None).removeprefix("rtsp://")
-    file.write_text(PIPELINE.format(broker=broker, place=place, password_file="mqtt_right", more=more))
+    file.write_text(
+        PIPELINE.format(broker=broker, place=place, password_file="mqtt_right", more=more, port=free_port())
+    )
     return file
 
 
@@ -75,6 +85,42 @@ ENVIRONMENT = {
 
 def secrets_in(text: str) -> list[str]:
     return [whose for whose, secret in SECRETS.items() if secret in text or quote(secret, safe="") in text]
+
+
+def pages(file: Path) -> str:
+    """All that the web server says to who has the token, to who has none, and to who has a wrong one."""
+    web = config.load(file).web
+    assert web is not None
+    files = [f"/{path.name}" for path in sorted((PACKAGE / "web" / "static").iterdir())]
+    paths = ["/", *files, *(route.path for route in ROUTES if route.method == "GET" and route.handler)]
+    said = ""
+    for token in (SECRETS["the web server's token"], None, "another-token-0123"):
+        for path in paths:
+            request = Request(f"http://127.0.0.1:{web.port}" + path.format(camera="right", zone="z"))
+            if token is not None:
+                request.add_header("Authorization", f"Bearer {token}")
+            try:
+                with urlopen(request, timeout=30) as answer:
+                    said += f"{path} {answer.headers}\n{answer.read().decode('latin-1')}\n"
+            except HTTPError as refusal:
+                said += f"{path} {refusal.headers}\n{refusal.read().decode('latin-1')}\n"
+    return said
+
+
+def output_of(command: str, file: Path) -> str:
+    """Of a command with a pipeline file, standard error included; it has to end by itself."""
+    name, *options = command.split()
+    answer = subprocess.run(
+        [sys.executable, "-m", "edgeseg", name, str(file), *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    assert "Traceback" not in answer.stderr
+    # What install-service prints holds the file itself.
+    return answer.stderr + ("" if name == "install-service" else answer.stdout)
 
 
 def titles(pid: int) -> str:
@@ -104,12 +150,14 @@ def test_no_output_holds_a_credential(camera: RtspServer, tmp_path: Path) -> Non
                 subscriber.publish("edgeseg/gatehouse/right/set/rate", "4")
                 subscriber.wait_for_payload("right/rate", "4")
                 named = titles(daemon.process.pid)
+                shown = pages(file)
+                told = output_of("top --once", file) + output_of(f"doctor --json {DOCTOR}", file)
                 assert daemon.stop() == 0
             messages = "".join(
                 f"{one.topic} {one.payload.decode('latin-1')}\n" for one in subscriber.messages
             )
         # A broker that refuses the password, and one that asks for TLS.
-        broker.users = {"edgeseg": "another", "watcher": "w"}
+        broker.users = {"edgeseg": "another-pass-8", "watcher": "w"}
         broker.reload()
         file.write_text(file.read_text().replace("mqtt_right", "mqtt_wrong"))
         with Daemon(file, ENVIRONMENT) as refused:
@@ -121,32 +169,28 @@ def test_no_output_holds_a_credential(camera: RtspServer, tmp_path: Path) -> Non
         "standard output": daemon.output + refused.output,
         "messages": messages,
         "titles": named,
+        "pages": shown,
+        "commands": told,
         "state": kept,
     }
     assert all(everything[name] for name in ("log", "messages", "titles"))
+    assert all(words in shown for words in ("<html", "edgeseg_", '"cameras"'))
+    assert "right" in told
     assert {name: secrets_in(text) for name, text in everything.items() if secrets_in(text)} == {}
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "check --live", "check --live --json", "run", "install-service --print"]
+    "command",
+    [
+        *("check", "check --live", "check --live --json", "run", "install-service --print", "top --once"),
+        f"doctor {DOCTOR}",
+    ],
 )
 def test_no_mistake_shows_a_credential(command: str, camera: RtspServer, tmp_path: Path) -> None:
     file = pipeline(tmp_path, camera, "mqtts://broker.invalid", ", ca_file: absent.pem")
     literal = SECRETS["a bystander's"]
     file.write_text(file.read_text().replace("${WRONG}", literal))
-    name, *options = command.split()
-    answer = subprocess.run(
-        [sys.executable, "-m", "edgeseg", name, str(file), *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, **ENVIRONMENT},
-    )
-    assert "Traceback" not in answer.stderr
-    shown = answer.stderr + ("" if name == "install-service" else answer.stdout)
-    assert shown or answer.stdout
-    assert secrets_in(shown) == []
+    assert secrets_in(output_of(command, file)) == []
 
 
 def test_a_broker_without_a_trusted_certificate_gets_no_password(camera: RtspServer, tmp_path: Path) -> None:
