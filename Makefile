@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 ZOO := .venv-zoo
-.PHONY: help demo test faults fuzz soak test-zoo fine-tune-demo lint lock audit clean
+.PHONY: help demo test faults fuzz soak test-zoo test-homeassistant fine-tune-demo lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz    coverage-guided fuzzing of what parses bytes from outside, FUZZ_SECONDS=60 each"
 	@echo "make soak    the daemon amid random faults for SOAK_MINUTES=20: out/soak/"
 	@echo "make test-zoo        the tests of training, export and quantization, in $(ZOO) (PyTorch, 1.8 GB)"
+	@echo "make test-homeassistant  show what we announce to a real Home Assistant, in $(HOMEASSISTANT) (HOMEASSISTANT_PYTHON=python3.13)"
 	@echo "make fine-tune-demo  adapt a network to a camera with 31 labelled frames (needs EDGESEG_TEST_DATA)"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make lock    renew requirements/*.lock from pyproject.toml"
@@ -50,6 +51,18 @@ soak: $(VENV)/.test-installed
 test-zoo: $(ZOO)/.installed
 	$(ZOO)/bin/mypy -p edgeseg.zoo
 	$(ZOO)/bin/python -m pytest $(PYTEST_ARGS) $(wildcard tests/test_zoo_*.py)
+
+# Home Assistant takes some of the newest Pythons alone; which release is tried follows from this one.
+HOMEASSISTANT_PYTHON ?= python3.13
+HOMEASSISTANT := .venv-homeassistant
+test-homeassistant: $(VENV)/.test-installed $(HOMEASSISTANT)/.installed
+	EDGESEG_HOMEASSISTANT=$(abspath $(HOMEASSISTANT))/bin/python \
+		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_homeassistant_core.py
+
+$(HOMEASSISTANT)/.installed:
+	$(HOMEASSISTANT_PYTHON) -m venv $(HOMEASSISTANT)
+	$(HOMEASSISTANT)/bin/python -m pip install --quiet --disable-pip-version-check homeassistant paho-mqtt==2.1.0
+	@touch $@
 
 fine-tune-demo: $(ZOO)/.installed
 	$(ZOO)/bin/python -m edgeseg.zoo.fine_tune_demo
