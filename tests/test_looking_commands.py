@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from edgeseg import config, shipped
 from edgeseg.cli import main
 from edgeseg.commands import segment
 from edgeseg.commands.demo_clip import find_clip
+from edgeseg.commands.demo_pipeline import write_demo_pipeline
 from edgeseg.errors import EdgesegError
 from tests.tiny_models import Convention, picture, write_model
 
@@ -114,9 +116,30 @@ def test_the_demo_on_a_clip_of_ones_own(
     said = capsys.readouterr().out
     assert "left/vehicle occupied" in said
     assert "next steps" in said
+    # The command that leads to the dashboard, and the file it takes.
+    assert f"run {out}/demo.yaml > {out}/live.jsonl" in said
+    assert "open http://127.0.0.1:8088/" in said
+    own = config.load(out / "demo.yaml")
+    assert own.web is not None
+    assert [(camera.name, camera.repeat) for camera in own.cameras] == [("yours", True)]
+    assert own.cameras[0].source.template == str(clip.resolve())
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     assert any(event["topic"] == "edgeseg/demo/alert" for event in events)
-    assert {"overlay.mp4", "overlay.jpg", "events.jsonl"} == {path.name for path in out.iterdir()}
+    written = {path.name for path in out.iterdir()}
+    assert written == {"overlay.mp4", "overlay.jpg", "events.jsonl", "demo.yaml"}
+
+
+@pytest.mark.parametrize("camera", ["room", "yard", "yours"])
+def test_each_demo_has_a_file_to_go_on_with(tmp_path: Path, camera: str) -> None:
+    demo = config.load(shipped.folder("pipelines") / "demo.yaml")
+    chosen = next(one for one in demo.cameras if one.name == camera)
+    file = tmp_path / "demo.yaml"
+    assert write_demo_pipeline(Path(demo.file), camera, tmp_path / "a: clip.mp4", chosen.model, file)
+    (own,) = config.load(file).cameras
+    assert (own.model, own.zones) == (chosen.model, chosen.zones)
+    file.write_text(file.read_text() + "# mine\n")
+    assert not write_demo_pipeline(Path(demo.file), camera, tmp_path / "b.mp4", chosen.model, file)
+    assert "# mine" in file.read_text()
 
 
 def test_a_demo_clip_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _BAR_CELLS = 30
 _ALERTS_SHOWN = 6
 _NEXT_STEPS = """\
+a zone of your own
+  {run} {file} > {output}/live.jsonl
+                                         watches the clip again and again; then open http://{listen}/
+                                         in a browser: "Add a zone" leads on
 next steps
 {activate}  edgeseg init                           a camera of your own; says what comes next
   edgeseg segment PICTURE                what does the network see in a picture of yours?
@@ -52,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config, registry, shipped
     from edgeseg.commands.demo_clip import find_clip
+    from edgeseg.commands.demo_pipeline import LISTEN, write_demo_pipeline
     from edgeseg.commands.replay import camera_of
     from edgeseg.places import cache_dir
 
@@ -69,8 +74,16 @@ def run(args: argparse.Namespace) -> int:
     with writing(args.output):
         args.output.mkdir(parents=True, exist_ok=True)
         _watch(settings, chosen, found.path, args.seconds, args.output)
+    file = args.output / "demo.yaml"
+    with writing(args.output):
+        if not write_demo_pipeline(pipelines / "demo.yaml", found.camera, found.path, model.name, file):
+            _say(f"{file} is there already, perhaps with zones of yours: kept as it is")
     _say(
         _NEXT_STEPS.format(
+            run="edgeseg run" if shutil.which("edgeseg") else f"{_short(Path(sys.prefix))}/bin/edgeseg run",
+            file=_short(file.absolute()),
+            output=_short(args.output.absolute()),
+            listen=LISTEN,
             activate="" if shutil.which("edgeseg") else _ACTIVATE.format(_short(Path(sys.prefix))),
             clip=_short(found.path),
             pipelines=_short(pipelines),
