@@ -190,7 +190,14 @@ class Camera:
         """Take a frame through the pipeline and publish what it gave; None for a camera that is switched
         off. Raises EngineError."""
         with self._lock:
-            if not self._expected or self._health.state is not None:
+            if not self._expected:
+                return None
+            if self._health.state is not None:
+                if self._onlookers:
+                    # People may look at what cannot be measured.
+                    label_map = self._pipeline.look(frame, engine)
+                    for onlooker in self._onlookers:
+                        onlooker.saw(frame, label_map, ())
                 return None
             self._mind_gap(frame.time)
             lap = untimed if self._timed is None else self._timed(self.name, frame.time.camera_time_s)

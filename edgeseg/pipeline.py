@@ -87,6 +87,10 @@ class CameraPipeline:
         lap("rules")
         return Analysis(label_map, events)
 
+    def look(self, frame: Frame, engine: Engine) -> LabelMap:
+        """Segment a frame of which nothing may be concluded. Raises EngineError."""
+        return postprocess.label_map(engine.run(frame.views), frame.fit, self._model)
+
     def redraw(self, zones: Sequence[ZoneSettings]) -> None:
         """The same zones lie elsewhere in the picture from now on; their rules notice nothing."""
         self._meter.redraw(zones)

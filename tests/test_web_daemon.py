@@ -297,6 +297,17 @@ def test_a_watched_camera_shows_something_new_although_nothing_moves(tmp_path: P
         assert daemon.stop() == 0
 
 
+def test_what_cannot_be_measured_can_be_seen(tmp_path: Path) -> None:
+    black = write_pacing_clip(tmp_path / "black.mp4", frames=900, step_px=0, light=6)
+    client = WebClient(free_port())
+    with Daemon(web_pipeline(tmp_path, black, client.port)) as daemon:
+        wait_until(lambda: "camera yard: dark" in daemon.log, "the verdict")
+        assert client.get(f"{YARD}/picture.jpg").status == 200
+        assert client.get("/readyz").json["reasons"][0].startswith("camera yard: dark")
+        assert daemon.messages("test/yard/zone/right/occupancy")[-1]["state"] == "unknown"
+        assert daemon.stop() == 0
+
+
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path, tiny_clip: Path, site: Site) -> None:
     with Daemon(web_pipeline(tmp_path, tiny_clip, site.client.port)) as daemon:
         assert daemon.process.wait(60) == 2

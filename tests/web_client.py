@@ -46,15 +46,15 @@ def web_pipeline(folder: Path, clip: Path, port: int, *, web: str = "", gate: st
     return path
 
 
-def write_pacing_clip(path: Path, *, frames: int = 3000, step_px: int = 2) -> Path:
+def write_pacing_clip(path: Path, *, frames: int = 3000, step_px: int = 2, light: int = 224) -> Path:
     """A bright square that walks across a dark ground of 64 x 48 again and again, 10 frames a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"g": "10", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for index in range(frames):
-            picture = np.full((48, 64, 3), 32, np.uint8)
+            picture = np.full((48, 64, 3), min(32, light), np.uint8)
             left = step_px * index % 48
-            picture[16:32, left : left + 16] = 224
+            picture[16:32, left : left + 16] = light
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     return path

@@ -89,6 +89,7 @@ class _Capture:
         self._gate = Gate(order.gate) if order.gate is not None else None
         self._health = Health(order.health) if order.health is not None else None
         self._gated = self._unfit = 0
+        self._wanted = False
         self._keyframes_alone = False
         self._number = 0
         self._stopped = False
@@ -198,6 +199,9 @@ class _Capture:
         if self._health is not None and self._health.doubtful:
             self._unfit += 1
             self._tell(Unfit(time, self._tally(source)))
+            if self._wanted and self._health.verdict.state is not None:
+                # For people to see what is wrong; the daemon measures nothing in it.
+                self._hand_over(picture, time, self._tally(source))
             return
         gate = self._gate
         if gate is None:
@@ -223,6 +227,7 @@ class _Capture:
         slot = self._free.pop()
         self._preprocess.place(picture, fit, self._slots[slot])
         self._number += 1
+        self._wanted = False
         if self._gate is not None:
             self._gate.handed_over(self._number)
         self._tell(Ready(self._number, self._layout, slot, time, tally))
@@ -261,8 +266,10 @@ class _Capture:
                     self._free.append(message.slot)
                 if self._gate is not None:
                     self._gate.settle(message.number, analysed=message.analysed)
-            elif isinstance(message, Want) and self._gate is not None:
-                self._gate.want()
+            elif isinstance(message, Want):
+                self._wanted = True
+                if self._gate is not None:
+                    self._gate.want()
             elif isinstance(message, TakeClip):
                 if self._recorder is not None:
                     self._recorder.take(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -103,7 +104,9 @@ class Site:
         try:
             self._server.start()
         except OSError as error:
-            message = f"cannot listen there: {error.strerror or error}; choose another port or address"
+            # asyncio's own words repeat the address.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            message = f"cannot listen there: {why}; choose another port or address"
             raise ConfigError([Problem(self._file, 0, 0, "web.listen", message)]) from None
         return self
 
