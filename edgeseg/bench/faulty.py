@@ -83,7 +83,7 @@ def _covered(share: float, *, woven: bool = False) -> Spoil:
         cloth = 70 + 25 * np.sin(across) + 15 * np.cos(down) + random.normal(0, 1.5, luma.shape)
         if woven:
             cloth = cloth + 12 * np.sin(across * 60) * np.sin(down * 60)
-        spoilt = luma.copy()
+        spoilt: U8 = luma.copy()
         hidden_px = round(share * width)
         spoilt[:, :hidden_px] = np.clip(cloth, _BLACK, _WHITE)[:, :hidden_px]
         return spoilt
@@ -179,7 +179,7 @@ def stuck(picture: Picture, coded: tuple[str, int | None] | None, duration_s: fl
         assert isinstance(found, InputContainer)
         for frame, time_s in zip(found.decode(video=0), times, strict=False):
             planes = tuple(
-                np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+                np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
                 for plane in frame.planes
             )
             yield replace(picture, planes=planes, time=FrameTime(time_s, time_s))
