@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 ZOO := .venv-zoo
-.PHONY: help demo test faults fuzz soak test-zoo test-homeassistant fine-tune-demo lint lock audit clean
+.PHONY: help demo test faults fuzz soak test-zoo test-homeassistant fine-tune-demo test-browser screenshots lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
@@ -13,6 +13,8 @@ help:
 	@echo "make faults  the whole fault suite (an hour; as root for small disks and slow DNS): out/faults/"
 	@echo "make fuzz    coverage-guided fuzzing of what parses bytes from outside, FUZZ_SECONDS=60 each"
 	@echo "make soak    the daemon amid random faults for SOAK_MINUTES=20: out/soak/"
+	@echo "make test-browser    what people see and touch, in a real chromium"
+	@echo "make screenshots     the README's pictures of the dashboard, of a clip watched for ten minutes"
 	@echo "make test-zoo        the tests of training, export and quantization, in $(ZOO) (PyTorch, 1.8 GB)"
 	@echo "make test-homeassistant  show what we announce to a real Home Assistant, in $(HOMEASSISTANT) (HOMEASSISTANT_PYTHON=python3.13)"
 	@echo "make fine-tune-demo  adapt a network to a camera with 31 labelled frames (needs EDGESEG_TEST_DATA)"
@@ -46,6 +48,13 @@ fuzz: $(VENV)/.test-installed
 SOAK_MINUTES ?= 20
 soak: $(VENV)/.test-installed
 	$(BIN)/edgeseg soak --minutes $(SOAK_MINUTES)
+
+# A part of `make test`.
+test-browser: $(VENV)/.test-installed
+	$(BIN)/python -m pytest $(PYTEST_ARGS) $(wildcard tests/test_browser*.py)
+
+screenshots: $(VENV)/.test-installed
+	$(BIN)/python -m tests.screenshots docs
 
 # What `make test` skips for want of PyTorch.
 test-zoo: $(ZOO)/.installed

@@ -154,7 +154,7 @@ def test_a_zone_of_six_points(house: House, browser: Browser) -> None:
             "occupancy of the new zone",
         )[0]
         assert abs(sum(first["coverage"].values()) + first["uncertain"] - 1) < 0.01
-        page.get_by_role("link", name="Cameras").click()
+        page.get_by_role("link", name="Cameras", exact=True).click()
         expect(page.locator("[data-zone=middle_of_the_floor]")).to_be_visible()
         assert not visit.complaints
 

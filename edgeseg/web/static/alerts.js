@@ -41,18 +41,20 @@ export class AlertList {
       this.#evidence(alert));
   }
 
-  #evidence({ evidence, kind }) {
+  #evidence({ evidence, kind, event }) {
     if (!evidence || evidence.value === null) return null;
     const than = kind === "occupied" ? "at least" : "less than";
-    const threshold = evidence.threshold === null ? "" : `, ${than} ${percent(evidence.threshold)} for ${duration(evidence.for_s)}`;
-    return el("div", { class: "evidence" }, el("p", {}, `${evidence.classes.join(" or ")} ${percent(evidence.value)}${threshold}`), trace(evidence));
+    const threshold = evidence.threshold === null ? "" : `${than} ${percent(evidence.threshold)} for ${duration(evidence.for_s)}`;
+    // What is over has another share than the one it began with.
+    const share = event === "end" ? "" : `${percent(evidence.value)}, `;
+    return el("div", { class: "evidence" }, el("p", {}, `${evidence.classes.join(" or ")} ${share}${threshold}`), trace(evidence));
   }
 }
 
-function scene(title, { coverage, dominant }, camera) {
+function scene(title, { coverage }, camera) {
   const classes = (camera?.classes ?? []).filter((one) => !isGround(one) && (coverage?.[one.name] ?? 0) >= 0.005)
     .sort((a, b) => coverage[b.name] - coverage[a.name]);
-  const words = coverage === null ? "unknown" : classes.slice(0, 2).map((one) => `${one.name} ${percent(coverage[one.name])}`).join(", ") || dominant || "clear";
+  const words = coverage === null ? "unknown" : classes.slice(0, 2).map((one) => `${one.name} ${percent(coverage[one.name])}`).join(", ") || "clear";
   return el("div", { class: "scene" }, el("span", { class: "scene-title" }, title),
     el("div", { class: "bar", "aria-hidden": "true" }, classes.map((one) => el("span", { style: { width: `${100 * coverage[one.name]}%`, background: legible(one.colour) } }))),
     el("span", { class: "scene-words" }, words));

@@ -65,7 +65,7 @@ export class Saving {
     const done = (good, words) => {
       clearTimeout(late);
       live.removeEventListener("reload", heard);
-      this.#say(el("p", { class: good ? "good" : "problem" }, words), el("p", { class: "hint" }, kept));
+      this.#say(el("p", { class: good ? "good" : "problem" }, words, good ? [" See it among the ", el("a", { href: "#/" }, "cameras"), "."] : null), el("p", { class: "hint" }, kept));
       this.said.dataset.state = good ? "in-force" : "refused";
     };
     const heard = ({ detail }) => {

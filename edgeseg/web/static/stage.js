@@ -22,7 +22,7 @@ export class Stage {
       class: "stage-drawing", viewBox: `0 0 ${size.width} ${size.height}`, preserveAspectRatio: "none",
       role: "group", "aria-label": "Corners of the zone",
     }, this.others, this.shapes, this.handles);
-    this.node = el("div", { class: "stage", style: { "aspect-ratio": `${size.width} / ${size.height}` } }, picture, this.drawing);
+    this.node = el("div", { class: "stage", style: { "aspect-ratio": `${size.width} / ${size.height}`, "--shape": size.width / size.height } }, picture, this.drawing);
     this.drawing.addEventListener("pointerdown", (event) => this.#pressed(event));
     this.drawing.addEventListener("pointermove", (event) => this.#moved(event));
     for (const end of ["pointerup", "pointercancel"]) this.drawing.addEventListener(end, () => this.#released());

@@ -10,6 +10,7 @@ const MOST_LINES = 4;
 const HISTORY_EVERY_MS = 30000;
 // A line for what was hardly there says nothing.
 const LEAST_LINE = 0.005;
+const LEAST_SPAN_MS = 600000;
 
 /** Ranges to look back: hours, and the steps that are kept for so long. */
 export const RANGES = [
@@ -112,7 +113,9 @@ export class ZoneRow {
 
   #drawHistory() {
     if (!this.past) return;
-    const { steps, spanMs, from, to } = this.past;
+    const { steps, spanMs, to } = this.past;
+    // A device that has not watched for that long fills the chart all the same.
+    const from = Math.max(this.past.from, Math.min(steps.length ? Date.parse(steps[0].at) : to, to - LEAST_SPAN_MS));
     const lines = this.asked.map((name) => seriesOf(name, this.camera, steps, spanMs));
     const most = (line) => Math.max(...line.points.map((point) => point.max), 0);
     const shown = lines.filter((line) => most(line) >= LEAST_LINE).sort((a, b) => most(b) - most(a)).slice(0, MOST_LINES);
