@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,7 @@ def test_a_zone_is_saved_and_comes_into_force_and_the_other_camera_notices_nothi
     late = site.client.ask("PUT", f"{YARD}/zones/new", zone, If_Match=tag)
     assert late.status == 412
     assert site.client.ask("PUT", f"{YARD}/zones/new", zone).status == 428
+    assert site.client.ask("PUT", f"{YARD}/zones/new", zone, If_Match="*").status == 400
     assert site.file.read_text() == after
 
     gone = site.client.ask("DELETE", f"{YARD}/zones/new", If_Match=site.etag())
@@ -244,6 +246,16 @@ def test_strangers_are_refused(site: Site) -> None:
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": foreign}
     assert site.client.ask("GET", "/api/v1/live", None, **upgrade).status == 403
     assert site.client.get(YARD).json["enabled"]
+
+
+def test_what_is_no_http_does_not_fill_the_log(site: Site) -> None:
+    before = site.daemon.log
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", site.client.port), timeout=10) as raw:
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Null: \x00\r\n\r\n")
+            assert raw.recv(64).startswith(b"HTTP/1.0 400 ")
+    assert site.client.get("/healthz").status == 200
+    assert site.daemon.log == before
 
 
 def test_metrics_tell_of_every_stage(site: Site) -> None:

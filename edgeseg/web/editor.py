@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 # 0.01 % of a picture is a fraction of a pixel.
 _POINT_DECIMALS = 4
 _TRIAL = "trial"
+_TAG = re.compile(r'"[0-9a-f]{64}"')
 
 
 class ZoneEditor:
@@ -62,6 +64,8 @@ class ZoneEditor:
             text = self._read()
             if if_match is None:
                 raise RefusedError(428, "send If-Match with the ETag of the zones that were changed")
+            if not _TAG.fullmatch(if_match):
+                raise RefusedError(400, "If-Match is not the ETag of the zones")
             if if_match != f'"{_digest(text)}"':
                 raise RefusedError(412, "the pipeline file was changed meanwhile; fetch its zones again")
             _, zones = self.zones(camera)

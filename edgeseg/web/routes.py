@@ -163,7 +163,7 @@ ROUTES = (
         "Take a zone out of the pipeline file",
         "delete_zone",
         shapes.SavedShape,
-        refuses=(404, 409, 412, 422, 428),
+        refuses=(400, 404, 409, 412, 422, 428),
         etag=True,
         if_match=True,
     ),

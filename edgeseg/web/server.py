@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import ClientConnectionResetError, WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from edgeseg.web.album import Album
 from edgeseg.web.exchange import Answer, Call, RefusedError
@@ -107,7 +108,11 @@ class Server:
     async def _serve(self, bound: Future[None]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         runner = web.AppRunner(
-            self._app(), access_log=None, handle_signals=False, shutdown_timeout=_STOPS_WITHIN_S
+            self._app(),
+            access_log=None,
+            logger=_faults(),
+            handle_signals=False,
+            shutdown_timeout=_STOPS_WITHIN_S,
         )
         await runner.setup()
         try:
@@ -284,6 +289,21 @@ class Server:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), timeout_s)
         return self._stopping.is_set()
+
+
+class _OurFaults(logging.Filter):
+    """Leaves out what is no HTTP: anybody could fill the log with it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+def _faults() -> logging.Logger:
+    logger = logging.getLogger(f"{__name__}.requests")
+    if not logger.filters:
+        logger.addFilter(_OurFaults())
+    return logger
 
 
 # The page itself holds nothing; it asks for the token.

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from edgeseg import __version__
 from edgeseg.clock import iso_utc
+from edgeseg.config.names import name_flaw
 from edgeseg.frames import CameraStatus
 from edgeseg.publish.payloads import AlertPayload, CameraStatusPayload, OccupancyPayload, StatsPayload
 from edgeseg.relief import Post
@@ -122,7 +123,11 @@ class Telling:
         limit = call.query.get("limit", str(_DEFAULT_ALERTS))
         if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:6]) <= _MOST_ALERTS):
             raise RefusedError(400, f"limit: got {limit[:20]!r}, expected 1 to {_MOST_ALERTS}")
-        bodies = self._chronicle.history.alerts(int(limit), call.query.get("camera"))
+        # Of a camera that is gone from the file there may be alerts still.
+        camera = call.query.get("camera")
+        if camera is not None and (flaw := name_flaw(camera)):
+            raise RefusedError(400, f"camera: {flaw}")
+        bodies = self._chronicle.history.alerts(int(limit), camera)
         alerts = []
         for body in bodies:
             try:
