@@ -26,8 +26,6 @@ _WELL_AFTER_S = 3.0
 
 _DARK = 24.0
 _WHITE = 0.6
-# Below this a picture has no edges, only noise.
-_NO_EDGES = 2.5
 _LOST = 0.45
 _BLUNT = 0.3
 _LEAST_CONTRAST = 40.0
@@ -72,6 +70,7 @@ class Health:
         self._references = {reference.grey: reference for reference in order.references}
         self._usual: dict[bool, Usual] = {}
         self._drift: dict[bool, DriftGuard] = {}
+        self._at: Transform | None = None
         self._looked_s: float | None = None
         self._sign: UnusablePicture | None = None
         self._sign_s = 0.0
@@ -80,7 +79,7 @@ class Health:
     @property
     def zones(self) -> tuple[ZoneSettings, ...]:
         """The zones where they are now."""
-        return moved_zones(self._zones, self.verdict.transform)
+        return moved_zones(self._zones, self._at)
 
     def look(self, picture: Picture, time_s: float) -> bool:
         """Look at a decoded picture, if it is time to. time_s: camera time. Returns whether ``verdict`` is
@@ -110,7 +109,7 @@ class Health:
         edges = Edges(look.luma)
         usual = self._usual.setdefault(look.grey, Usual())
         difference = usual.compare(look, edges)
-        sign = self._unlike_usual(look, edges, difference)
+        sign = self._unlike_usual(look, difference)
         if settings.tolerance is not None:
             guard = self._guard(look.grey, settings.tolerance)
             unlike = sign is not None or (difference is not None and difference.alike < _SUSPICIOUS)
@@ -123,13 +122,11 @@ class Health:
             usual.learn(look, edges, difference, time_s)
         return sign
 
-    def _unlike_usual(
-        self, look: Look, edges: Edges, difference: Difference | None
-    ) -> UnusablePicture | None:
+    def _unlike_usual(self, look: Look, difference: Difference | None) -> UnusablePicture | None:
         settings = self._settings
         if difference is None:
-            bare = float(edges.energy.mean()) < _NO_EDGES
-            return "covered" if bare and settings.covered else None
+            # A scene without edges, a plain floor, cannot be told from a cover.
+            return None
         blunt = difference.fine < _BLUNT and difference.sharpness < _BLUNT
         if difference.lost > _LOST:
             return "covered" if settings.covered else None
@@ -143,7 +140,11 @@ class Health:
 
     def _guard(self, grey: bool, tolerance: float) -> DriftGuard:
         if grey not in self._drift:
-            self._drift[grey] = DriftGuard(tolerance, self._references.get(grey), grey=grey)
+            guard = DriftGuard(tolerance, self._references.get(grey), grey=grey)
+            if grey not in self._references and (not grey) in self._drift:
+                # Night falls on a view that was followed.
+                guard.begin_where(self._drift[not grey])
+            self._drift[grey] = guard
         return self._drift[grey]
 
     def _judge(self, sign: UnusablePicture | None, grey: bool, time_s: float) -> None:
@@ -151,10 +152,17 @@ class Health:
         if sign is None:
             self._sign = None
             if self.verdict.state is None:
+                if self._at != self._followed(grey):
+                    # An earlier process had followed it.
+                    self._at = self._followed(grey)
+                    self.verdict = PictureHealth(transform=self._at)
                 return
             self._well_s = time_s if self._well_s is None or time_s < self._well_s else self._well_s
-            if time_s - self._well_s >= _WELL_AFTER_S - 1e-3:
-                self.verdict = PictureHealth(transform=self._followed(grey))
+            # What shows something new is not frozen any more.
+            after_s = 0.0 if self.verdict.state == "frozen" else _WELL_AFTER_S
+            if time_s - self._well_s >= after_s - 1e-3:
+                self._at = self._followed(grey)
+                self.verdict = PictureHealth(transform=self._at)
                 self.doubtful = False
             return
         self._well_s = None
@@ -180,7 +188,8 @@ class Health:
             guard.follow()
             self._usual.clear()
             self._sign = None
-            self.verdict = PictureHealth(transform=_unless_none(guard.followed))
+            self._at = _unless_none(guard.followed)
+            self.verdict = PictureHealth(transform=self._at)
             self.doubtful = False
             return
         told = self.verdict.transform
@@ -192,7 +201,7 @@ class Health:
 
     def _followed(self, grey: bool) -> Transform | None:
         guard = self._drift.get(grey)
-        return None if guard is None else _unless_none(guard.followed)
+        return self._at if guard is None else _unless_none(guard.followed)
 
 
 def _unless_none(transform: Transform) -> Transform | None:

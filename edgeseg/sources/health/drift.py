@@ -93,6 +93,11 @@ class DriftGuard:
         elif time_s >= self._due_s:
             self._check(reference, time_s, suspicious=suspicious)
 
+    def begin_where(self, other: DriftGuard) -> None:
+        """The camera and its zones are where another kind of light has shown them to be."""
+        self.followed = other.followed
+        self._pose = self._pose_now = other._pose_now
+
     def follow(self) -> None:
         """The zones go along to where the view is now."""
         if self.moved is not None:
