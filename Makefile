@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 ZOO := .venv-zoo
-.PHONY: help demo test faults fuzz soak test-zoo test-homeassistant fine-tune-demo test-browser screenshots lint lock audit clean
+.PHONY: help demo test faults fuzz soak test-api web-cost test-zoo test-homeassistant fine-tune-demo test-browser screenshots lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
@@ -13,6 +13,8 @@ help:
 	@echo "make faults  the whole fault suite (an hour; as root for small disks and slow DNS): out/faults/"
 	@echo "make fuzz    coverage-guided fuzzing of what parses bytes from outside, FUZZ_SECONDS=60 each"
 	@echo "make soak    the daemon amid random faults for SOAK_MINUTES=20: out/soak/"
+	@echo "make test-api        a property-based client (schemathesis, in .venv-api) against /openapi.json"
+	@echo "make web-cost        CPU of the daemon with and without a web server that nobody watches"
 	@echo "make test-browser    what people see and touch, in a real chromium"
 	@echo "make screenshots     the README's pictures of the dashboard, of a clip watched for ten minutes"
 	@echo "make test-zoo        the tests of training, export and quantization, in $(ZOO) (PyTorch, 1.8 GB)"
@@ -55,6 +57,15 @@ test-browser: $(VENV)/.test-installed
 
 screenshots: $(VENV)/.test-installed
 	$(BIN)/python -m tests.screenshots docs
+
+API := .venv-api
+test-api: $(VENV)/.test-installed
+	$(PYTHON) -m venv $(API)
+	$(API)/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32'
+	$(BIN)/python -m tests.web_api_check $(API)/bin/schemathesis -n 50
+
+web-cost: $(VENV)/.test-installed
+	$(BIN)/python -m tests.web_cost
 
 # What `make test` skips for want of PyTorch.
 test-zoo: $(ZOO)/.installed
@@ -117,4 +128,4 @@ audit: $(VENV)/bin/python
 	@$(BIN)/python requirements/audit.py
 
 clean:
-	rm -rf $(VENV) $(ZOO) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ZOO) $(API) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
