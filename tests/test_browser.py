@@ -179,10 +179,16 @@ def test_an_editor_without_a_mouse(house: House, browser: Browser) -> None:
         page.get_by_role("button", name="Save").focus()
         press("Enter")
         expect(page.locator(".save-said")).to_contain_text("Saved and in force")
+        zone = house.zones()["by_keys"]
+        assert zone.include[0][0] == pytest.approx((231 / 768, 140 / 432), abs=1e-3)
+        assert len(zone.exclude) == 1
+        # And it goes as it came.
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Delete this zone").focus()
+        press("Enter")
+        expect(page.get_by_role("link", name="Add a zone to room")).to_be_visible()
+        assert "by_keys" not in house.zones()
         assert not visit.complaints
-    zone = house.zones()["by_keys"]
-    assert zone.include[0][0] == pytest.approx((231 / 768, 140 / 432), abs=1e-3)
-    assert len(zone.exclude) == 1
 
 
 def test_what_others_changed_is_not_overwritten(house: House, browser: Browser) -> None:

@@ -6,8 +6,10 @@ const GROUND = { light: [255, 255, 255], dark: [23, 30, 38] };
 const CONTRAST = 4.5;
 const known = new Map();
 
+/** Returns how to end that. */
 export function onThemeChange(work) {
   DARK.addEventListener("change", work);
+  return () => DARK.removeEventListener("change", work);
 }
 
 /** The colour, lighter or darker as far as it takes to be read on the page's cards. */

@@ -30,12 +30,13 @@ export class Dashboard {
       alerts: (alert) => { this.alerts.update(); this.#call(alert); },
     }).map(([type, work]) => [type, (event) => work(event.detail)]);
     for (const [type, work] of this.listeners) live.addEventListener(type, work);
-    onThemeChange(() => this.alerts.update());
+    this.unthemed = onThemeChange(() => this.alerts.update());
     this.#build();
     this.alerts.update();
   }
 
   close() {
+    this.unthemed();
     for (const [type, work] of this.listeners) this.live.removeEventListener(type, work);
     for (const card of this.cards.values()) card.close();
   }

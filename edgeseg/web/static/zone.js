@@ -37,12 +37,13 @@ export class ZoneRow {
     this.sight = new IntersectionObserver(([entry]) => { this.seen = entry.isIntersecting; if (this.seen) this.#history(); });
     this.sight.observe(this.node);
     this.timer = setInterval(() => this.#history(), HISTORY_EVERY_MS);
-    onThemeChange(() => { this.update(); this.#drawHistory(); });
+    this.unthemed = onThemeChange(() => { this.update(); this.#drawHistory(); });
     this.update();
     this.updateRules();
   }
 
   close() {
+    this.unthemed();
     clearInterval(this.timer);
     this.sight.disconnect();
     this.chart.watcher.disconnect();
