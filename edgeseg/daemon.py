@@ -134,7 +134,7 @@ class Daemon:
         site = self._site = self._web(settings, first, commands.put, state)
         with (
             SeveralPublishers(first, site.publishers if site else ()) as publisher,
-            EvidenceRoom(folder, settings.evidence_budget) as evidence,
+            EvidenceRoom(folder, settings.evidence_budget, self._clock) as evidence,
             site or nullcontext(),
         ):
             supervisor = Supervisor(

@@ -184,7 +184,7 @@ class TracePoint:
 class Evidence:
     """Why an alert was raised: the share that was compared, its threshold, and the last observations.
 
-    pictures: names of the files that show it; None where none are kept.
+    pictures, clip: names of the files that show it; None where none are kept.
     """
 
     classes: tuple[str, ...]
@@ -194,6 +194,7 @@ class Evidence:
     trace: tuple[TracePoint, ...]
     model: str
     pictures: tuple[str, ...] | None = None
+    clip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

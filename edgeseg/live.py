@@ -18,8 +18,10 @@ from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
 from edgeseg.preprocess import Preprocess
 from edgeseg.scheduler import Scheduler, due_s, staleness_budget_s
+from edgeseg.second_stream import KeepClip, SecondStream, hand_over, take_from
 from edgeseg.settings import SLOWEST_FPS, CameraSettings
 from edgeseg.sources.capture_process import CaptureProcess
+from edgeseg.sources.clips import TakeClip
 from edgeseg.sources.gate import gate_order
 from edgeseg.sources.health import health_order
 from edgeseg.sources.health.drift import ReferenceView
@@ -50,7 +52,8 @@ class LiveCapture:
     then begins anew. A clip or a folder on disk ends: then ``finished`` is true, and ``failure`` says why.
     ``start``, ``stop``, ``set_rate`` and ``set_quality`` belong to one thread. ``turns`` grows as long as the
     thread that receives is well. views: where the camera's reference views are kept, but a clip's are not.
-    Raises ValueError for settings that were not resolved.
+    keep_clip: is given clips of alerts; without it there are none. Raises ValueError for settings that were
+    not resolved.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class LiveCapture:
         scheduler: Scheduler,
         clock: Clock,
         views: CameraViews | None = None,
+        keep_clip: KeepClip | None = None,
     ) -> None:
         if settings.source.url is None:
             raise ValueError(f"camera {settings.name}: its source was not resolved")
@@ -84,6 +88,16 @@ class LiveCapture:
         self._dropped: Counter[str] = Counter()
         self._seq = count()
         self._noticed: str | None = None
+        self._keep_clip = keep_clip
+        self._record_s: float | None = None
+        self._second: SecondStream | None = None
+        wanted = settings.evidence
+        if keep_clip is not None and wanted is not None and wanted.clip is not None:
+            if wanted.record_source is None:
+                self._record_s = wanted.clip.before_s
+            else:
+                before_s = wanted.clip.before_s
+                self._second = SecondStream(settings.name, wanted.record_source, before_s, keep_clip)
 
     def start(self) -> None:
         """Begin to try the camera. Returns at once."""
@@ -92,10 +106,14 @@ class LiveCapture:
         self.camera.connecting()
         self._thread = threading.Thread(target=self._run, name=f"camera {self.camera.name}", daemon=True)
         self._thread.start()
+        if self._second is not None:
+            self._second.start()
 
     def ask_to_stop(self) -> None:
         """Stop soon; ``stop`` waits for it."""
         self._stop.set()
+        if self._second is not None:
+            self._second.ask_to_stop()
 
     def stop(self) -> None:
         """Stop; the capture process is gone when this returns. Idempotent."""
@@ -103,6 +121,8 @@ class LiveCapture:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._second is not None:
+            self._second.stop()
         self._scheduler.forget(self.camera.name)
 
     def analyse(self, engine_for: Callable[[tuple[int, int]], Engine | None]) -> bool:
@@ -127,6 +147,13 @@ class LiveCapture:
                 capture.confirm(frame)
                 return True
         return False
+
+    def take_clip(self, wish: TakeClip) -> str | None:
+        """Make a clip of the camera's packets, or of its second stream's. Returns the suffix of its file, or
+        None while there is nothing to make it of. Any thread."""
+        if self._second is not None:
+            return self._second.take(wish)
+        return None if self._record_s is None else take_from(self._capture, wish)
 
     def ask_for_snapshot(self) -> None:
         """The next picture that is due is analysed and published, whether or not anything moves."""
@@ -261,6 +288,7 @@ class LiveCapture:
             decode=self._settings.decode,
             health=health_order(self._settings, self._references()),
             repeat=self._settings.repeat,
+            record_s=self._record_s,
         )
         with capture:
             with self._lock:
@@ -276,6 +304,8 @@ class LiveCapture:
                         # Once, not at every connect.
                         self._noticed = capture.notice
                         log.warning("camera %s: %s", self.camera.name, capture.notice)
+                    if self._keep_clip is not None:
+                        hand_over(self.camera.name, capture, self._keep_clip)
                     unfit = capture.take_unfit()
                     if unfit is not None:
                         self.camera.received(unfit)
@@ -297,6 +327,8 @@ class LiveCapture:
                         place_s = due_s(time.camera_time_s, self._settings.priority)
                         self._scheduler.offer(self.camera.name, place_s)
             finally:
+                if self._keep_clip is not None:
+                    hand_over(self.camera.name, capture, self._keep_clip)
                 with self._lock:
                     self._capture = None
                     self._dropped.update(capture.dropped)

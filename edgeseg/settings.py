@@ -33,6 +33,7 @@ SHORTEST_TTL_S, LONGEST_TTL_S = 1.0, 30 * 86_400.0
 SHORTEST_FROZEN_S, LONGEST_FROZEN_S = 10.0, 3600.0
 # What pictures of alerts may take on disk, and for how many days they may be kept.
 LEAST_EVIDENCE_BYTES, MOST_EVIDENCE_BYTES = 10**6, 10**12
+LONGEST_CLIP_BEFORE_S, SHORTEST_CLIP_AFTER_S, LONGEST_CLIP_AFTER_S = 30.0, 1.0, 120.0
 SHORTEST_EVIDENCE_DAYS, LONGEST_EVIDENCE_DAYS = 0.01, 3650.0
 # What a network's input may measure, width and height.
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
@@ -177,11 +178,22 @@ class GateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipSettings:
+    """From when to when a clip around an alert goes."""
+
+    before_s: float
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceSettings:
-    """Which pictures are kept of a camera's alerts. people: the model's classes that ``masked`` blanks out."""
+    """What is kept of a camera's alerts. people: the model's classes that ``masked`` blanks out. clip: None
+    takes none. record_source: what clips are made of where that is not the camera's own ``source``."""
 
     pictures: EvidencePictures
     people: tuple[str, ...]
+    clip: ClipSettings | None = None
+    record_source: SourceUrl | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,10 @@ class Supervisor:
             self._scheduler,
             self._clock,
             CameraViews(self._state, settings.name),
+            self._evidence.keep_clip if self._evidence else None,
         )
+        if self._evidence is not None:
+            self._evidence.record(settings.name, live.take_clip)
         self._posts[settings.name] = Post(settings, live, need.model, need.key, fit)
         if recollection is not None:
             camera.settle(recollection.ends)

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "steady", "zones", "certainty", "rules", "publish", "config"),
     ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker", "recording"),
-    ("camera", "load", "engine_pool", "watchdog", "evidence"),
+    ("camera", "load", "engine_pool", "watchdog", "evidence", "second_stream"),
     ("clip", "live", "quality", "budget", "checkup", "expectation"),
     ("relief",),
     ("supervisor", "gating"),

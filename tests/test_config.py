@@ -512,6 +512,7 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
         "budget": "budget",
         "camera": "camera",
         "changed_from": "changed from",
+        "clip": "clip",
         "evidence": "evidence",
         "evidence_of_a_camera": "evidence of a camera",
         "gate": "gate",

@@ -23,7 +23,7 @@ from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
 from edgeseg.evidence.folder import EvidenceFolder
 from edgeseg.evidence.room import MOST_WAITING, EvidenceRoom
-from edgeseg.evidence.witness import MOST_KEPT, CameraWitness, Request
+from edgeseg.evidence.witness import MOST_KEPT, CameraWitness, Names, Request
 from edgeseg.frames import Alert, Event, Frame, FrameTime, LabelMap
 from edgeseg.preprocess import make_fit
 from edgeseg.rules import Dwell
@@ -124,9 +124,8 @@ class Scene:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[EvidenceRoom]:
-    with EvidenceRoom(
-        EvidenceFolder(tmp_path / "evidence", ManualClock(utc_s=NOON_S)), EvidenceBudget()
-    ) as room:
+    clock = ManualClock(utc_s=NOON_S)
+    with EvidenceRoom(EvidenceFolder(tmp_path / "evidence", clock), EvidenceBudget(), clock) as room:
         yield room
 
 
@@ -237,11 +236,11 @@ class Counted:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.witness = CameraWitness(self._keep, lambda alert_id: (), always=False)
+        self.witness = CameraWitness(self._keep, lambda alert_id: Names())
 
-    def _keep(self, request: Request) -> tuple[str, ...]:
+    def _keep(self, request: Request) -> Names:
         self.requests.append(request)
-        return ()
+        return Names()
 
     def look(self, at_s: float, *since_s: float) -> None:
         dwells = [Dwell("all", f"rule{number}", FrameTime(s, NOON_S + s)) for number, s in enumerate(since_s)]
@@ -286,7 +285,7 @@ def test_a_full_disk_is_told_once_and_alerts_go_on(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     folder = EvidenceFolder(tmp_path / "evidence", ManualClock(utc_s=NOON_S), sync)
-    with EvidenceRoom(folder, EvidenceBudget()) as room:
+    with EvidenceRoom(folder, EvidenceBudget(), ManualClock()) as room:
         scene = Scene(room, model_folder, engine, for_s=0.0)
         scene.show(8)
         wait_until(lambda: "No space left" in caplog.text, "the log tells it")
@@ -311,7 +310,7 @@ def test_a_disk_that_hangs_holds_nobody_up(
     folder = EvidenceFolder(
         tmp_path / "evidence", ManualClock(utc_s=NOON_S), lambda file: bool(let_go.wait())
     )
-    room = EvidenceRoom(folder, EvidenceBudget())
+    room = EvidenceRoom(folder, EvidenceBudget(), ManualClock())
     scene = Scene(room, model_folder, engine, for_s=0.0)
     for _ in range(MOST_WAITING + 4):
         scene.show(8)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg import config
-from edgeseg.config.evidence import is_person, size_bytes
+from edgeseg import config, registry
+from edgeseg.config.evidence import is_person
+from edgeseg.config.evidence_keys import size_bytes
 from edgeseg.errors import ConfigError
-from edgeseg.settings import EvidenceBudget, EvidenceSettings, PipelineSettings
+from edgeseg.settings import ClipSettings, EvidenceBudget, EvidenceSettings, PipelineSettings, Secret
 from tests.tiny_models import Convention, write_model
 
 FILE = "yard.yaml"
@@ -126,3 +127,64 @@ def test_a_word_that_another_cameras_network_knows_is_no_mistake() -> None:
         EvidenceSettings("masked", ("person",)),
         EvidenceSettings("masked", ("person", "rider")),
     ]
+
+
+def test_a_clip_and_where_it_comes_from() -> None:
+    assert evidence(f"evidence: {{clip: on}}\n{CAMERA}") == EvidenceSettings(
+        "masked", ("person",), ClipSettings(5.0, 10.0)
+    )
+    text = f"evidence: {{pictures: none, clip: {{before: 2 s, after: 1 min}}}}\n{CAMERA}"
+    assert evidence(text) == EvidenceSettings("none", ("person",), ClipSettings(2.0, 60.0))
+    assert evidence(f"{text}    evidence: {{clip: off}}\n") is None
+    sharper = "    evidence: {record_source: 'rtsp://me:secret@10.0.0.5/main'}\n"
+    kept = evidence(text + sharper)
+    assert kept is not None
+    assert kept.record_source is not None
+    assert kept.record_source.shown == "rtsp://***@10.0.0.5/main"
+    assert "secret" not in repr(kept)
+
+
+def test_passwords_of_second_streams_come_from_the_environment_and_are_hidden(tmp_path: Path) -> None:
+    second = "    evidence: {clip: on, record_source: 'rtsp://me:${PASSWORD}@10.0.0.5/main'}\n"
+    settings = load(CAMERA + second)
+    with pytest.raises(ConfigError, match=r"evidence.record_source: .*PASSWORD is not set"):
+        config.resolve(settings, {}, None)
+    resolved = config.resolve(settings, {"PASSWORD": "s3/cret"}, None)
+    kept = resolved.cameras[0].evidence
+    assert kept is not None
+    assert kept.record_source is not None
+    assert kept.record_source.url == Secret("rtsp://me:s3%2Fcret@10.0.0.5/main")
+    assert config.secrets_of(resolved) == ("s3/cret",)
+
+
+@pytest.mark.parametrize(
+    ("source", "keys", "message"),
+    [
+        ("rtsp://10.0.0.5/s", "{clip: long}", "got 'long', expected on, off, or keys"),
+        ("rtsp://10.0.0.5/s", "{clip: {before: 1 min}}", "got 1 min, expected 0 s to 30 s"),
+        ("rtsp://10.0.0.5/s", "{clip: {after: 0 s}}", "got 0 s, expected 1 s to 2 min"),
+        ("rtsp://10.0.0.5/s", "{record_source: 'rtsp://10.0.0.5/t'}", "has no effect without clip"),
+        (
+            "rtsp://10.0.0.5/s",
+            "{clip: on, record_source: main.mp4}",
+            "got main.mp4, expected a stream: rtsp://",
+        ),
+        ("csi://0", "{clip: on}", "hands over no packets"),
+        ("v4l2:///dev/video0", "{clip: on}", "hands over no packets"),
+        ("'gstreamer: videotestsrc ! appsink'", "{clip: on}", "hands over no packets"),
+    ],
+)
+def test_mistakes_about_clips_are_told(source: str, keys: str, message: str) -> None:
+    (problem,) = problems(f"cameras:\n  yard:\n    source: {source}\n    evidence: {keys}\n")
+    assert problem.startswith(f"{FILE}:4:")
+    assert message in problem
+
+
+def test_a_second_stream_makes_clips_of_what_hands_over_none() -> None:
+    keys = "{clip: on, record_source: 'rtsp://10.0.0.5/t'}"
+    assert evidence(f"cameras:\n  yard:\n    source: csi://0\n    evidence: {keys}\n") is not None
+
+
+def test_check_notes_that_clips_are_not_masked() -> None:
+    settings = load(f"evidence: {{clip: on}}\n{CAMERA}")
+    assert any("clips show people" in note for note in config.notes(settings, registry.find))

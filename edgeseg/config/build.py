@@ -12,7 +12,7 @@ from edgeseg import launch
 from edgeseg.config import addresses, geometry, names
 from edgeseg.config.budget import budget_settings
 from edgeseg.config.classes import Vocabulary, check_groups
-from edgeseg.config.evidence import budget, check_people, evidence_of_camera
+from edgeseg.config.evidence import Written, budget, check_people, evidence_of_camera
 from edgeseg.config.gate import GateFile
 from edgeseg.config.health import health_settings
 from edgeseg.config.homeassistant import homeassistant_settings
@@ -195,7 +195,9 @@ class Builder:
             steady=camera.steady,
             health=health_settings(camera.health),
             repeat=self._repeat((*at, "repeat"), camera),
-            evidence=evidence_of_camera(name, file.evidence, camera.evidence, vocabulary, self._wrong),
+            evidence=evidence_of_camera(
+                Written(name, camera.source, file.evidence, camera.evidence), vocabulary, self._wrong
+            ),
             zones=tuple(
                 self._zone((*at, "zones"), zone_name, zone, vocabulary)
                 for zone_name, zone in camera.zones.items()

@@ -28,6 +28,11 @@ def _of_camera(camera: CameraSettings, model: Model) -> Iterator[str]:
     pipeline = launch.pipeline_of(bare)
     if _LITERAL_PASSWORD.search(bare) or (pipeline is not None and launch.secrets(pipeline)):
         yield f"{at}.source: a password stands in the file; ${{VAR}} would take it from the environment"
+    if camera.evidence is not None and camera.evidence.clip and camera.evidence.pictures != "full":
+        yield (
+            f"{at}.evidence: clips show people as the camera does; `{camera.evidence.pictures}` is about "
+            "pictures alone"
+        )
     if not camera.zones:
         yield f"{at}: has no zones, so nothing of it is measured"
     tells_confidence = any(artefact.output.form != "labels" for artefact in model.artefacts)

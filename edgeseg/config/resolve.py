@@ -44,6 +44,8 @@ def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
     found: set[str] = set()
     for camera in settings.cameras:
         found |= _secrets_of_source(camera.source)
+        if camera.evidence is not None and camera.evidence.record_source is not None:
+            found |= _secrets_of_source(camera.evidence.record_source)
     if settings.mqtt is not None and settings.mqtt.password is not None:
         found.add(settings.mqtt.password.reveal())
     if settings.web is not None and settings.web.token is not None:
@@ -63,8 +65,16 @@ class _Filler:
         return Path(self.settings.file).parent
 
     def camera(self, camera: CameraSettings) -> CameraSettings:
-        at: Steps = ("cameras", camera.name, "source")
-        template = camera.source.template
+        at: Steps = ("cameras", camera.name)
+        evidence = camera.evidence
+        if evidence is not None and evidence.record_source is not None:
+            second = self._source(camera, (*at, "evidence", "record_source"), evidence.record_source)
+            evidence = replace(evidence, record_source=second)
+        source = self._source(camera, (*at, "source"), camera.source)
+        return replace(camera, source=source, evidence=evidence)
+
+    def _source(self, camera: CameraSettings, at: Steps, source: SourceUrl) -> SourceUrl:
+        template = source.template
         names = dict.fromkeys(addresses.VARIABLE.findall(template))
         values = {name: self.env.get(name, "") for name in names}
         for name, value in values.items():
@@ -75,8 +85,8 @@ class _Filler:
                 )
         url = addresses.filled(template, values, self.folder)
         # Of a file that is not there, its author wants to see where it was sought.
-        shown = url if values and "://" not in url else camera.source.shown
-        return replace(camera, source=replace(camera.source, url=Secret(url), shown=shown))
+        shown = url if values and "://" not in url else source.shown
+        return replace(source, url=Secret(url), shown=shown)
 
     def mqtt(self, mqtt: MqttSettings) -> MqttSettings:
         password: Secret | None = None

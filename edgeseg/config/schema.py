@@ -11,8 +11,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from edgeseg import launch
-from edgeseg.config.evidence import CameraEvidence, Evidence
 from edgeseg.config.budget import Budget
+from edgeseg.config.evidence_keys import CameraEvidence, Evidence
 from edgeseg.config.fields import (
     Duration,
     EngineName,
@@ -38,6 +38,7 @@ from edgeseg.config.rule_keys import RuleFile
 from edgeseg.config.web import Web
 from edgeseg.runtimes import AUTO
 from edgeseg.settings import FASTEST_FPS, LONGEST_AGE_S, SHORTEST_AGE_S, SLOWEST_FPS, DecodeName, FitName
+
 
 class ZoneFile(Keys, title="zone"):
     name: Title | None = Field(None, description="What people see. Default: made from the key.")
@@ -119,7 +120,8 @@ class CameraFile(Keys, title="camera"):
         "`rate`. Default: on, with a refresh of 5 s.",
     )
     evidence: CameraEvidence | None = Field(
-        None, description="Pictures kept of this camera's alerts, where it differs from the file's `evidence`."
+        None,
+        description="What is kept of this camera's alerts, where it differs from the file's `evidence`.",
     )
     health: Health = Field(
         default_factory=default_health,
@@ -164,7 +166,9 @@ class PipelineFile(Keys, title="edgeseg pipeline file"):
         {}, description="Names for several classes together, usable wherever a class is."
     )
     evidence: Evidence | None = Field(
-        None, description="Pictures kept of alerts: `masked`, `labels`, `full`, or keys. Default: none."
+        None,
+        description="Pictures kept of alerts: `masked`, `labels`, `full`, or keys, also for clips. "
+        "Default: none.",
     )
     budget: Budget | None = Field(None, description="How much of the device edgeseg may use. Default: all.")
     cameras: dict[str, CameraFile] = Field(min_length=1, description="The cameras, by name.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import re
 import secrets
@@ -10,15 +11,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from edgeseg.clock import Clock
 from edgeseg.settings import EvidenceBudget
 
-Part = Literal["before", "after"]
-PARTS: tuple[Part, ...] = get_args(Part)
+Part = Literal["before", "after", "clip"]
+_KINDS: tuple[tuple[Part, str], ...] = (("before", "jpg"), ("after", "jpg"), ("clip", "mp4"), ("clip", "mkv"))
 
-_FILE = re.compile(r"([0-9a-f]{16})-(before|after)\.jpg")
+_FILE = re.compile(r"([0-9a-f]{16})-(?:(before|after)\.jpg|(clip)\.(?:mp4|mkv))")
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial")
 _DAY_S = 86_400.0
 # A machine without a battery for its clock starts in the past: what it kept then has no age.
@@ -40,13 +41,9 @@ class KeptFile:
     kept_at_s: float
 
 
-def _part(text: str) -> Part:
-    return "before" if text == "before" else "after"
-
-
-def file_name(alert_id: str, part: Part) -> str:
-    """``0123456789abcdef-before.jpg``. Raises ValueError for an id that is none."""
-    name = f"{alert_id}-{part}.jpg"
+def file_name(alert_id: str, part: Part, suffix: str = "jpg") -> str:
+    """``0123456789abcdef-before.jpg``. Raises ValueError for an id that is none, and a suffix."""
+    name = f"{alert_id}-{part}.{suffix}"
     if not _FILE.fullmatch(name):
         raise ValueError(f"{alert_id!r} is not the id of an alert: expected 16 digits of 0-9 a-f")
     return name
@@ -81,14 +78,23 @@ class EvidenceFolder:
                 if named is None or not entry.is_file(follow_symlinks=False):
                     continue
                 about = entry.stat(follow_symlinks=False)
+                part: Part = "clip" if named[3] else "before" if named[2] == "before" else "after"
                 self._files[entry.name] = KeptFile(
-                    camera, named[1], _part(named[2]), entry.name, about.st_size, about.st_mtime
+                    camera, named[1], part, entry.name, about.st_size, about.st_mtime
                 )
 
-    def keep(self, camera: str, alert_id: str, part: Part, data: bytes, budget: EvidenceBudget) -> KeptFile:
+    def keep(
+        self,
+        camera: str,
+        alert_id: str,
+        part: Part,
+        data: bytes | mmap.mmap,
+        budget: EvidenceBudget,
+        suffix: str = "jpg",
+    ) -> KeptFile:
         """Write a file, whole or not at all; the oldest make room for it. Raises OSError, and ValueError for
         a name that is none."""
-        name = file_name(alert_id, part)
+        name = file_name(alert_id, part, suffix)
         if len(data) > budget.keep_bytes:
             raise OSError(errno.EFBIG, f"{name} alone is larger than all that may be kept")
         self._files.pop(name, None)
@@ -103,8 +109,8 @@ class EvidenceFolder:
         self._make_room(budget, 0)
 
     def of_alert(self, alert_id: str) -> tuple[KeptFile, ...]:
-        """What is kept of an alert, in the order of ``PARTS``. Raises ValueError for an id that is none."""
-        found = (self._files.get(file_name(alert_id, part)) for part in PARTS)
+        """What is kept of an alert, in the order of ``Part``. Raises ValueError for an id that is none."""
+        found = (self._files.get(file_name(alert_id, *kind)) for kind in _KINDS)
         return tuple(kept for kept in found if kept is not None)
 
     def read(self, camera: str, name: str) -> bytes | None:
@@ -139,7 +145,7 @@ class EvidenceFolder:
             del self._files[kept.name]
             total_bytes -= kept.size_bytes
 
-    def _write(self, kept: KeptFile, data: bytes) -> None:
+    def _write(self, kept: KeptFile, data: bytes | mmap.mmap) -> None:
         partial = f".{secrets.token_hex(8)}.partial"
         folder = self._open_folder(kept.camera, create=True)
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import mmap
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +14,16 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from edgeseg.clock import iso_utc
+from edgeseg.clock import Clock, iso_utc
 from edgeseg.evidence.developing import Developing, Shot, indices
 from edgeseg.evidence.folder import EvidenceFolder, KeptFile, Part, file_name
-from edgeseg.evidence.witness import CameraWitness, Request
+from edgeseg.evidence.witness import CameraWitness, Names, Request
+from edgeseg.frames import Alert
 from edgeseg.manifest import Model
-from edgeseg.settings import CameraSettings, EvidenceBudget
+from edgeseg.settings import CameraSettings, ClipSettings, EvidenceBudget
+from edgeseg.sources.capture_process import TakenClip
+from edgeseg.sources.clips import TakeClip
+from edgeseg.sources.recorder import LATE_S
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +47,33 @@ class _Order:
             yield "after", self.request.after
 
 
+@dataclass(frozen=True, slots=True)
+class _Clip:
+    """A clip in memory that is to be kept. descriptor: ours."""
+
+    camera: str
+    alert_id: str
+    suffix: str
+    descriptor: int
+
+
+TakesClips = Callable[[TakeClip], "str | None"]
+"""Has a clip made; returns the suffix of its file, or None where there is nothing to make it of."""
+
+
 class EvidenceRoom:
-    """Keeps pictures of alerts in ``folder``. Use it as a context manager.
+    """Keeps pictures and clips of alerts in ``folder``. Use it as a context manager.
 
     Without a camera that wants evidence, and without any from earlier, there is no thread. A disk that fails
     is told once: alerts go without pictures until it takes them again.
     """
 
-    def __init__(self, folder: EvidenceFolder, budget: EvidenceBudget) -> None:
+    def __init__(self, folder: EvidenceFolder, budget: EvidenceBudget, clock: Clock) -> None:
         self.budget = budget
         self._folder = folder
-        self._orders: queue.Queue[_Order | None] = queue.Queue(MOST_WAITING)
+        self._clock = clock
+        self._tapes: dict[str, TakesClips] = {}
+        self._orders: queue.Queue[_Order | _Clip | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._failing = False
         self._overrun = False
@@ -78,21 +100,37 @@ class EvidenceRoom:
             log.warning("evidence: %s does not take the last pictures; leaving them", self._folder.path)
 
     def witness(self, camera: CameraSettings, model: Model) -> CameraWitness | None:
-        """Who watches this camera; None where it wants no pictures, or has no rule that could raise an
-        alert."""
+        """Who watches this camera; None where it wants nothing, or has no rule that could raise an alert."""
         wanted = camera.evidence
         rules = [rule for zone in camera.zones for rule in zone.rules]
-        if wanted is None or wanted.pictures == "none" or not rules:
+        if wanted is None or not rules:
             return None
         self._start()
         develop = Developing(wanted.pictures, model.palette, indices(model.classes, wanted.people))
+        clip, pictures = wanted.clip, wanted.pictures != "none"
 
-        def keep(request: Request) -> tuple[str, ...]:
-            return self._take(_Order(develop, request))
+        def keep(request: Request) -> Names:
+            name = self._order_clip(request.alert, clip) if clip is not None else None
+            return Names(self._take(_Order(develop, request)) if pictures else (), name)
 
         # Their conditions begin when a clock strikes, or when pictures stop coming.
         always = any(rule.hours is not None or rule.on_unknown == "raise" for rule in rules)
-        return CameraWitness(keep, self._names, always=always)
+        return CameraWitness(keep, self._names, pictures=pictures, always=always)
+
+    def record(self, camera: str, takes_clips: TakesClips) -> None:
+        """From now on clips of this camera come from there."""
+        self._tapes[camera] = takes_clips
+
+    def keep_clip(self, camera: str, clip: TakenClip, suffix: str) -> None:
+        """Keep a clip that was asked for. Its descriptor is closed here. Any thread."""
+        if clip.descriptor is None:
+            log.warning("evidence: camera %s: no clip of alert %s could be made", camera, clip.alert_id)
+            return
+        try:
+            self._orders.put_nowait(_Clip(camera, clip.alert_id, suffix, clip.descriptor))
+        except queue.Full:
+            os.close(clip.descriptor)
+            log.warning("evidence: camera %s: no room for the clip of alert %s", camera, clip.alert_id)
 
     def pictures_of(self, alert_id: str) -> Mapping[Part, Path]:
         """What is kept of an alert, by part; nothing for an id that is none. Any thread."""
@@ -102,7 +140,8 @@ class EvidenceRoom:
         """The picture of a camera that ``wish`` names: ``<alert id>-before``, ``<alert id>-after``, or with
         ``<alert id>`` the latter of those there are. None where there is none. Any thread."""
         alert_id, _, part = wish.partition("-")
-        found = [kept for kept in self._kept(alert_id) if part in ("", kept.part)]
+        pictures = [kept for kept in self._kept(alert_id) if kept.part != "clip"]
+        found = [kept for kept in pictures if part in ("", kept.part)]
         if not found:
             return None
         try:
@@ -117,8 +156,21 @@ class EvidenceRoom:
         except ValueError:
             return ()
 
-    def _names(self, alert_id: str) -> tuple[str, ...]:
-        return tuple(kept.name for kept in self._kept(alert_id))
+    def _names(self, alert_id: str) -> Names:
+        kept = self._kept(alert_id)
+        clip = next((one.name for one in kept if one.part == "clip"), None)
+        return Names(tuple(one.name for one in kept if one.part != "clip"), clip)
+
+    def _order_clip(self, alert: Alert, clip: ClipSettings) -> str | None:
+        takes_clips = self._tapes.get(alert.camera)
+        if takes_clips is None or self._failing:
+            return None
+        # Alerts tell UTC, packets have monotonic times; the clock may have been set in between.
+        late_s = min(max(0.0, self._clock.utc_s() - alert.at_s), LATE_S)
+        at_s = self._clock.monotonic_s() - late_s
+        words = f"edgeseg: camera {alert.camera}, alert {alert.id}, {iso_utc(alert.at_s)}"
+        suffix = takes_clips(TakeClip(alert.id, at_s, clip.before_s, clip.after_s, words))
+        return file_name(alert.id, "clip", suffix) if suffix is not None else None
 
     def _start(self) -> None:
         if self._thread is None:
@@ -151,7 +203,14 @@ class EvidenceRoom:
                 return
             self._try(partial(self._fulfil, order))
 
-    def _fulfil(self, order: _Order) -> None:
+    def _fulfil(self, order: _Order | _Clip) -> None:
+        if isinstance(order, _Clip):
+            try:
+                with mmap.mmap(order.descriptor, 0, prot=mmap.PROT_READ) as data:
+                    self._folder.keep(order.camera, order.alert_id, "clip", data, self.budget, order.suffix)
+            finally:
+                os.close(order.descriptor)
+            return
         alert = order.request.alert
         for part, shot in order.shots():
             taken = iso_utc(shot.frame.time.captured_at_s)

@@ -22,10 +22,18 @@ class Request:
     after: Shot | None
 
 
-Keep = Callable[[Request], tuple[str, ...]]
-"""Takes a request; returns the names of the files that will hold its pictures, at once."""
-Names = Callable[[str], tuple[str, ...]]
-"""Alert id -> the names of the files that hold its pictures."""
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Of the files of an alert, that are there or will be."""
+
+    pictures: tuple[str, ...] = ()
+    clip: str | None = None
+
+
+Keep = Callable[[Request], Names]
+"""Takes a request, and returns at once."""
+Kept = Callable[[str], Names]
+"""Alert id -> what is there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +46,14 @@ class CameraWitness:
     """Keeps the picture in which each rule's condition began, and the newest, while conditions hold that have
     not raised an alert yet. Belongs to its camera's lock.
 
-    always: keep the newest picture at all times, for rules whose condition can begin between two pictures.
+    pictures: whether any are wanted. always: keep the newest at all times, for rules whose condition can
+    begin between two pictures.
     """
 
-    def __init__(self, keep: Keep, names: Names, *, always: bool) -> None:
+    def __init__(self, keep: Keep, kept: Kept, *, pictures: bool = True, always: bool = False) -> None:
         self._keep = keep
-        self._names = names
+        self._kept = kept
+        self._pictures = pictures
         self._always = always
         self._newest: Shot | None = None
         self._begun: dict[tuple[str, str], _Begun] = {}
@@ -56,6 +66,8 @@ class CameraWitness:
         label_map: LabelMap | None,
     ) -> None:
         """See ``onlooker.Witness``."""
+        if not self._pictures:
+            return
         raised = {
             (event.zone, event.rule) for event in events if isinstance(event, Alert) and event.event == "new"
         }
@@ -95,8 +107,9 @@ class CameraWitness:
             after = self._newest if alert.after is not None else None
             names = self._keep(Request(alert, before, after))
         else:
-            names = self._names(alert.id)
-        return replace(alert, evidence=replace(alert.evidence, pictures=names or None))
+            names = self._kept(alert.id)
+        evidence = replace(alert.evidence, pictures=names.pictures or None, clip=names.clip)
+        return replace(alert, evidence=evidence)
 
 
 def _newest_shots(begun: Mapping[tuple[str, str], _Begun]) -> dict[tuple[str, str], _Begun]:

@@ -138,6 +138,7 @@ class EvidencePayload(Payload):
         description="Files that show it, from before and after; <camera>/set/evidence asks for them by these "
         "names without .jpg. Null where none are kept."
     )
+    clip: str | None = Field(description="File of a clip around it, some seconds later; null for none.")
 
     @classmethod
     def of(cls, evidence: Evidence) -> EvidencePayload:
@@ -152,6 +153,7 @@ class EvidencePayload(Payload):
             ),
             model=evidence.model,
             pictures=evidence.pictures,
+            clip=evidence.clip,
         )
 
 
