@@ -46,6 +46,7 @@ _CAMERA = """\
     source: {source}
     rate: {rate:g}
     gate: off
+    health: {health}
     zones:
       right:
         polygon: [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
@@ -152,7 +153,9 @@ class Soak:
         plan = self._plan
         text = f'node: {NODE}\nmqtt: {{url: "mqtt://127.0.0.1:{port}"}}\nmodel: {plan.model}\ncameras:\n'
         for name, source in sources.items():
-            text += _CAMERA.format(name=name, source=source, rate=plan.rate, rule=plan.rule)
+            # Cameras of the soak's own repeat themselves.
+            health = "on" if source in plan.sources else "{frozen: off}"
+            text += _CAMERA.format(name=name, source=source, rate=plan.rate, health=health, rule=plan.rule)
         file = self._folder / "pipeline.yaml"
         file.write_text(text)
         return file

@@ -25,6 +25,7 @@ CAMERA = """\
     rate: {rate}
     # Every picture counts: frame rates are compared.
     gate: off
+    health: {health}
     zones:
       right:
         polygon: [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
@@ -54,15 +55,17 @@ def write_pipeline(
     for_: str = "200 ms",
     model: Path | None = None,
     node: str = "test",
+    health: str = "off",
 ) -> Path:
-    """A pipeline file in ``folder``, by default with the tiny network, which is made there."""
+    """A pipeline file in ``folder``, by default with the tiny network, which is made there. health: off for
+    clips that repeat themselves."""
     if model is None:
         model = folder / "tiny"
         if not model.exists():
             write_model(model, Convention())
     text = f'node: {node}\nmqtt: {{url: "mqtt://127.0.0.1:{port}"}}\nmodel: {model}\ncameras:\n'
     for name, source in cameras.items():
-        text += CAMERA.format(name=name, source=source, rate=rate, for_=for_)
+        text += CAMERA.format(name=name, source=source, rate=rate, for_=for_, health=health)
     file = folder / "pipeline.yaml"
     file.write_text(text)
     return file
@@ -121,6 +124,7 @@ class Scene:
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         wait_for: Sequence[str] | None = None,
+        health: str = "off",
     ) -> None:
         self.folder = folder
         self.cameras = dict(cameras)
@@ -129,6 +133,7 @@ class Scene:
         self._given_broker = broker
         self._port = port
         self._model = model
+        self._health = health
         self._environment = dict(environment or {})
         self._prefix = prefix
         self._wait_for = self.cameras if wait_for is None else wait_for
@@ -160,6 +165,7 @@ class Scene:
             rate=self._rate,
             for_=self._for,
             model=self._model,
+            health=self._health,
         )
 
     def until_not_live(self, camera: str, at_s: float, *, within_s: float = PATIENCE_S) -> float:
