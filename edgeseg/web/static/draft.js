@@ -27,7 +27,7 @@ export class Draft extends EventTarget {
 
   /** What stands in the way of saving, in words; null when nothing does. */
   get flaw() {
-    if (this.open !== null) return "Close the shape first: choose its first corner, or press Enter.";
+    if (this.open !== null) return "Close the shape first.";
     if (!this.hasArea) return "Draw the zone on the picture first.";
     if (this.rings.some((ring) => crossesItself(ring.points))) return "The outline crosses itself; move a corner.";
     return null;

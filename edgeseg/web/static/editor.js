@@ -101,7 +101,9 @@ export class Editor {
       this.cut, this.undo, this.redo, this.remove, this.freeze);
   }
 
+  /** Draws a shape, or closes the one that is being drawn. */
   #begin(kind) {
+    if (this.draft.open !== null && this.draft.rings[this.draft.open].kind === kind) return this.draft.close();
     this.draft.begin(kind);
     announce("Choose the corners on the picture; Enter closes the shape. With the keyboard, use Box instead.");
   }
@@ -124,9 +126,11 @@ export class Editor {
     this.remove.disabled = draft.selected === null || draft.open !== null;
     this.draw.setAttribute("aria-pressed", drawing?.kind === "include");
     this.cut.setAttribute("aria-pressed", drawing?.kind === "exclude");
+    this.draw.lastChild.textContent = drawing?.kind === "include" ? "Close shape" : "Draw";
+    this.cut.lastChild.textContent = drawing?.kind === "exclude" ? "Close shape" : "Exclude an area";
     this.cut.disabled = !draft.hasArea;
     this.help.textContent = drawing
-      ? (drawing.points.length < 3 ? "Choose the corners one after the other, around the area." : "Go on, or close the shape: choose its first corner, or press Enter. Escape gives up.")
+      ? (drawing.points.length < 3 ? "Choose the corners one after the other, around the area." : "Go on, or close the shape: its button, its first corner, or Enter. Escape gives up.")
       : draft.hasArea ? "Pull a corner; pull a dot between two corners for a new one. Keys: arrows move by 1 pixel, with Shift by 10; + adds a corner, Delete removes it."
         : "Draw the zone: choose Draw, then its corners on the picture. Box puts one there to pull into shape.";
     this.flaw.textContent = draft.rings.length && draft.open === null ? draft.flaw ?? "" : "";
