@@ -116,6 +116,14 @@ def test_it_is_in_doubt_at_once_and_well_again_after_a_while(pictures: list[Pict
     ]
 
 
+def test_a_clip_in_a_loop_is_not_frozen(pictures: list[Picture]) -> None:
+    health = Health(HealthOrder(HealthSettings(tolerance=None), ()))
+    for number in range(300):
+        time_s = number * 0.2
+        health.look(replace(pictures[number % 40], time=FrameTime(time_s, time_s)), time_s)
+        assert health.verdict.state is None, time_s
+
+
 def test_each_check_can_be_switched_off(pictures: list[Picture]) -> None:
     off = HealthSettings(None, dark=False, blown_out=False, blurred=False, covered=False, tolerance=None)
     for name in ("fade to dark, 3 s", "fade to white, 3 s", "blur of 2 %", "covered", "turned by 8 degrees"):

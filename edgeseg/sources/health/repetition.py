@@ -2,8 +2,10 @@
 
 A camera whose sensor or pipeline hangs goes on encoding one picture, and no two decoded ones need be equal:
 rate control changes the quantiser, and keyframes undo what the pictures between refined. But the same states
-come back. So a picture is compared with many from 5 to 30 s before, and what counts is the most similar one:
-of the pixels of a real scene, coded however badly, half or more differ from every earlier picture.
+come back. So a picture is compared with many from 5 to 30 s before: of the pixels of a real scene, coded
+however badly, half or more differ from every earlier picture. A third of those since it began must be
+like it, for a clip that is played in a loop comes back, too, but once in a period; and while anything moves,
+nothing is frozen.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ _EVERY_S = 1.0
 # Real clips, coded well or badly: 52 to 84 %; a picture that is coded again and again: 0 to 29 % once rate
 # control has settled, more only where a rich scene is coded badly.
 _SAME = 0.30
+_OFTEN = 1 / 3
+# By so many levels no quantiser moves more than a pixel or two of a picture that stands still.
+_MOVES_LEVELS = 25
+_MOVES_SHARE = 0.001
 # Every second pixel of every second row will do.
 _STEP = 2
 
@@ -45,17 +51,25 @@ class Repetition:
             self.forget()
         while self._seen and time_s - self._seen[0][0] > _REMEMBERED_S:
             self._seen.popleft()
-        allowed = _SAME * few.size
-        again = any(
-            cv2.countNonZero(cv2.absdiff(few, old)) <= allowed
+        from_s = self._seen[0][0] if self._seen and self.since_s is None else self.since_s
+        older = [
+            old
             for then_s, old in self._seen
-            if time_s - then_s >= APART_S - 1e-3
-        )
+            if from_s is not None and from_s <= then_s <= time_s - APART_S + 1e-3
+        ]
+        like_it = sum(cv2.countNonZero(cv2.absdiff(few, old)) <= _SAME * few.size for old in older)
+        often = 1 if self.since_s is None else _OFTEN * len(older)
+        again = like_it > 0 and like_it >= often and not self._moves(few)
         if not again:
             self.since_s = None
         elif self.since_s is None:
             self.since_s = time_s - APART_S
         self._seen.append((time_s, few))
+
+    def _moves(self, few: U8) -> bool:
+        """Since the picture before."""
+        apart = cv2.absdiff(few, self._seen[-1][1])
+        return bool(np.count_nonzero(apart > _MOVES_LEVELS) > _MOVES_SHARE * few.size)
 
     def forget(self) -> None:
         """What comes is another picture's size, or another clip."""
