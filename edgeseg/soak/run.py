@@ -153,8 +153,8 @@ class Soak:
         plan = self._plan
         text = f'node: {NODE}\nmqtt: {{url: "mqtt://127.0.0.1:{port}"}}\nmodel: {plan.model}\ncameras:\n'
         for name, source in sources.items():
-            # Cameras of the soak's own repeat themselves.
-            health = "on" if source in plan.sources else "{frozen: off}"
+            # Cameras of the soak's own repeat themselves, and a square is much of their picture.
+            health = "on" if source in plan.sources else "off"
             text += _CAMERA.format(name=name, source=source, rate=plan.rate, health=health, rule=plan.rule)
         file = self._folder / "pipeline.yaml"
         file.write_text(text)
