@@ -25,6 +25,9 @@ _VIEW_EVERY_S = 1.0
 _CHECK_EVERY_S = 30.0
 _AGAIN_EVERY_S = 10.0
 _SUSPECT_EVERY_S = 1.0
+# A check costs 30 to 100 ms of CPU; a scene that is always unlike itself gets fewer.
+_RESTLESS_EVERY_S = 15.0
+_CALM_AFTER_S = 10.0
 # A transform is believed where the edges fit far better with it than without, and in a good part of all.
 _BETTER_BY = 0.2
 _BETTER_TIMES = 1.6
@@ -68,20 +71,24 @@ class DriftGuard:
         self._recent: deque[U8] = deque(maxlen=_AVERAGED)
         self._learning: list[U8] = []
         self._view_s = float("-inf")
-        self._due_s = float("-inf")
+        self._due_s = self._checked_s = self._restless_s = float("-inf")
         self._pause_s = _SUSPECT_EVERY_S
         self._anew_s = float("-inf")
 
     def look(self, view: Callable[[], U8], time_s: float, *, suspicious: bool) -> None:
         """view: makes the picture's ``view_of``. suspicious: it looks unlike what is usual."""
         if time_s < self._view_s:
-            self._view_s = self._due_s = self._anew_s = float("-inf")
+            self._view_s = self._due_s = self._anew_s = self._checked_s = self._restless_s = float("-inf")
         newly = suspicious and not self._suspicious
         if time_s - self._view_s < _VIEW_EVERY_S - 1e-3 and not newly:
             return
         self._suspicious, self._view_s = suspicious, time_s
+        if suspicious:
+            self._restless_s = time_s
+        elif time_s - self._restless_s >= _CALM_AFTER_S:
+            self._pause_s = _SUSPECT_EVERY_S
         if newly:
-            self._due_s, self._pause_s = time_s, _SUSPECT_EVERY_S
+            self._due_s = min(self._due_s, self._checked_s + self._pause_s)
             # Views from before a nudge and after it are no mean of anything.
             self._recent.clear()
         current = view()
@@ -141,7 +148,7 @@ class DriftGuard:
 
     def _check(self, reference: U8, time_s: float, *, suspicious: bool) -> None:
         found = register(reference, self._middle())
-        self._due_s = time_s + _CHECK_EVERY_S
+        self._checked_s, self._due_s = time_s, time_s + _CHECK_EVERY_S
         if found is None:
             return
         agreement, transform = found.agreement, IDENTITY
@@ -157,7 +164,7 @@ class DriftGuard:
         self.moved = None
         if suspicious:
             self._due_s = time_s + self._pause_s
-            self._pause_s = min(2 * self._pause_s, _CHECK_EVERY_S)
+            self._pause_s = min(2 * self._pause_s, _RESTLESS_EVERY_S)
         elif agreement < _FADED and self.settled and time_s - self._anew_s >= _ANEW_AFTER_S:
             self._anew_s = time_s
             self._keep(self._middle(), self._pose_now)
