@@ -41,6 +41,7 @@ class Certainty:
                 uncertain=None,
                 dominant=None,
                 confidence=None,
+                ground=None,
             )
         self._doubted.discard(zone)
         return occupancy

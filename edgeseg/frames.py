@@ -131,6 +131,24 @@ class LabelMap:
 
 
 @dataclass(frozen=True, slots=True)
+class GroundShare:
+    """How much ground a class covers, and how far away. Distances leave out the outermost 1 % of its area;
+    None where there is nothing of it."""
+
+    m2: float
+    nearest_m: float | None
+    farthest_m: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroundCoverage:
+    """A zone on the ground. area_m2: all of it. classes: class or group name -> what of it."""
+
+    area_m2: float
+    classes: Mapping[str, GroundShare]
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneOccupancy:
     """How much of a zone each class covers, by area of the camera picture, 0-1, rounded to 4 decimals.
 
@@ -142,6 +160,7 @@ class ZoneOccupancy:
     reason: why the state is unknown, e.g. ``stale``, ``offline``, ``starting``, ``disabled``.
     analysed: time of the picture whose analysis this is, where that is an earlier one and the picture of
         ``time`` was only checked: nothing in it had moved since.
+    ground: None while unknown, and where nothing is known of the zone's ground.
     """
 
     camera: str
@@ -156,6 +175,7 @@ class ZoneOccupancy:
     confidence: float | None
     model: str
     analysed: FrameTime | None = None
+    ground: GroundCoverage | None = None
 
 
 RuleStateName = Literal["ON", "OFF", "unknown"]
@@ -185,6 +205,8 @@ class Evidence:
     """Why an alert was raised: the share that was compared, its threshold, and the last observations.
 
     pictures, clip: names of the files that show it; None where none are kept.
+    ground_m2: where the rule compares areas, what the zone's ground measures; value and threshold are shares
+        of it.
     """
 
     classes: tuple[str, ...]
@@ -195,6 +217,7 @@ class Evidence:
     model: str
     pictures: tuple[str, ...] | None = None
     clip: str | None = None
+    ground_m2: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

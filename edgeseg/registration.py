@@ -125,6 +125,12 @@ def moved_zones(zones: Sequence[ZoneSettings], transform: Transform | None) -> t
             zone,
             include=tuple(moved_points(polygon, transform) for polygon in zone.include),
             exclude=tuple(moved_points(polygon, transform) for polygon in zone.exclude),
+            ground=zone.ground
+            and replace(
+                zone.ground,
+                points=moved_points(zone.ground.points, transform),
+                origin=moved_points([zone.ground.origin], transform)[0],
+            ),
         )
         for zone in zones
     )

@@ -124,6 +124,16 @@ class ActiveHours:
 
 
 @dataclass(frozen=True, slots=True)
+class GroundSettings:
+    """Four points on a plane ground. points: 0-1 coordinates of the camera picture; metres: where these are
+    on the ground. origin: the point of the picture from which distances count."""
+
+    points: tuple[Point, ...]
+    metres: tuple[Point, ...]
+    origin: Point
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSettings:
     """One rule of a zone. Semantics: README, section Rules.
 
@@ -132,6 +142,7 @@ class RuleSettings:
     enter, leave: thresholds, 0-1; None for ``changed: dominant``.
     reference: for ``changed: dominant`` the expected class or group; None means the first one that
         held for ``for_s``. reference_classes: the classes it stands for.
+    ground_m2: area of the zone's ground, of which thresholds then are shares; None: of the picture's area.
     """
 
     name: str
@@ -147,6 +158,7 @@ class RuleSettings:
     cooldown_s: float
     hours: ActiveHours | None
     on_unknown: Literal["hold", "end", "raise"]
+    ground_m2: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +166,7 @@ class ZoneSettings:
     """A named area: the union of ``include`` less the union of ``exclude``.
 
     max_uncertain: share of the zone, 0-1, below ``confidence_floor`` above which it is unknown.
+    ground: on which it lies, and ground_m2 its area there; None where that is not known.
     """
 
     name: str
@@ -163,6 +176,8 @@ class ZoneSettings:
     confidence_floor: float
     rules: tuple[RuleSettings, ...]
     max_uncertain: float = 1.0
+    ground: GroundSettings | None = None
+    ground_m2: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from edgeseg.cellcounts import CellCounter, CellWeights
 from edgeseg.frames import Fit, FrameTime, LabelMap, View, ZoneOccupancy
+from edgeseg.groundmeter import GroundMeter
 from edgeseg.polygons import F64, area_in_cells, rectangle
 from edgeseg.settings import ZoneSettings
 
@@ -76,11 +77,12 @@ def _view_area_px2(zone: ZoneSettings, fit: Fit, view: View, grid_shape: tuple[i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What was made for one fit and grid."""
+    """What was made for one fit and grid. ground: of each zone, None where nothing is known of it."""
 
     fit: Fit
     grid: tuple[int, ...]
     counter: CellCounter
+    ground: tuple[GroundMeter | None, ...]
 
 
 class ZoneMeter:
@@ -130,10 +132,11 @@ class ZoneMeter:
         """Occupancy of every zone, in the order of the settings."""
         if not self._zones:
             return ()
-        counter = self._plan_for(label_map).counter
+        plan = self._plan_for(label_map)
         confidence = label_map.confidence
         sure = None if confidence is None else confidence.reshape(-1)
-        counts = counter.count(label_map.labels.reshape(-1), sure)
+        labels = label_map.labels.reshape(-1)
+        counts = plan.counter.count(labels, sure)
         shares = counts.shares
         confidences: list[float | None] = [None] * len(self._zones)
         if counts.confidence is not None:
@@ -150,7 +153,7 @@ class ZoneMeter:
         winners = of_classes.argmax(axis=1).tolist()
         occupancies, first = [], 0
         for number, (zone, names, winner) in enumerate(zip(self._zones, self._names, winners, strict=True)):
-            last = first + len(names)
+            last, ground = first + len(names), plan.ground[number]
             occupancies.append(
                 ZoneOccupancy(
                     camera=self._camera,
@@ -165,6 +168,7 @@ class ZoneMeter:
                     dominant=self._class_names[winner] if of_classes[number, winner] > 0 else None,
                     confidence=confidences[number],
                     model=self._model_name,
+                    ground=None if ground is None else ground.measure(labels, sure, names, self._class_names),
                 )
             )
             first = last + 1
@@ -219,5 +223,11 @@ class ZoneMeter:
         # The small subtraction: float noise in a share such as 102 / 255 must not ask for one level more.
         floors = [math.ceil(zone.confidence_floor * 255 - 1e-9) for zone in self._zones]
         counter = CellCounter(weights, floors, label_map.labels.size, len(self._class_names))
-        self._plan = _Plan(label_map.fit, grid, counter)
+        ground = tuple(
+            GroundMeter(zone, label_map.fit, (grid[1], grid[2]), of_zone, floor, self._groups)
+            if zone.ground is not None and zone.ground_m2 is not None
+            else None
+            for zone, of_zone, floor in zip(self._zones, weights, floors, strict=True)
+        )
+        self._plan = _Plan(label_map.fit, grid, counter, ground)
         return self._plan

@@ -21,8 +21,8 @@ TESTS = Path(__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "frames", "shipped", "laps"),
     ("settings", "yamlfile", "secrets", "polygons", "places", "appearing", "launch", "state"),
-    ("manifest", "fetch", "cellcounts", "registration", "logs"),
-    ("registry", "runtimes"),
+    ("manifest", "fetch", "cellcounts", "ground", "registration", "logs"),
+    ("registry", "runtimes", "groundmeter"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "steady", "zones", "certainty", "rules", "publish", "config"),
     ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker", "recording"),

@@ -516,6 +516,7 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
         "evidence": "evidence",
         "evidence_of_a_camera": "evidence of a camera",
         "gate": "gate",
+        "ground": "ground",
         "health": "health",
         "home_assistant": "Home Assistant",
         "mqtt_broker": "MQTT broker",

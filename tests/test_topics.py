@@ -44,7 +44,7 @@ def test_occupancy_bytes_are_exactly_these() -> None:
         b'{"v":1,"camera":"yard","zone":"gate","state":"ok","reason":null,'
         b'"captured_at":"2026-11-18T11:06:40.250Z","analysed_at":"2026-11-18T11:06:40.250Z","age_ms":123,"seq":1,"boot":"b1",'
         b'"coverage":{"road":0.6,"car":0.1235,"vehicle":0.1235},"uncertain":0.2765,'
-        b'"dominant":"road","confidence":0.8765,"model":"deeplab"}'
+        b'"dominant":"road","confidence":0.8765,"model":"deeplab","ground":null}'
     )
 
 

@@ -14,6 +14,8 @@ from edgeseg.config.budget import budget_settings
 from edgeseg.config.classes import Vocabulary, check_groups
 from edgeseg.config.evidence import Written, budget, check_people, evidence_of_camera
 from edgeseg.config.gate import GateFile
+from edgeseg.config.ground import GroundFile, ground_settings
+from edgeseg.config.ground_rules import CameraGround, ZoneGround
 from edgeseg.config.health import health_settings
 from edgeseg.config.homeassistant import homeassistant_settings
 from edgeseg.config.mqtt import MqttFile
@@ -180,6 +182,7 @@ class Builder:
         self, name: str, camera: CameraFile, file: PipelineFile, vocabulary: Vocabulary
     ) -> CameraSettings:
         at: Steps = ("cameras", name)
+        ground = self._ground((*at, "ground"), camera.ground)
         return CameraSettings(
             name=name,
             source=self._source((*at, "source"), camera.source),
@@ -199,7 +202,7 @@ class Builder:
                 Written(name, camera.source, file.evidence, camera.evidence), vocabulary, self._wrong
             ),
             zones=tuple(
-                self._zone((*at, "zones"), zone_name, zone, vocabulary)
+                self._zone((*at, "zones"), zone_name, zone, vocabulary, ground)
                 for zone_name, zone in camera.zones.items()
             ),
         )
@@ -210,6 +213,14 @@ class Builder:
         except ValueError as error:
             self._wrong(at, str(error))
             return SourceUrl(template="", url=None, shown="")
+
+    def _ground(self, at: Steps, file: GroundFile | None) -> CameraGround:
+        if file is None:
+            # Where the whole key was wrong that was told already.
+            return CameraGround(None, flawed=at[:-1] in self.broken)
+        whole = at not in self.broken
+        settings = ground_settings(file, whole, lambda steps, said: self._wrong((*at, *steps), said))
+        return CameraGround(settings, flawed=settings is None)
 
     def _decode(self, at: Steps, camera: CameraFile) -> DecodeName:
         own = launch.pipeline_of(camera.source) is not None or camera.source.lower().startswith("csi://")
@@ -223,7 +234,14 @@ class Builder:
             self._wrong(at, "has no effect there: only a clip or a folder of pictures has an end", key=True)
         return bool(camera.repeat)
 
-    def _zone(self, above: Steps, name: str, zone: ZoneFile, vocabulary: Vocabulary) -> ZoneSettings:
+    def _zone(
+        self,
+        above: Steps,
+        name: str,
+        zone: ZoneFile,
+        vocabulary: Vocabulary,
+        ground: CameraGround,
+    ) -> ZoneSettings:
         at = (*above, name)
         self._check_name(at)
         before = len(self.problems)
@@ -239,17 +257,22 @@ class Builder:
         elif len(self.problems) == before and not covers(LEAST_AREA, include, exclude):
             what = "exclude leaves nothing of it" if exclude else "it is too small to measure"
             self._wrong((*at, "polygon"), f"encloses less than 0.001 % of the picture; {what}")
+        on_ground = ground.of_zone(include, exclude)
         return ZoneSettings(
             name=name,
             title=zone.name or names.title_of(name),
             include=include,
             exclude=exclude,
             confidence_floor=DEFAULT_CONFIDENCE_FLOOR if zone.confidence is None else zone.confidence,
-            rules=tuple(self._rules((*at, "rules"), zone, vocabulary)),
+            rules=tuple(self._rules((*at, "rules"), zone, vocabulary, on_ground)),
             max_uncertain=DEFAULT_MAX_UNCERTAIN if zone.max_uncertain is None else zone.max_uncertain,
+            ground=ground.settings if on_ground.m2 is not None else None,
+            ground_m2=on_ground.m2,
         )
 
-    def _rules(self, above: Steps, zone: ZoneFile, vocabulary: Vocabulary) -> list[RuleSettings]:
+    def _rules(
+        self, above: Steps, zone: ZoneFile, vocabulary: Vocabulary, ground: ZoneGround
+    ) -> list[RuleSettings]:
         built = []
         for name, rule in zone.rules.items():
             at: Steps = (*above, name)
@@ -258,7 +281,9 @@ class Builder:
             def report(steps: Sequence[Step], message: str, at: Steps = at) -> None:
                 self._wrong((*at, *steps), message, key=not steps)
 
-            settings = build_rule(name, rule, vocabulary, whole=at not in self.broken, report=report)
+            settings = build_rule(
+                name, rule, vocabulary, whole=at not in self.broken, report=report, ground=ground
+            )
             if settings is not None:
                 built.append(settings)
         return built

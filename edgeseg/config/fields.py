@@ -84,6 +84,12 @@ Duration = Annotated[
 Share = Annotated[
     float, BeforeValidator(units.share), text({"pattern": units.PERCENT_PATTERN, "examples": ["20 %"]})
 ]
+# A share, or SquareMetres: pydantic would make a plain float of it.
+Threshold = Annotated[
+    Any,
+    BeforeValidator(units.threshold),
+    text({"pattern": units.THRESHOLD_PATTERN, "examples": ["20 %", "4 m2"]}),
+]
 Size = Annotated[
     tuple[int, int],
     BeforeValidator(units.size_px),

@@ -58,7 +58,7 @@ def _read_polygon(value: list[object], at: Steps) -> tuple[Polygon, list[Flaw]]:
     points: list[Point] = []
     flaws: list[Flaw] = []
     for index, item in enumerate(value):
-        point, wrong = _read_point(item, index + 1)
+        point, wrong = read_point(item, index + 1)
         if point is None:
             flaws.append(Flaw((*at, index), wrong))
         else:
@@ -76,7 +76,8 @@ def _read_polygon(value: list[object], at: Steps) -> tuple[Polygon, list[Flaw]]:
     return ((), [Flaw(at, wrong)]) if wrong else (tuple(points), [])
 
 
-def _read_point(item: object, number: int) -> tuple[Point | None, str]:
+def read_point(item: object, number: int) -> tuple[Point | None, str]:
+    """A point, or None and what is wrong with it. number: from 1, for the message."""
     if not isinstance(item, list) or len(item) != 2:
         return None, f"point {number}: got {shown(item)}, expected [x, y]"
     numbers: list[float] = []

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Union
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from edgeseg.config.fields import Duration, Hours, Keys, Share, Terms
+from edgeseg.config.fields import Duration, Hours, Keys, Terms, Threshold
 from edgeseg.yamlfile import shown
 
 
@@ -55,15 +55,16 @@ class RuleFile(Keys, title="rule"):
         description="For `changed: dominant`: the class or group that is normal. Default: the first one "
         "that held for `for`.",
     )
-    enter: Share | None = Field(
+    enter: Threshold = Field(
         None,
-        description="Share of the zone at which the rule begins. Default: 10 % for occupied, 1 % for "
+        description="Share of the zone at which the rule begins, or an area such as `4 m2` where the camera "
+        "has a `ground`. Default: 10 % for occupied, 1 % for "
         "absent, 50 % for changed.",
     )
-    leave: Share | None = Field(
+    leave: Threshold = Field(
         None,
-        description="Share of the zone at which the rule ends. Default: half of `enter` for occupied; "
-        "for absent and changed twice `enter`, but at most half-way from `enter` to 100 %.",
+        description="Share of the zone, or area, at which the rule ends. Default: half of `enter` for "
+        "occupied; for absent and changed twice `enter`, but at most half-way from `enter` to 100 %.",
     )
     for_: Duration | None = Field(
         None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeseg.config.classes import Vocabulary
+from edgeseg.config.ground_rules import NO_GROUND, ZoneGround, by_share
 from edgeseg.config.rule_keys import ChangedFrom, RuleFile
 from edgeseg.config.units import share_text
 from edgeseg.settings import ActiveHours, RuleSettings
@@ -29,10 +30,17 @@ class _Thresholds:
 
 
 def build_rule(
-    name: str, rule: RuleFile, vocabulary: Vocabulary, *, whole: bool, report: Report
+    name: str,
+    rule: RuleFile,
+    vocabulary: Vocabulary,
+    *,
+    whole: bool,
+    report: Report,
+    ground: ZoneGround = NO_GROUND,
 ) -> RuleSettings | None:
     """Settings of a rule, or None after everything wrong with it was told to ``report``.
 
+    ground: of its zone.
     whole: False where some of its keys were wrong and left out; then nothing is said about missing ones.
     """
     sound = True
@@ -42,6 +50,7 @@ def build_rule(
         sound = False
         report(steps, message)
 
+    rule, ground_m2 = by_share(rule, ground, wrong)
     kind = _kind(rule, whole, wrong)
     if kind is None:
         return None
@@ -82,6 +91,7 @@ def build_rule(
         cooldown_s=COOLDOWN_S if rule.cooldown is None else rule.cooldown,
         hours=hours,
         on_unknown=rule.on_unknown or "hold",
+        ground_m2=ground_m2,
     )
 
 

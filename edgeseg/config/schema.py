@@ -30,6 +30,7 @@ from edgeseg.config.fields import (
     duration_between,
 )
 from edgeseg.config.gate import Gate
+from edgeseg.config.ground import GroundFile
 from edgeseg.config.health import Health
 from edgeseg.config.health import default as default_health
 from edgeseg.config.homeassistant import HomeAssistant
@@ -118,6 +119,9 @@ class CameraFile(Keys, title="camera"):
         None,
         description="Analyse what moves, and the rest every `refresh`; `off` analyses every picture at "
         "`rate`. Default: on, with a refresh of 5 s.",
+    )
+    ground: GroundFile | None = Field(
+        None, description="The plane that the camera sees, by four points: zones are then measured in m2 too."
     )
     evidence: CameraEvidence | None = Field(
         None,

@@ -16,6 +16,7 @@ from edgeseg.yamlfile import Sexagesimal, shown
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _PART = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ]+)")
 _PERCENT = re.compile(rf"({_NUMBER})\s*%")
+_AREA = re.compile(rf"({_NUMBER})\s*m(?:2|²|\^2)")
 _SIZE = re.compile(r"([0-9]{1,5})\s*[xX×]\s*([0-9]{1,5})")
 _HOURS = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*(?:-|–|to)\s*([0-9]{1,2}):([0-9]{2})")
 
@@ -49,6 +50,7 @@ MAX_DURATION_S = 30 * 86400
 
 DURATION_PATTERN = rf"^\s*({_NUMBER}\s*(ms|s|min|h|d)\s*)+$"
 PERCENT_PATTERN = rf"^\s*{_NUMBER}\s*%\s*$"
+THRESHOLD_PATTERN = rf"^\s*{_NUMBER}\s*(%|m2|m²|m\^2)\s*$"
 SIZE_PATTERN = r"^\s*[0-9]{1,5}\s*[xX×]\s*[0-9]{1,5}\s*$"
 HOURS_PATTERN = r"^\s*[0-9]{1,2}:[0-9]{2}\s*(-|–|to)\s*[0-9]{1,2}:[0-9]{2}\s*$"
 
@@ -122,6 +124,25 @@ def share(value: object) -> float:
     if percent > 100:
         raise ValueError(f"got {shown(value)}, expected 0 % to 100 %")
     return float(percent / 100)
+
+
+class SquareMetres(float):
+    """An area on the ground, as a threshold."""
+
+    __slots__ = ()
+
+
+def threshold(value: object) -> float:
+    """A ``share``, or ``4 m2`` -> SquareMetres, more than 0."""
+    found = _AREA.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return share(value)
+    return SquareMetres(Decimal(found[1]))
+
+
+def area_text(value_m2: float) -> str:
+    """4.0 -> ``4 m2``, to the square centimetre."""
+    return f"{Decimal(repr(round(value_m2, 4))).normalize():f} m2"
 
 
 def share_text(value: float) -> str:

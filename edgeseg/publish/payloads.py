@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Annotated, Literal, Union
 
@@ -68,6 +69,22 @@ class Payload(BaseModel):
         return self.model_dump_json().encode()
 
 
+class GroundSharePayload(Payload):
+    """How much ground a class or group covers in a zone, and how far away; distances leave out the outermost
+    1 % of it and are null where there is nothing."""
+
+    m2: Annotated[float, Field(ge=0)]
+    nearest_m: Annotated[float, Field(ge=0)] | None
+    farthest_m: Annotated[float, Field(ge=0)] | None
+
+
+class GroundPayload(Payload):
+    """A zone on the ground."""
+
+    area_m2: Annotated[float, Field(gt=0)]
+    classes: dict[str, GroundSharePayload]
+
+
 class OccupancyPayload(Payload):
     """How much of a zone each class covers."""
 
@@ -89,6 +106,9 @@ class OccupancyPayload(Payload):
     dominant: str | None = Field(description="The class with the largest share.")
     confidence: Share | None = Field(description="Mean confidence; null where the model gives none.")
     model: str
+    ground: GroundPayload | None = Field(
+        None, description="In square metres and metres, for cameras with a ground; null while unknown."
+    )
 
     @staticmethod
     def encoded(occupancy: ZoneOccupancy, *, boot: str, now_s: float) -> bytes:
@@ -114,6 +134,7 @@ class OccupancyPayload(Payload):
             "dominant": occupancy.dominant,
             "confidence": occupancy.confidence,
             "model": occupancy.model,
+            "ground": None if occupancy.ground is None else asdict(occupancy.ground),
         }
         return _encode(fields).encode()
 
@@ -139,6 +160,11 @@ class EvidencePayload(Payload):
         "names without .jpg. Null where none are kept."
     )
     clip: str | None = Field(description="File of a clip around it, some seconds later; null for none.")
+    ground_m2: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Where the rule compares areas, what the zone's ground measures: value and threshold are "
+        "shares of it. Else null.",
+    )
 
     @classmethod
     def of(cls, evidence: Evidence) -> EvidencePayload:
@@ -154,6 +180,7 @@ class EvidencePayload(Payload):
             model=evidence.model,
             pictures=evidence.pictures,
             clip=evidence.clip,
+            ground_m2=evidence.ground_m2,
         )
 
 

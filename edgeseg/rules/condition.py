@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgeseg.frames import ZoneOccupancy
 from edgeseg.settings import RuleSettings
 
 
@@ -20,6 +21,16 @@ class Reading:
     value: float | None
     begins: bool
     ends: bool
+
+
+def shares(rule: RuleSettings, occupancy: ZoneOccupancy) -> Mapping[str, float] | None:
+    """What the rule compares, class by class: shares of the picture's area, or of the ground's. None while
+    that is unknown."""
+    if rule.ground_m2 is None or occupancy.coverage is None:
+        return occupancy.coverage
+    if occupancy.ground is None:
+        return None
+    return {name: one.m2 / rule.ground_m2 for name, one in occupancy.ground.classes.items()}
 
 
 def read(

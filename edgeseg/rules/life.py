@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from edgeseg.frames import Alert, Evidence, FrameTime, RuleState, RuleStateName, TracePoint, ZoneOccupancy
 from edgeseg.rules import alerts
-from edgeseg.rules.condition import Reading, compared, is_worse, read
+from edgeseg.rules.condition import Reading, compared, is_worse, read, shares
 from edgeseg.rules.hours import is_open
 from edgeseg.rules.memory import Candidate, OpenAlert, Pending, RuleMemory, Scene
 from edgeseg.settings import RuleSettings
@@ -33,12 +33,15 @@ def observe(node: str, rule: RuleSettings, memory: RuleMemory, occupancy: ZoneOc
     now_s = occupancy.time.camera_time_s
     if memory.last_s is not None and now_s < memory.last_s:
         memory = _rewound(memory, memory.last_s, now_s)
-    scene = None if occupancy.coverage is None else Scene(occupancy.coverage, occupancy.dominant)
+    compares = shares(rule, occupancy)
+    scene = None
+    if compares is not None and occupancy.coverage is not None:
+        scene = Scene(occupancy.coverage, occupancy.dominant)
     memory = _learned(rule, memory, scene, now_s)
-    if scene is None:
+    if compares is None:
         reading = Reading(None, begins=rule.on_unknown == "raise", ends=False)
     else:
-        reading = read(rule, memory.reference, scene.coverage, scene.dominant)
+        reading = read(rule, memory.reference, compares, occupancy.dominant)
     memory = _dwelling(rule, memory, reading, scene, occupancy.time)
     if memory.alert is None:
         step = _begin(node, rule, memory, occupancy, scene, reading.value)
@@ -200,6 +203,7 @@ def _evidence(rule: RuleSettings, memory: RuleMemory, value: float | None, model
         for_s=rule.for_s,
         trace=memory.trace.points,
         model=model,
+        ground_m2=rule.ground_m2,
     )
 
 
