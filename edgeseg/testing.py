@@ -22,7 +22,7 @@ from typing import NamedTuple, Union
 from edgeseg import config, registry
 from edgeseg.config.units import duration_s, share
 from edgeseg.errors import EdgesegError
-from edgeseg.frames import Alert, FrameTime, RuleState, ZoneOccupancy
+from edgeseg.frames import Alert, FrameTime, GroundCoverage, GroundShare, RuleState, ZoneOccupancy
 from edgeseg.manifest import Model
 from edgeseg.recording.reader import header_of, occupancies, refusal
 from edgeseg.rules import ZoneRules
@@ -156,6 +156,7 @@ class WatchedZone:
                 dominant=max(classes, key=lambda name: classes[name]) if classes else None,
                 confidence=None,
                 model=self._model.name,
+                ground=self._on_ground(coverage),
             )
             for event in self._rules.observe(occupancy):
                 if isinstance(event, RuleState):
@@ -163,6 +164,14 @@ class WatchedZone:
                 else:
                     self.alerts.append(event)
         return self
+
+    def _on_ground(self, coverage: Mapping[str, float] | None) -> GroundCoverage | None:
+        """As if every part of the zone were equally near."""
+        zone_m2 = self._zone.ground_m2
+        if coverage is None or zone_m2 is None:
+            return None
+        classes = {name: GroundShare(value * zone_m2, None, None) for name, value in coverage.items()}
+        return GroundCoverage(zone_m2, classes)
 
 
 def replayed(recording: Place, pipeline: Place, camera: str | None = None) -> list[Told]:

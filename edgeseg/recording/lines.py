@@ -60,6 +60,8 @@ def zone_fingerprint(zone: ZoneSettings) -> str:
     said: tuple[object, ...] = (zone.include, zone.exclude, zone.confidence_floor)
     if zone.confidence_floor > 0:
         said = (*said, zone.max_uncertain)
+    if zone.ground_m2 is not None:
+        said = (*said, zone.ground)
     return blake2s(repr(said).encode(), digest_size=8).hexdigest()
 
 
@@ -103,7 +105,11 @@ def _measured(occupancy: ZoneOccupancy, named: set[str]) -> object:
         return occupancy.reason
     shares = {name: share for name, share in occupancy.coverage.items() if share or name not in named}
     named.update(shares)
-    return [shares, occupancy.uncertain, occupancy.dominant, occupancy.confidence]
+    measured: list[object] = [shares, occupancy.uncertain, occupancy.dominant, occupancy.confidence]
+    if occupancy.ground is not None:
+        classes = occupancy.ground.classes.items()
+        measured.append({name: [one.m2, one.nearest_m, one.farthest_m] for name, one in classes if one.m2})
+    return measured
 
 
 def read_moment(line: str) -> Moment:

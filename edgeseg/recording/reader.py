@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.errors import EdgesegError
-from edgeseg.frames import FrameTime, ZoneOccupancy
+from edgeseg.frames import FrameTime, GroundCoverage, GroundShare, ZoneOccupancy
 from edgeseg.manifest import Model
 from edgeseg.recording.lines import Header, Moment, read_header, read_moment, zone_fingerprint
 from edgeseg.settings import CameraSettings, ZoneSettings
 
 _DECIMALS = 4
+_AREA_DECIMALS = 3
+_NO_GROUND = GroundShare(0.0, None, None)
 
 
 def is_recording(path: Path) -> bool:
@@ -85,6 +87,7 @@ class _Measured:
     uncertain: float | None
     dominant: str | None
     confidence: float | None
+    ground: GroundCoverage | None
 
 
 class _ZoneMemory:
@@ -92,6 +95,7 @@ class _ZoneMemory:
 
     def __init__(self, zone: ZoneSettings, header: Header, groups: Mapping[str, tuple[str, ...]]) -> None:
         self._name = zone.name
+        self._ground_m2 = zone.ground_m2 or 0.0
         self._seen = {name for rule in zone.rules for name in (*rule.classes, *rule.reference_classes)}
         self._classes = header.classes
         self._groups = {
@@ -111,7 +115,7 @@ class _ZoneMemory:
             if isinstance(said, str):
                 self._newest, self._reason = None, said
                 return
-            shares, uncertain, dominant, confidence = said
+            shares, uncertain, dominant, confidence, *more = said
             self._seen.update(shares)
             coverage = {name: float(shares.get(name, 0.0)) for name in self._classes if name in self._seen}
         except (KeyError, TypeError, AttributeError):
@@ -121,7 +125,20 @@ class _ZoneMemory:
                 coverage[group] = float(shares.get(group, 0.0))
             else:
                 coverage[group] = round(sum(coverage.get(name, 0.0) for name in members), _DECIMALS)
-        self._newest, self._reason = _Measured(coverage, uncertain, dominant, confidence), None
+        ground = self._ground(more[0], coverage) if more else None
+        self._newest, self._reason = _Measured(coverage, uncertain, dominant, confidence, ground), None
+
+    def _ground(self, said: Mapping[str, Sequence[float]], names: Collection[str]) -> GroundCoverage:
+        """Of a group that was another one then, the ground of its classes together."""
+        told = {name: GroundShare(*said[name]) if name in said else _NO_GROUND for name in names}
+        for group in self._groups.keys() - self._summed:
+            found = [told[name] for name in self._groups[group] if told.get(name, _NO_GROUND).m2]
+            told[group] = GroundShare(
+                round(sum(one.m2 for one in found), _AREA_DECIMALS),
+                min((one.nearest_m for one in found if one.nearest_m is not None), default=None),
+                max((one.farthest_m for one in found if one.farthest_m is not None), default=None),
+            )
+        return GroundCoverage(round(self._ground_m2, _AREA_DECIMALS), told)
 
     def occupancy(
         self, moment: Moment, analysed: FrameTime | None, header: Header, camera: str
@@ -143,4 +160,5 @@ class _ZoneMemory:
             confidence=newest.confidence if newest else None,
             model=header.model,
             analysed=analysed if moment.zones is None and not suspended else None,
+            ground=newest.ground if newest else None,
         )

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeseg.config.units import duration_text, share_text
+from edgeseg.config.units import area_text, duration_text, share_text
 from edgeseg.errors import EdgesegError
 from edgeseg.settings import RuleSettings
 from edgeseg.tuning.grid import changed_keys
@@ -19,8 +19,14 @@ def words(rule: RuleSettings) -> dict[str, str]:
     """What can be tuned, as it is written in a pipeline file."""
     said = {}
     if rule.enter is not None and rule.leave is not None:
-        said = {"enter": share_text(round(rule.enter, 6)), "leave": share_text(round(rule.leave, 6))}
+        said = {"enter": _threshold(rule, rule.enter), "leave": _threshold(rule, rule.leave)}
     return {**said, "for": duration_text(rule.for_s), "clear": duration_text(rule.clear_s)}
+
+
+def _threshold(rule: RuleSettings, value: float) -> str:
+    if rule.ground_m2 is None:
+        return share_text(round(value, 6))
+    return area_text(round(value * rule.ground_m2, 3))
 
 
 def changes(swept: Swept) -> dict[str, str]:
@@ -30,6 +36,8 @@ def changes(swept: Swept) -> dict[str, str]:
     # What is left out follows from others: enter decides leave, for decides clear. Said, it stays.
     if "enter" in new:
         new["leave"] = words(suggested)["leave"]
+    if "leave" in new and swept.rule.ground_m2 is not None:
+        new["enter"] = words(suggested)["enter"]
     if "for" in new:
         new["clear"] = words(suggested)["clear"]
     return new

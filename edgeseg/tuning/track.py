@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgeseg.frames import Alert, ZoneOccupancy
 from edgeseg.rules import life
-from edgeseg.rules.condition import read
+from edgeseg.rules.condition import read, shares
 from edgeseg.rules.hours import is_open
 from edgeseg.rules.memory import RuleMemory
 from edgeseg.settings import RuleSettings
@@ -41,7 +41,7 @@ class Track:
     def __init__(self, rule: RuleSettings, shown: Sequence[ZoneOccupancy]) -> None:
         self.shown = shown
         self.times_s: F64 = np.array([one.time.camera_time_s for one in shown])
-        self._known = np.array([one.coverage is not None for one in shown])
+        self._known = np.array([shares(rule, one) is not None for one in shown])
         self._open = np.array([is_open(rule.hours, one.time.captured_at_s) for one in shown])
         self._rewound = np.flatnonzero(np.diff(self.times_s, prepend=self.times_s[0]) < 0)
         # What decides a reading: the share compared, or where none is, the dominant class.
@@ -64,9 +64,9 @@ class Track:
     def values(self, rule: RuleSettings) -> list[float]:
         """The shares the rule compared, each once, from the smallest."""
         found = (
-            read(rule, rule.reference_classes, one.coverage, one.dominant).value
+            read(rule, rule.reference_classes, compares, one.dominant).value
             for one in self._examples
-            if one.coverage is not None
+            if (compares := shares(rule, one)) is not None
         )
         return sorted({value for value in found if value is not None})
 
@@ -131,22 +131,24 @@ class _Spans:
 
 
 def _look(rule: RuleSettings, occupancy: ZoneOccupancy) -> object:
-    if occupancy.coverage is None:
+    compares = shares(rule, occupancy)
+    if compares is None:
         return None
     if rule.enter is None:
         return occupancy.dominant, "dominant"
-    return read(rule, (), occupancy.coverage, occupancy.dominant).value
+    return read(rule, (), compares, occupancy.dominant).value
 
 
 def _reading(rule: RuleSettings, example: tuple[int, ZoneOccupancy]) -> int:
     """A number for what the rule makes of the observation."""
     number, occupancy = example
-    if occupancy.coverage is None:
+    compares = shares(rule, occupancy)
+    if compares is None:
         return 0
     if rule.enter is None:
         # The reference may be learned on the way: each dominant class is a reading of its own.
         return 1 + number
-    reading = read(rule, (), occupancy.coverage, occupancy.dominant)
+    reading = read(rule, (), compares, occupancy.dominant)
     return 1 + reading.begins + 2 * reading.ends
 
 
