@@ -156,10 +156,11 @@ class EvidencePayload(Payload):
     trace: tuple[TracePayload, ...]
     model: str
     pictures: tuple[str, ...] | None = Field(
+        None,
         description="Files that show it, from before and after; <camera>/set/evidence asks for them by these "
-        "names without .jpg. Null where none are kept."
+        "names without .jpg. Null where none are kept.",
     )
-    clip: str | None = Field(description="File of a clip around it, some seconds later; null for none.")
+    clip: str | None = Field(None, description="File of a clip around it, some seconds later; null for none.")
     ground_m2: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description="Where the rule compares areas, what the zone's ground measures: value and threshold are "
