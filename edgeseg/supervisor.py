@@ -372,6 +372,11 @@ class Supervisor:
         """The cameras that are in force now. Any thread."""
         return dict(self._posts)
 
+    @property
+    def evidence(self) -> EvidenceRoom | None:
+        """Where pictures of alerts are kept."""
+        return self._evidence
+
     def engine_of(self, camera: str) -> Engine | None:
         """What runs its network; None while that is loading. Any thread."""
         post = self._posts.get(camera)

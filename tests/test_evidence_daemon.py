@@ -11,14 +11,16 @@ import av
 import cv2
 import numpy as np
 
-from tests.broker import Broker, Subscriber, wait_until
+from tests.broker import Broker, Subscriber, free_port, wait_until
 from tests.conftest import write_clip
 from tests.daemon import Daemon
 from tests.rtsp_fixtures import RtspServer
+from tests.web_client import WebClient
 
 PIPELINE = """\
 node: gatehouse
 mqtt: {{url: "mqtt://127.0.0.1:{port}"}}
+web: {{listen: "127.0.0.1:{web}"}}
 model: deeplabv3-mnv2-pascal
 engine: litert
 evidence: {{pictures: masked, keep: 10 MB, clip: {{before: 1 s, after: 1 s}}}}
@@ -46,8 +48,11 @@ def test_pictures_and_a_clip_lie_on_disk_and_pictures_come_on_request(
     clip = data_dir / "video" / "one-by-one-person-detection.mp4"
     environment = {"EDGESEG_CACHE": str(pulled_models), "STATE_DIRECTORY": str(tmp_path / "state")}
     pipeline = tmp_path / "room.yaml"
+    client = WebClient(free_port())
     with Broker(tmp_path) as broker, RtspServer(clip, fps=40) as camera:
-        pipeline.write_text(PIPELINE.format(port=broker.port, source=camera.url, evidence="{}"))
+        pipeline.write_text(
+            PIPELINE.format(port=broker.port, web=client.port, source=camera.url, evidence="{}")
+        )
         with Daemon(pipeline, environment) as daemon, Subscriber(broker.port, "edgeseg/#") as subscriber:
             alert = subscriber.wait_for(raised, "an alert")
             names = alert["evidence"]["pictures"]
@@ -80,6 +85,19 @@ def test_pictures_and_a_clip_lie_on_disk_and_pictures_come_on_request(
             wait_until(video.exists, "the clip")
             assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
             assert size_and_pictures(video)[0] == (768, 432)
+
+            at = f"/api/v1/alerts/{alert['id']}"
+            for part, content in (("before", before), ("after", after)):
+                reply = client.get(f"{at}/pictures/{part}")
+                assert (reply.headers["content-type"], reply.body) == ("image/jpeg", content)
+            reply = client.get(f"{at}/clip")
+            assert (reply.headers["content-type"], reply.body) == ("video/mp4", video.read_bytes())
+            for absent in (
+                f"{at}/pictures/between",
+                f"/api/v1/alerts/{'0' * 16}/clip",
+                "/api/v1/alerts/x/clip",
+            ):
+                assert client.get(absent).status == 404
             assert daemon.stop() == 0
 
 
@@ -95,8 +113,9 @@ def test_a_clip_of_a_second_sharper_stream(tmp_path: Path, data_dir: Path, pulle
     ):
         address = second.url_with(None, None).removeprefix("rtsp://")
         evidence = f"{{pictures: none, record_source: 'rtsp://viewer:${{PASSWORD}}@{address}'}}"
-        text = PIPELINE.format(port=1, source=camera.url, evidence=evidence)
-        pipeline.write_text(text.replace('mqtt: {url: "mqtt://127.0.0.1:1"}\n', ""))
+        text = PIPELINE.format(port=1, web=1, source=camera.url, evidence=evidence)
+        without = ('mqtt: {url: "mqtt://127.0.0.1:1"}\n', 'web: {listen: "127.0.0.1:1"}\n')
+        pipeline.write_text(text.replace(without[0], "").replace(without[1], ""))
         with Daemon(pipeline, environment) as daemon:
 
             def new() -> Any:

@@ -61,7 +61,8 @@ def test_every_answer_has_the_shape_that_is_described(site: Site) -> None:
     names = {"camera": "yard", "zone": "right"}
     asked = 0
     for route in ROUTES:
-        if route.method != "GET" or route.handler is None:
+        # What is kept of alerts, test_evidence_daemon asks for.
+        if route.method != "GET" or route.handler is None or "{alert}" in route.path:
             continue
         reply = site.client.get(route.path.format(**names))
         assert reply.status == route.status, route.path

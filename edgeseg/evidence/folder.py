@@ -113,15 +113,12 @@ class EvidenceFolder:
         found = (self._files.get(file_name(alert_id, *kind)) for kind in _KINDS)
         return tuple(kept for kept in found if kept is not None)
 
-    def read(self, camera: str, name: str) -> bytes | None:
-        """A file's content; None where there is none of that name. Raises OSError."""
-        kept = self._files.get(name)
-        if kept is None or kept.camera != camera:
-            return None
+    def read(self, kept: KeptFile) -> bytes | None:
+        """A file's content; None where it is gone. Raises OSError."""
         try:
-            folder = self._open_folder(camera, create=False)
+            folder = self._open_folder(kept.camera, create=False)
             try:
-                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                file = os.open(kept.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             finally:
                 os.close(folder)
         except FileNotFoundError:

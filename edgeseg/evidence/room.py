@@ -57,6 +57,14 @@ class _Clip:
     descriptor: int
 
 
+@dataclass(frozen=True, slots=True)
+class EvidenceFile:
+    """What is kept of an alert. suffix: ``jpg``, ``mp4`` or ``mkv``."""
+
+    suffix: str
+    data: bytes
+
+
 TakesClips = Callable[[TakeClip], "str | None"]
 """Has a clip made; returns the suffix of its file, or None where there is nothing to make it of."""
 
@@ -141,13 +149,25 @@ class EvidenceRoom:
         ``<alert id>`` the latter of those there are. None where there is none. Any thread."""
         alert_id, _, part = wish.partition("-")
         pictures = [kept for kept in self._kept(alert_id) if kept.part != "clip"]
-        found = [kept for kept in pictures if part in ("", kept.part)]
-        if not found:
-            return None
+        found = [kept for kept in pictures if kept.camera == camera and part in ("", kept.part)]
+        return self._read(found[-1]) if found else None
+
+    def file(self, alert_id: str, part: str) -> EvidenceFile | None:
+        """The picture ``before`` or ``after``, or the ``clip``, of an alert; None where there is none. Any
+        thread."""
+        kept = next((kept for kept in self._kept(alert_id) if kept.part == part), None)
+        data = self._read(kept) if kept is not None else None
+        return (
+            EvidenceFile(kept.name.rpartition(".")[2], data)
+            if kept is not None and data is not None
+            else None
+        )
+
+    def _read(self, kept: KeptFile) -> bytes | None:
         try:
-            return self._folder.read(camera, found[-1].name)
+            return self._folder.read(kept)
         except OSError as error:
-            log.error("evidence: %s cannot be read: %s", self._folder.place_of(found[-1]), error.strerror)
+            log.error("evidence: %s cannot be read: %s", self._folder.place_of(kept), error.strerror)
             return None
 
     def _kept(self, alert_id: str) -> tuple[KeptFile, ...]:

@@ -34,7 +34,7 @@ _ERRORS = {
     400: "Not what is described here.",
     401: "No token, or a wrong one.",
     403: "A Host or Origin that is not this server's.",
-    404: "No such camera or zone.",
+    404: "No such camera, zone or file.",
     409: "Not possible now: the file cannot be written, or is not what runs.",
     412: "The file was changed meanwhile: fetch the zones again.",
     422: "The draft has mistakes: all of them in `problems`.",

@@ -118,6 +118,22 @@ ROUTES = (
         refuses=(400,),
     ),
     Route(
+        "GET",
+        "/api/v1/alerts/{alert}/pictures/{part}",
+        "A picture kept of an alert: before (when its condition began) or after (when it was raised)",
+        "evidence_picture",
+        "image/jpeg",
+        refuses=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/v1/alerts/{alert}/clip",
+        "The clip kept of an alert, MP4 or Matroska, some seconds after the alert",
+        "evidence_clip",
+        "video/*",
+        refuses=(404,),
+    ),
+    Route(
         "POST",
         f"{_CAMERA}/enabled",
         "Switch a camera on or off",

@@ -9,6 +9,7 @@ from typing import Protocol
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import EdgesegError
+from edgeseg.evidence.room import EvidenceRoom
 from edgeseg.frames import NodeStats
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.publish.mqtt import MqttPublisher
@@ -23,6 +24,9 @@ class Supervised(Protocol):
 
     @property
     def posts(self) -> Mapping[str, Post]: ...
+
+    @property
+    def evidence(self) -> EvidenceRoom | None: ...
 
     def want(self, camera: str) -> None: ...
 
@@ -85,6 +89,11 @@ class Running:
         """In the order of the file."""
         posts = self._supervisor.posts if self._supervisor is not None else {}
         return [posts[camera.name] for camera in self.settings.cameras if camera.name in posts]
+
+    @property
+    def evidence(self) -> EvidenceRoom | None:
+        """Where pictures of alerts are kept."""
+        return self._supervisor.evidence if self._supervisor is not None else None
 
     @property
     def connected(self) -> bool | None:

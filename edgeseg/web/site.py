@@ -21,6 +21,7 @@ from edgeseg.web.editor import ZoneEditor
 from edgeseg.web.exchange import Answer, Call
 from edgeseg.web.feed import Feed
 from edgeseg.web.guard import Guard
+from edgeseg.web.keeping import Keeping
 from edgeseg.web.metrics import CONTENT_TYPE, Metrics
 from edgeseg.web.openapi import document
 from edgeseg.web.routes import ROUTES
@@ -116,7 +117,7 @@ class Site:
     def _responds(self) -> Mapping[str, Respond]:
         telling = Telling(self.running, self._board, self.album, self._chronicle, self._editor)
         doing = Doing(self.running, self._chronicle, self._editor, self._guard)
-        rooms = (telling, self._showing, doing, self)
+        rooms = (telling, self._showing, Keeping(self.running), doing, self)
         return {
             route.handler: next(
                 getattr(room, route.handler) for room in rooms if hasattr(room, route.handler)

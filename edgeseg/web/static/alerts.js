@@ -38,6 +38,7 @@ export class AlertList {
       el("p", { class: "alert-when" }, el("time", { datetime: alert.began_at }, moment(began)), ` · ${over ? `lasted ${lasted}` : `for ${lasted}`}`,
         over && alert.end_reason !== "cleared" ? ` · ${endWords(alert.end_reason)}` : "", ` · ${alert.camera}`, alert.zone ? ` · rule ${alert.rule}` : ""),
       alert.zone ? el("div", { class: "scenes" }, scene("Before", alert.before, camera), scene(over ? "At its end" : "Now", alert.after, camera)) : null,
+      shots(alert),
       this.#evidence(alert));
   }
 
@@ -58,6 +59,20 @@ function scene(title, { coverage }, camera) {
   return el("div", { class: "scene" }, el("span", { class: "scene-title" }, title),
     el("div", { class: "bar", "aria-hidden": "true" }, classes.map((one) => el("span", { style: { width: `${100 * coverage[one.name]}%`, background: legible(one.colour) } }))),
     el("span", { class: "scene-words" }, words));
+}
+
+/** Pictures that are kept of it, and its clip. They are on disk a moment after the alert; what is not (any more)
+ * does not show. */
+function shots({ id, zone, evidence }) {
+  const names = evidence?.pictures ?? [];
+  if (!names.length && !evidence?.clip) return null;
+  const at = `/api/v1/alerts/${id}`;
+  const gone = (event) => event.target.parentElement.remove();
+  return el("div", { class: "shots" },
+    names.map((name) => name.includes("-before.") ? "before" : "after").map((part) =>
+      el("a", { href: `${at}/pictures/${part}`, target: "_blank" },
+        el("img", { src: `${at}/pictures/${part}`, alt: part === "before" ? `${zone} when it began` : `${zone} when the alert was raised`, loading: "lazy", onerror: gone }))),
+    evidence.clip ? el("a", { href: `${at}/clip`, target: "_blank" }, "Clip") : null);
 }
 
 /** The observations that led to it, as a line without scales. */
