@@ -136,9 +136,7 @@ class Builder:
                 self._wrong(at, f"{shown(model)} cannot be a model's name or path: {error}")
         return found
 
-    def _all_classes(
-        self, models: dict[str, Model | None], groups: dict[str, tuple[str, ...]]
-    ) -> Vocabulary:
+    def _all_classes(self, models: dict[str, Model | None], groups: dict[str, tuple[str, ...]]) -> Vocabulary:
         """The words of all models of the file together."""
         known = [model.classes for model in models.values() if model is not None]
         every = tuple(dict.fromkeys(name for classes in known for name in classes))
