@@ -30,6 +30,8 @@ cameras:
   yard:
     source: {source}
     rate: {rate}
+    # A square on an empty ground: where it was, all edges are gone.
+    health: off
     zones: {{table: {{polygon: [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]}}}}
 """
 # The tests' own Python may lie where a service sees nothing, and 60 s are long to wait for a watchdog.
