@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import ClientConnectionResetError, WSMsgType, web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from edgeseg.web.album import Album
 from edgeseg.web.exchange import Answer, Call, RefusedError
 from edgeseg.web.feed import Feed
 from edgeseg.web.guard import COOKIE, Guard
+from edgeseg.web.manners import HEADERS, OPEN, faults
 from edgeseg.web.routes import ROUTES, Route
 from edgeseg.web.running import Running
 from edgeseg.web.showing import Showing, overlay_of
@@ -37,15 +37,6 @@ _TICK_S = 10.0
 _THREADS = 6
 _STOPS_WITHIN_S = 2.0
 _BOUNDARY = "edgeseg-picture"
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
-}
 
 
 class Server:
@@ -110,7 +101,7 @@ class Server:
         runner = web.AppRunner(
             self._app(),
             access_log=None,
-            logger=_faults(),
+            logger=faults(),
             handle_signals=False,
             shutdown_timeout=_STOPS_WITHIN_S,
         )
@@ -154,7 +145,7 @@ class Server:
             resource = request.match_info.route.resource
             path = resource.canonical if resource is not None else ""
             trusted = self._is_trusted(request, headers, path)
-            if not trusted and path not in _OPEN:
+            if not trusted and path not in OPEN:
                 raise RefusedError(401, "a token is needed")
             request["trusted"], request["headers"] = trusted, headers
             response = await handler(request)
@@ -166,7 +157,7 @@ class Server:
             response = _response(RefusedError(error.status, error.reason).answer())
             response.headers.update({"Allow": error.headers["Allow"]} if "Allow" in error.headers else {})
         if not response.prepared:
-            response.headers.update(_HEADERS)
+            response.headers.update(HEADERS)
         return response
 
     def _is_trusted(self, request: web.Request, headers: Mapping[str, str], path: str) -> bool:
@@ -174,7 +165,7 @@ class Server:
             return self._guard.is_trusted(headers, request.cookies.get(COOKIE), request.remote or "")
         except RefusedError:
             # What is open to everybody is so to those with a wrong token too.
-            if path in _OPEN:
+            if path in OPEN:
                 return False
             raise
 
@@ -199,7 +190,7 @@ class Server:
         try:
             # The first picture, or a plain answer why there is none.
             answer = await loop.run_in_executor(self._pool, self._showing.picture, call)
-            response = web.StreamResponse(headers={**_HEADERS, "Cache-Control": "no-store"})
+            response = web.StreamResponse(headers={**HEADERS, "Cache-Control": "no-store"})
             response.content_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
             await response.prepare(request)
             version = self._album.version(camera)
@@ -289,25 +280,6 @@ class Server:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), timeout_s)
         return self._stopping.is_set()
-
-
-class _OurFaults(logging.Filter):
-    """Leaves out what is no HTTP: anybody could fill the log with it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, HttpProcessingError)
-
-
-def _faults() -> logging.Logger:
-    logger = logging.getLogger(f"{__name__}.requests")
-    if not logger.filters:
-        logger.addFilter(_OurFaults())
-    return logger
-
-
-# The page itself holds nothing; it asks for the token.
-_OPEN = {route.path for route in ROUTES if route.open} | {"/", "/static/{name}"}
 
 
 def _call(request: web.Request, body: bytes) -> Call:
