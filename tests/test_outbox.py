@@ -19,7 +19,8 @@ import pytest
 from edgeseg.clock import ManualClock
 from edgeseg.errors import StateError
 from edgeseg.publish.outbox import Outbox
-from edgeseg.state.database import SCHEMA_VERSION, open_file
+from edgeseg.state.database import open_file
+from edgeseg.state.schema import SCHEMA_VERSION
 
 DAY_S = 86_400.0
 

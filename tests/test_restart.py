@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from edgeseg.state.database import SCHEMA_VERSION
+from edgeseg.state.schema import SCHEMA_VERSION
 from tests.broker import Broker, Subscriber, wait_until
 from tests.daemon import Daemon
 from tests.faults.moody_model import write_moody_model

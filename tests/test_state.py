@@ -19,7 +19,7 @@ from edgeseg.recall import BRIDGE_S, recall
 from edgeseg.rules import AwayMemory, RuleMemory
 from edgeseg.rules.stored import decode, encode, fingerprints
 from edgeseg.state.books import ALIVE_EVERY_S, FILE, CameraBook, State, Wish
-from edgeseg.state.database import SCHEMA_VERSION
+from edgeseg.state.schema import SCHEMA_VERSION
 from tests.rules_fixtures import EPOCH, OCCUPIED, Played, zone_of
 
 HOUR_S = 3600.0

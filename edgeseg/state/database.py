@@ -17,6 +17,7 @@ from typing import Any, Union
 from edgeseg.clock import Clock
 from edgeseg.errors import StateError
 from edgeseg.state.files import advice, set_aside
+from edgeseg.state.schema import MIGRATIONS, SCHEMA_VERSION, TABLES, refuse_newer, version_on_disk
 
 log = logging.getLogger(__name__)
 
@@ -25,56 +26,6 @@ Rows = list[tuple[Any, ...]]
 Execute = Callable[[str, tuple[Value, ...]], object]
 Change = Callable[[Execute], None]
 
-# What turns a file of one version into the next. Version 1 was the outbox alone.
-_MIGRATIONS = (
-    (
-        """
-        CREATE TABLE IF NOT EXISTS waiting (
-            id INTEGER PRIMARY KEY,
-            alert_id TEXT NOT NULL,
-            seq INTEGER NOT NULL,
-            topic TEXT NOT NULL,
-            payload BLOB NOT NULL,
-            enqueued_at REAL NOT NULL
-        )
-        """,
-    ),
-    (
-        "CREATE TABLE dropped (cause TEXT PRIMARY KEY, count INTEGER NOT NULL)",
-        "CREATE TABLE memory (camera TEXT PRIMARY KEY, body TEXT NOT NULL)",
-        "CREATE TABLE wish (camera TEXT PRIMARY KEY, enabled INTEGER, rate REAL, rate_of_file REAL)",
-        """
-        CREATE TABLE life (
-            id INTEGER PRIMARY KEY,
-            boot TEXT NOT NULL,
-            began_at REAL NOT NULL,
-            alive_at REAL NOT NULL,
-            alive_s REAL NOT NULL,
-            ended TEXT
-        )
-        """,
-    ),
-    (
-        """
-        CREATE TABLE history (
-            resolution TEXT NOT NULL,
-            camera TEXT NOT NULL,
-            zone TEXT NOT NULL,
-            at INTEGER NOT NULL,
-            body TEXT NOT NULL,
-            PRIMARY KEY (resolution, camera, zone, at)
-        )
-        """,
-        "CREATE INDEX history_at ON history (at)",
-        "CREATE TABLE past_alert (row INTEGER PRIMARY KEY, id TEXT UNIQUE, camera TEXT, body TEXT NOT NULL)",
-    ),
-    ("CREATE TABLE view (camera TEXT, grey INTEGER, body TEXT NOT NULL, PRIMARY KEY (camera, grey))",),
-)
-SCHEMA_VERSION = len(_MIGRATIONS)
-# What must not be lost where the disk fails; the rest stays there, and what comes meanwhile is not kept.
-_TABLES = ("waiting", "dropped", "memory", "wish", "life")
-# Where SQLite's file format keeps ``user_version`` (https://www.sqlite.org/fileformat.html#the_database_header).
-_VERSION_AT = slice(60, 64)
 _BACK_TO_DISK_EVERY_S = 60.0
 
 
@@ -211,7 +162,7 @@ class Database:
         memory = _open_memory()
         if self._connection is not None:
             with closing(self._connection):
-                for table in _TABLES:
+                for table in TABLES:
                     try:
                         _copy(self._connection, memory, (table,))
                     except sqlite3.Error as unreadable:
@@ -239,7 +190,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     returns. Raises StateError for one of a newer edgeseg, sqlite3.Error or OSError for an unusable one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # From the file itself: SQLite would already write to what it opens.
-    _refuse_newer(path, _version_on_disk(path))
+    refuse_newer(path, version_on_disk(path))
     connection = _connect(str(path))
     try:
         # Two daemons with one outbox would send each other's alerts. Exclusive also spares the -shm file.
@@ -247,7 +198,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        _refuse_newer(path, version)
+        refuse_newer(path, version)
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"damaged: {verdict}")
@@ -279,28 +230,11 @@ def _open_or_begin(path: Path) -> sqlite3.Connection:
         return open_file(path)
 
 
-def _version_on_disk(path: Path) -> int:
-    try:
-        with path.open("rb") as file:
-            return int.from_bytes(file.read(_VERSION_AT.stop)[_VERSION_AT], "big")
-    except FileNotFoundError:
-        return 0
-
-
-def _refuse_newer(path: Path, version: int) -> None:
-    # What is no database at all has any number there.
-    if SCHEMA_VERSION < version < 1_000_000:
-        raise StateError(
-            f"state {path}: schema version {version} is newer than {SCHEMA_VERSION}, the newest this"
-            " edgeseg knows: upgrade edgeseg, or move the file away"
-        )
-
-
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     if version == SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
-    for statements in _MIGRATIONS[version:]:
+    for statements in MIGRATIONS[version:]:
         for statement in statements:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -331,7 +265,7 @@ def _transact(connection: sqlite3.Connection, batch: list[tuple[Change, Callable
 def _copy(
     source: sqlite3.Connection,
     target: sqlite3.Connection,
-    tables: tuple[str, ...] = _TABLES,
+    tables: tuple[str, ...] = TABLES,
     *,
     anew: bool = False,
 ) -> None:
