@@ -6,6 +6,7 @@ python -m tests.screenshots docs --minutes 10
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import threading
 from pathlib import Path
@@ -39,7 +40,7 @@ cameras:
           somebody: {{occupied: [person], enter: 3 %, leave: 1 %, for: 1 s, clear: 2 s}}
 """
 FLOOR = ((0.28, 0.60), (0.44, 0.55), (0.62, 0.56), (0.74, 0.68), (0.70, 0.94), (0.30, 0.94))
-TABLE_FOOT = ((0.50, 0.72), (0.58, 0.64), (0.66, 0.78), (0.57, 0.86))
+TABLE_FOOT = ((0.52, 0.74), (0.58, 0.67), (0.64, 0.76), (0.57, 0.86))
 
 
 def main() -> None:
@@ -69,17 +70,18 @@ def main() -> None:
 
 def somebody_is_there(page: Page) -> None:
     page.locator("#range").select_option("1")
-    expect(page.locator("[data-zone=table] .rule.alarm")).to_be_visible(timeout=120_000)
+    now = page.locator("[data-zone=table].alarmed .zone-now")
+    expect(now).to_have_text(re.compile(r"person [2-9]\d"), timeout=120_000)
     # Until the picture of that moment is drawn.
-    page.wait_for_timeout(700)
+    page.wait_for_timeout(400)
 
 
 def draw_a_zone(page: Page) -> None:
     expect(page.locator(".coverage")).to_be_visible()
-    box = page.locator(".stage-drawing").bounding_box()
-    assert box is not None
     for tool, points in (("Draw", FLOOR), ("Exclude an area", TABLE_FOOT)):
         page.get_by_role("button", name=tool).click()
+        box = page.locator(".stage-drawing").bounding_box()
+        assert box is not None
         for x, y in points:
             page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
         page.keyboard.press("Enter")

@@ -105,7 +105,10 @@ def test_a_zone_of_six_points(house: House, browser: Browser) -> None:
         page = visit.page
         page.get_by_role("link", name="Add a zone to room").click()
         picture_shown(page)
+        before_drawing = page.locator(".stage-drawing").bounding_box()
         page.get_by_role("button", name="Draw").click()
+        # A picture that jumped would be hit beside the mark.
+        assert page.locator(".stage-drawing").bounding_box() == before_drawing
         for point in SIX_POINTS:
             page.mouse.click(*place(page, point))
         page.keyboard.press("Enter")

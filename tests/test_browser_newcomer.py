@@ -85,7 +85,7 @@ def draw_a_zone(url: str) -> None:
         for x, y in TRIANGLE:
             page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
         expect(page.locator(".stage-help")).to_contain_text("close the shape")
-        page.get_by_role("button", name="Close shape").click()
+        page.get_by_role("button", name="Close", exact=True).click()
         # Step 5.
         page.get_by_label("Name of the zone").fill("My zone")
         page.get_by_role("button", name="Save").click()

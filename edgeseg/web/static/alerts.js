@@ -11,6 +11,7 @@ const TRACE = { width: 120, height: 28 };
 export class AlertList {
   constructor(live) {
     this.live = live;
+    this.items = new Map();
     this.list = el("ol", { class: "alert-list", role: "list" });
     this.empty = el("p", { class: "hint" }, "No alerts. They appear here when a rule of a zone begins.");
     this.count = el("span", { class: "count" });
@@ -23,7 +24,24 @@ export class AlertList {
     const on = alerts.filter((one) => one.event !== "end").length;
     this.count.textContent = on ? `${on} on` : "";
     this.empty.hidden = alerts.length > 0;
-    this.list.replaceChildren(...alerts.map((alert) => this.#item(alert)));
+    this.list.replaceChildren(...alerts.map((alert) => this.#kept(alert)));
+    const shown = new Set(alerts.map((one) => one.id));
+    for (const id of this.items.keys()) if (!shown.has(id)) this.items.delete(id);
+  }
+
+  /** In other colours. */
+  repaint() {
+    this.items.clear();
+    this.update();
+  }
+
+  /** Made anew only where the alert has something new to say: its pictures would be fetched again. */
+  #kept(alert) {
+    const known = this.items.get(alert.id);
+    if (known?.seq === alert.seq) return known.item;
+    const item = this.#item(alert);
+    this.items.set(alert.id, { seq: alert.seq, item });
+    return item;
   }
 
   #item(alert) {

@@ -30,7 +30,7 @@ export class Dashboard {
       alerts: (alert) => { this.alerts.update(); this.#call(alert); },
     }).map(([type, work]) => [type, (event) => work(event.detail)]);
     for (const [type, work] of this.listeners) live.addEventListener(type, work);
-    this.unthemed = onThemeChange(() => this.alerts.update());
+    this.unthemed = onThemeChange(() => this.alerts.repaint());
     this.#build();
     this.alerts.update();
   }

@@ -90,8 +90,8 @@ export class Editor {
 
   #tools() {
     const tool = (name, path, work, more = {}) => el("button", { class: "button tool", type: "button", onclick: work, ...more }, icon(path), name);
-    this.draw = tool("Draw", ICONS.pen, () => this.#begin("include"), { "aria-pressed": "false" });
-    this.cut = tool("Exclude an area", ICONS.cut, () => this.#begin("exclude"), { "aria-pressed": "false" });
+    this.draw = tool("Draw", ICONS.pen, () => this.#begin("include"), { "aria-pressed": "false", class: "button tool swaps", style: { "--most": "6.4rem" } });
+    this.cut = tool("Exclude an area", ICONS.cut, () => this.#begin("exclude"), { "aria-pressed": "false", class: "button tool swaps", style: { "--most": "10.9rem" } });
     this.undo = tool("Undo", ICONS.undo, () => this.draft.undo(), { "aria-keyshortcuts": "Control+Z" });
     this.redo = tool("Redo", ICONS.redo, () => this.draft.redo(), { "aria-keyshortcuts": "Control+Shift+Z" });
     this.remove = tool("Remove shape", ICONS.bin, () => { this.draft.removeRing(this.draft.selected.ring); announce("Shape removed."); });
@@ -126,8 +126,8 @@ export class Editor {
     this.remove.disabled = draft.selected === null || draft.open !== null;
     this.draw.setAttribute("aria-pressed", drawing?.kind === "include");
     this.cut.setAttribute("aria-pressed", drawing?.kind === "exclude");
-    this.draw.lastChild.textContent = drawing?.kind === "include" ? "Close shape" : "Draw";
-    this.cut.lastChild.textContent = drawing?.kind === "exclude" ? "Close shape" : "Exclude an area";
+    this.draw.lastChild.textContent = drawing?.kind === "include" ? "Close" : "Draw";
+    this.cut.lastChild.textContent = drawing?.kind === "exclude" ? "Close" : "Exclude an area";
     this.cut.disabled = !draft.hasArea;
     this.help.textContent = drawing
       ? (drawing.points.length < 3 ? "Choose the corners one after the other, around the area." : "Go on, or close the shape: its button, its first corner, or Enter. Escape gives up.")

@@ -131,7 +131,8 @@ export function seriesOf(name, camera, steps, spanMs) {
   const colour = camera.classes.find((one) => one.name === member)?.colour ?? "#808080";
   const points = steps.filter((step) => step.known_s > 0).map((step) => {
     const { min = 0, mean = 0, max = 0 } = step.classes[name] ?? {};
-    return { t: Date.parse(step.at) + spanMs / 2, min, mean, max };
+    // The step under way has its middle still to come.
+    return { t: Math.min(Date.parse(step.at) + spanMs / 2, Date.now()), min, mean, max };
   });
   return { name, colour: legible(colour), points };
 }
