@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from tests.faults.clips import blinking_clip
 from tests.faults.ledger import Row, save, table
 
 FOLDER = Path(__file__).parent
@@ -35,6 +37,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if later:
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in later]
+
+
+@pytest.fixture(scope="module")
+def blink(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return blinking_clip(tmp_path_factory.mktemp("clips") / "blink.mp4")
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -34,12 +34,6 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtspServer]:
         yield server
 
 
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
 class Line:
     """A daemon with one camera that blinks, and a relay on its way to the broker: the watcher can be there
     before the daemon is, and misses nothing."""

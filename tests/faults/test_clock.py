@@ -7,7 +7,6 @@ than what a machine does whose clock is set.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,12 +22,6 @@ from tests.faults.scene import Scene, pause
 from tests.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def libfaketime() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,12 +21,6 @@ from tests.faults.test_brokers import fill
 from tests.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def start(stack: ExitStack, folder: Path, state: Path) -> tuple[Scene, TcpRelay]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,12 +20,6 @@ from tests.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(300)
 ADDRESS = "127.0.0.77"
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def test_a_resolver_that_falls_silent(stack: ExitStack, tmp_path: Path, note: Note) -> None:
