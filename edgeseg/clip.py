@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +15,15 @@ from edgeseg import registry
 from edgeseg.camera import Camera
 from edgeseg.clock import ManualClock
 from edgeseg.engines.base import Engine
-from edgeseg.engines.select import open_engine
+from edgeseg.engines.select import choose, open_engine
 from edgeseg.errors import SourceError
 from edgeseg.frames import Frame, FrameTime, Picture
 from edgeseg.pipeline import Analysis, Observed
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
+from edgeseg.remote import open_remote
+from edgeseg.runtimes import AUTO
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.gate import Gate, gate_order
 from edgeseg.sources.health import Health, health_order
@@ -136,10 +139,21 @@ class Replay:
         self._opened = ExitStack()
 
     def __enter__(self) -> Replay:
-        self._engine = open_engine(self.model, self._chosen.engine, self._chosen.input_size_px, self._threads)
+        self._engine = self._open()
         self._opened.callback(self._engine.close)
         self._opened.enter_context(self.publisher)
         return self
+
+    def _open(self) -> Engine:
+        chosen, model = self._chosen, self.model
+
+        def local(engine: str) -> Engine:
+            return open_engine(model, engine, chosen.input_size_px, self._threads)
+
+        if chosen.remote is None:
+            return local(chosen.engine)
+        size_px = chosen.input_size_px or choose(model, chosen.engine)[1].input.size_px
+        return open_remote(model, chosen.remote, size_px, partial(local, chosen.remote.fallback or AUTO))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -16,7 +16,9 @@ from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose, open_engine
 from edgeseg.errors import EdgesegError
 from edgeseg.manifest import Model
-from edgeseg.runtimes import RUNTIMES
+from edgeseg.remote import RemoteEngine, open_remote
+from edgeseg.runtimes import AUTO, RUNTIMES
+from edgeseg.settings import RemoteSettings
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +32,13 @@ _KEEP_UNUSED_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """Cameras that agree on these share one engine. digest: of the model's manifest."""
+    """Cameras that agree on these share one engine. digest: of the model's manifest. remote: servers that run
+    it instead of an engine here."""
 
     digest: str
     engine: str
     input_size_px: tuple[int, int]
+    remote: RemoteSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +99,12 @@ class EnginePool:
         loaded = self._loaded.get(key)
         return loaded.engine if loaded is not None else None
 
+    def standing_in(self, key: EngineKey) -> str | None:
+        """The engine that works in place of servers that are away; ``none`` where frames are lost meanwhile,
+        None while all is as it was set."""
+        engine = self.get(key)
+        return engine.standing_in if isinstance(engine, RemoteEngine) else None
+
     def run_s(self, key: EngineKey) -> float:
         """What a loaded engine's run on one picture took before there were others; 0 while not loaded."""
         loaded = self._loaded.get(key)
@@ -103,6 +113,9 @@ class EnginePool:
     def sizes_px(self, model: Model, key: EngineKey) -> tuple[tuple[int, int], ...]:
         """The input size of a loaded engine, then the model's measured ones that fit into it and that the
         same engine can take, largest first."""
+        if key.remote is not None:
+            # Which sizes servers have is theirs.
+            return (key.input_size_px,)
         own, engine = key.input_size_px, self._loaded[key].engine.name
         smaller = []
         for score in model.sizes:
@@ -163,6 +176,8 @@ class EnginePool:
 
     def _open(self, need: Need, idle_threads: int) -> _Loaded:
         model, key = need.model, need.key
+        if key.remote is not None:
+            return self._reach(model, key, key.remote)
         engine = trial.open_best(model, key.engine, key.input_size_px, 1, self._stop, self._clock)
         loaded = self._warm(engine, 1)
         if idle_threads <= 1 or RUNTIMES[engine.name].accelerator:
@@ -178,6 +193,14 @@ class EnginePool:
         engine.close()
         several = trial.open_best(model, key.engine, key.input_size_px, idle_threads, self._stop, self._clock)
         return self._warm(several, idle_threads)
+
+    def _reach(self, model: Model, key: EngineKey, remote: RemoteSettings) -> _Loaded:
+        def open_local() -> Engine:
+            return trial.open_best(
+                model, remote.fallback or AUTO, key.input_size_px, 1, self._stop, self._clock
+            )
+
+        return self._warm(open_remote(model, remote, key.input_size_px, open_local, self._clock), 1)
 
     def _warm(self, engine: Engine, threads: int) -> _Loaded:
         """Run it twice: the first run warms up, the better one counts."""

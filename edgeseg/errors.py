@@ -56,6 +56,17 @@ class EngineError(EdgesegError):
     """
 
 
+class EngineAway(EngineError):
+    """A server that runs the model cannot be reached, or did not answer. It may be back for the next frame.
+
+    late: it may only have been slow, or busy.
+    """
+
+    def __init__(self, message: str, *, late: bool = False) -> None:
+        self.late = late
+        super().__init__(message)
+
+
 SourceReason = Literal[
     "auth", "timeout", "not_found", "tls", "codec", "refused", "ended", "truncated", "crashed"
 ]

@@ -72,6 +72,7 @@ class Relief:
     def tick(self) -> None:
         """Once a second."""
         now_s = self._clock.monotonic_s()
+        self._notice_stand_ins()
         load = self._meter.note(now_s, self._scheduler.work())
         paid = self._budget.workers(now_s, load.busy * self._workers, self._workers)
         self.load = replace(load, workers=paid)
@@ -130,15 +131,23 @@ class Relief:
         )
         self._say(name, before, quality)
 
+    def _notice_stand_ins(self) -> None:
+        """Say of each camera when its servers are away, and when they are back."""
+        for name, post in self._posts.items():
+            if post.key.remote is not None and name in self._in_force:
+                post.live.camera.degrade(self._degraded(name, self._in_force[name]))
+
     def _degraded(self, name: str, quality: Quality) -> Degraded | None:
         post = self._posts[name]
-        if quality == Quality():
+        stand_in = self._pool.standing_in(post.key)
+        if quality == Quality() and stand_in is None:
             return None
         return Degraded(
             post.live.camera.rate_fps * self._ladders[name].rate_shares[quality.rate]
             if quality.rate
             else None,
             self._sizes_px[name][quality.size] if quality.size else None,
+            stand_in,
         )
 
     def _say(self, name: str, before: Quality, quality: Quality) -> None:

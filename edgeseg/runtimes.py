@@ -67,6 +67,10 @@ def _lite_rt(accelerator: bool = False) -> Runtime:
 
 
 AUTO = "auto"
+# Servers elsewhere, which a pipeline file names; `auto` never chooses it. Any format may run there.
+REMOTE = "kserve"
+# What a served model is called that takes JPEG in place of pixels.
+JPEG_SUFFIX = "-jpeg"
 # In the order in which they are taken where nothing was measured.
 RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": Runtime(
@@ -90,6 +94,6 @@ ENGINES: tuple[str, ...] = (AUTO, *RUNTIMES)
 
 
 def formats(engine: str) -> tuple[Format, ...]:
-    """What an engine of ENGINES reads; ``auto`` reads what any of them does."""
-    chosen = RUNTIMES.values() if engine == AUTO else (RUNTIMES[engine],)
+    """What an engine reads; ``auto`` and REMOTE read what any of ENGINES does."""
+    chosen = RUNTIMES.values() if engine in (AUTO, REMOTE) else (RUNTIMES[engine],)
     return tuple(dict.fromkeys(form for runtime in chosen for form in runtime.formats))

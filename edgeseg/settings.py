@@ -39,6 +39,10 @@ SHORTEST_EVIDENCE_DAYS, LONGEST_EVIDENCE_DAYS = 0.01, 3650.0
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
 
+# How long an inference server may take for a frame: a worker waits so long, twice where there are two servers.
+SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.02, 3.0
+
+
 class Secret:
     """Text that must not be printed: ``repr`` and ``str`` hide it, ``reveal()`` gives it."""
 
@@ -238,12 +242,50 @@ class HealthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteServer:
+    """An inference server: host and port. local: whether it is on this machine."""
+
+    host: str
+    port: int
+    tls: bool
+    local: bool
+
+    @property
+    def address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{'grpcs' if self.tls else 'grpc'}://{self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """Servers that run the model, by the KServe v2 protocol. model: its name there; None for its name here.
+
+    token: None where none is needed, or before ``resolve``. fallback: the local engine that stands in while no
+    server answers; None lets frames go. jpeg_quality: 1-100, for ``transport: jpeg``.
+    """
+
+    servers: tuple[RemoteServer, ...]
+    model: str | None
+    token_file: str | None
+    ca_file: str | None
+    deadline_s: float
+    transport: Literal["raw", "jpeg"]
+    fallback: str | None
+    jpeg_quality: int = 90
+    shared_memory: bool = True
+    token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CameraSettings:
     """One camera. ``input_size_px`` (width, height) is None for the model's default size.
 
     max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
     gate: None analyses every picture that is due. decode: by which decoder. health: what pictures are
     checked for; None for nothing. evidence: None keeps none. repeat: a clip begins again after its end.
+    remote: the servers of engine ``kserve``, None for every other engine.
     """
 
     name: str
@@ -262,6 +304,7 @@ class CameraSettings:
     health: HealthSettings | None = None
     evidence: EvidenceSettings | None = None
     repeat: bool = False
+    remote: RemoteSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -413,5 +413,6 @@ def _needs(settings: PipelineSettings) -> dict[str, Need]:
         model = models[camera.model]
         _, artefact = choose(model, camera.engine, camera.input_size_px)
         size_px = camera.input_size_px or artefact.input.size_px
-        needs[camera.name] = Need(model, EngineKey(model.digest, camera.engine, size_px), camera.rate_fps)
+        key = EngineKey(model.digest, camera.engine, size_px, camera.remote)
+        needs[camera.name] = Need(model, key, camera.rate_fps)
     return needs

@@ -25,13 +25,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("registry", "runtimes", "groundmeter"),
     # the stages, strangers to each other
     ("sources", "preprocess", "engines", "postprocess", "steady", "zones", "certainty", "rules", "publish", "config"),
-    ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "recall", "onlooker", "recording"),
+    ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "remote", "recall", "onlooker", "recording"),
     ("camera", "load", "engine_pool", "watchdog", "evidence", "second_stream"),
     ("clip", "live", "quality", "budget", "checkup", "expectation"),
     ("relief",),
     ("supervisor", "gating"),
     ("web",),
-    ("daemon",),
+    ("daemon", "serve"),
     # what makes and judges networks: commands that need it import it when they run, nothing else does
     ("zoo",),
     # what commands alone use: nothing of it is in the daemon
@@ -51,6 +51,8 @@ HOMES = {
     "ai_edge_litert": {"engines/litert.py"},
     "tflite_runtime": {"engines/litert.py"},
     # The soak listens as any other subscriber does.
+    "tritonclient": {"engines/kserve.py", "engines/kserve_memory.py", "serve/protocol.py"},
+    "grpc": {"engines/kserve.py", "serve/protocol.py"},
     "paho": {"publish/paho_connection.py", "publish/subscriber.py", "soak/listener.py"},
     # One fetches, one serves.
     "aiohttp": {"fetch.py", "web/server.py"},
@@ -157,6 +159,7 @@ def test_the_daemon_imports_nothing_of_the_zoo() -> None:
         "print([name for name in sys.modules if name.startswith('edgeseg.zoo')])\n"
     )
     packages = [package for runtime in RUNTIMES.values() for package in runtime.packages]
+    packages += ["tritonclient", "grpc"]
     # The engines import these only when they load a network.
     arguments = [json.dumps([*names, "onnxruntime", "ai_edge_litert.interpreter"]), json.dumps(packages)]
     answer = subprocess.run(

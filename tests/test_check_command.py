@@ -86,7 +86,7 @@ cameras:
 
 def test_problems_are_raised_for_the_command_line_to_print(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        run(pipeline(tmp_path, "engine: kserve\ncameras: {yard: {sorce: 5}}"))
+        run(pipeline(tmp_path, "engine: kserv\ncameras: {yard: {sorce: 5}}"))
     assert len(caught.value.problems) == 3
 
 

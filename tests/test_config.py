@@ -207,7 +207,7 @@ def test_each_mistake_has_one_clear_line(case: dict[str, str]) -> None:
 
 def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
     text = """\
-engine: kserve
+engine: kserv
 budget: 60 %
 groups: {vehicle: [car, trukc]}
 cameras:
@@ -500,7 +500,8 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
         {"cameras": {"a": {"source": "b", "web": 1}}},
         {"cameras": {"a": {"source": None}}},
         {"cameras": {"a": {"source": "b", "rate": 100}}},
-        {"cameras": {"a": {"source": "b"}}, "engine": "kserve"},
+        {"cameras": {"a": {"source": "b"}}, "engine": "kserv"},
+        {"cameras": {"a": {"source": "b"}}, "engine": "kserve", "remote": {"url": "http://a"}},
         {"cameras": {"a": {"source": "b", "zones": {"z": {"polygon": [[0, 0], [1, 2], [1, 1]]}}}}},
     ):
         assert not validator.is_valid(wrong), wrong
@@ -516,6 +517,7 @@ def test_the_schema_for_editors_agrees_with_the_loader() -> None:
         "evidence": "evidence",
         "evidence_of_a_camera": "evidence of a camera",
         "gate": "gate",
+        "inference_servers": "inference servers",
         "ground": "ground",
         "health": "health",
         "home_assistant": "Home Assistant",

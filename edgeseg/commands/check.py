@@ -177,12 +177,20 @@ def _missing_sources(settings: PipelineSettings) -> list[Problem]:
 
 def _load_engine(camera: CameraSettings) -> LoadedEngine:
     """Verify the weights and load them. Raises ModelError, EngineError."""
+    from functools import partial
+
     from edgeseg import registry
-    from edgeseg.engines.select import open_engine, settled
+    from edgeseg.engines.select import choose, open_engine, settled
+    from edgeseg.remote import open_remote
     from edgeseg.runtimes import AUTO
 
     model = registry.find(camera.model)
-    engine = open_engine(model, camera.engine, camera.input_size_px)
+    if camera.remote is None:
+        engine = open_engine(model, camera.engine, camera.input_size_px)
+    else:
+        size_px = camera.input_size_px or choose(model, camera.engine)[1].input.size_px
+        local = partial(open_engine, model, camera.remote.fallback or AUTO, size_px)
+        engine = open_remote(model, camera.remote, size_px, local)
     try:
         width, height = engine.input_size_px
         chosen = "named"

@@ -77,6 +77,7 @@ def camera_cells(status: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if isinstance(degraded, dict):
         got = [f"{degraded['rate']:g}/s"] if isinstance(degraded.get("rate"), (int, float)) else []
         got += [str(degraded["input"])] if degraded.get("input") else []
+        got += [f"engine {degraded['engine']}"] if degraded.get("engine") else []
         less = f"degraded to {' '.join(got)}" if got else ""
     return state, fps, age, less
 

@@ -19,6 +19,7 @@ from edgeseg.config.ground_rules import CameraGround, ZoneGround
 from edgeseg.config.health import health_settings
 from edgeseg.config.homeassistant import homeassistant_settings
 from edgeseg.config.mqtt import MqttFile
+from edgeseg.config.remote import remote_flaw, remote_settings, servers
 from edgeseg.config.rules import build_rule
 from edgeseg.config.schema import CameraFile, PipelineFile, ZoneFile
 from edgeseg.config.web import WebFile, listen
@@ -88,6 +89,7 @@ class Builder:
             classes = model.classes if model else None
             vocabulary = Vocabulary(model_name, classes, groups, self.models_with)
             cameras.append(self._camera(name, camera, file, vocabulary))
+            self._check_remote(name, camera, file)
             if model is not None:
                 self._check_engine_and_input(name, camera, file, model)
         return PipelineSettings(
@@ -160,6 +162,16 @@ class Builder:
                 groups[name] = tuple(members)
         return groups
 
+    def _check_remote(self, name: str, camera: CameraFile, file: PipelineFile) -> None:
+        at: Steps = ("cameras", name, "remote") if camera.remote else ("remote",)
+        own: Steps = ("cameras", name, "engine") if camera.engine else ("engine",)
+        flaw = remote_flaw(camera.engine or file.engine, camera.remote, file.remote)
+        if flaw is not None and not {(), ("cameras", name), at} & self.broken:
+            self._wrong(at if camera.remote else own, flaw, key=camera.remote is not None)
+        written = camera.remote or file.remote
+        if written is not None and written.ca_file and not all(one.tls for one in servers(written)):
+            self._wrong((*at, "ca_file"), "is for TLS; write grpcs:// in url, or remove it", key=True)
+
     def _check_engine_and_input(
         self, name: str, camera: CameraFile, file: PipelineFile, model: Model
     ) -> None:
@@ -187,6 +199,7 @@ class Builder:
             model=vocabulary.model,
             engine=camera.engine or file.engine,
             input_size_px=camera.input or file.input,
+            remote=remote_settings(camera.engine or file.engine, camera.remote or file.remote),
             rate_fps=DEFAULT_RATE_FPS if camera.rate is None else camera.rate,
             fit=camera.fit,
             priority=DEFAULT_PRIORITY if camera.priority is None else camera.priority,

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from edgeseg.config import names, units
-from edgeseg.runtimes import ENGINES
+from edgeseg.runtimes import ENGINES, REMOTE
 from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS
 from edgeseg.yamlfile import Switch, nearest, shown
 
-LATER_ENGINES = ("kserve",)
-LATER = "not in this version yet"
+FILE_ENGINES = (*ENGINES, REMOTE)
 
 
 class Keys(BaseModel):
@@ -23,12 +22,10 @@ class Keys(BaseModel):
 
 
 def _engine(value: object) -> object:
-    if value in LATER_ENGINES:
-        raise ValueError(f"got {shown(value)}, {LATER}; expected {', '.join(ENGINES)}")
-    if value not in ENGINES:
-        hint = nearest(value, (*ENGINES, *LATER_ENGINES)) if isinstance(value, str) else ""
+    if value not in FILE_ENGINES:
+        hint = nearest(value, FILE_ENGINES) if isinstance(value, str) else ""
         close = hint if "did you mean" in hint else ""
-        raise ValueError(f"got {shown(value)}, expected {', '.join(ENGINES)}{close}")
+        raise ValueError(f"got {shown(value)}, expected {', '.join(FILE_ENGINES)}{close}")
     return value
 
 
@@ -122,7 +119,7 @@ Terms = Annotated[
 EngineName = Annotated[
     str,
     BeforeValidator(_engine),
-    WithJsonSchema({"enum": list(ENGINES)}),
+    WithJsonSchema({"enum": list(FILE_ENGINES)}),
 ]
 # Any: geometry says what is wrong with a point far better than nested list types do.
 Polygons = Annotated[

@@ -11,7 +11,15 @@ from urllib.parse import unquote, urlsplit
 from edgeseg import launch
 from edgeseg.config import addresses
 from edgeseg.errors import ConfigError, Problem
-from edgeseg.settings import CameraSettings, MqttSettings, PipelineSettings, Secret, SourceUrl, WebSettings
+from edgeseg.settings import (
+    CameraSettings,
+    MqttSettings,
+    PipelineSettings,
+    RemoteSettings,
+    Secret,
+    SourceUrl,
+    WebSettings,
+)
 from edgeseg.yamlfile import Places, Steps, dotted, shown
 from edgeseg.yamlfile import load as load_yaml
 
@@ -46,6 +54,8 @@ def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
         found |= _secrets_of_source(camera.source)
         if camera.evidence is not None and camera.evidence.record_source is not None:
             found |= _secrets_of_source(camera.evidence.record_source)
+        if camera.remote is not None and camera.remote.token is not None:
+            found.add(camera.remote.token.reveal())
     if settings.mqtt is not None and settings.mqtt.password is not None:
         found.add(settings.mqtt.password.reveal())
     if settings.web is not None and settings.web.token is not None:
@@ -59,6 +69,7 @@ class _Filler:
     env: Mapping[str, str]
     credentials_dir: Path | None
     missing: list[tuple[Steps, str]] = field(default_factory=list)
+    remotes: dict[RemoteSettings, RemoteSettings] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -71,7 +82,20 @@ class _Filler:
             second = self._source(camera, (*at, "evidence", "record_source"), evidence.record_source)
             evidence = replace(evidence, record_source=second)
         source = self._source(camera, (*at, "source"), camera.source)
-        return replace(camera, source=source, evidence=evidence)
+        remote = None if camera.remote is None else self._remote(camera.remote)
+        return replace(camera, source=source, evidence=evidence, remote=remote)
+
+    def _remote(self, remote: RemoteSettings) -> RemoteSettings:
+        """Cameras share it, so what is missing is told once."""
+        if remote not in self.remotes:
+            token, ca_file = None, None
+            if remote.token_file is not None:
+                token = self._secret(("remote", "token_file"), remote.token_file, "token")
+            if remote.ca_file is not None:
+                path = self._find(("remote", "ca_file"), remote.ca_file)
+                ca_file = str(path) if path is not None else None
+            self.remotes[remote] = replace(remote, token=token, ca_file=ca_file)
+        return self.remotes[remote]
 
     def _source(self, camera: CameraSettings, at: Steps, source: SourceUrl) -> SourceUrl:
         template = source.template

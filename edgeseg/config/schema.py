@@ -35,6 +35,7 @@ from edgeseg.config.health import Health
 from edgeseg.config.health import default as default_health
 from edgeseg.config.homeassistant import HomeAssistant
 from edgeseg.config.mqtt import Mqtt
+from edgeseg.config.remote import Remote
 from edgeseg.config.rule_keys import RuleFile
 from edgeseg.config.web import Web
 from edgeseg.runtimes import AUTO
@@ -139,6 +140,7 @@ class CameraFile(Keys, title="camera"):
     )
     model: ModelName | None = Field(None, description="Another model for this camera alone.")
     engine: EngineName | None = Field(None, description="Another engine for this camera alone.")
+    remote: Remote | None = Field(None, description="Other servers for this camera alone.")
     input: Size | None = Field(None, description="Another input size for this camera alone.")
     zones: dict[str, ZoneFile] = Field({}, description="Areas to measure, by name.")
 
@@ -163,8 +165,11 @@ class PipelineFile(Keys, title="edgeseg pipeline file"):
         description="A folder in models/ (see `edgeseg models list`) or a path. A camera may name its own.",
     )
     engine: EngineName = Field(
-        AUTO, description="What runs the network; `auto` measures what is here and takes the fastest."
+        AUTO,
+        description="What runs the network; `auto` measures what is here and takes the fastest, `kserve` "
+        "leaves it to a server elsewhere (`remote`).",
     )
+    remote: Remote | None = Field(None, description="The servers of `engine: kserve`.")
     input: Size | None = Field(None, description="Size the network sees. Default: the model's own.")
     groups: dict[str, Terms] = Field(
         {}, description="Names for several classes together, usable wherever a class is."

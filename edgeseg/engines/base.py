@@ -19,8 +19,11 @@ class Engine(Protocol):
     that every engine takes the same pictures and gives arrays of the same shapes.
     """
 
-    name: str
     input_size_px: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """Of the engine that runs it now."""
 
     def run(self, batch: U8) -> Outputs:
         """batch: uint8 (n, h, w, 3) RGB. Returns arrays by output role, those of the model's form:

@@ -13,7 +13,7 @@ from edgeseg.engines.base import Engine
 from edgeseg.engines.tensors import bare_integers
 from edgeseg.errors import EngineError
 from edgeseg.manifest import Artefact, Model, Precision
-from edgeseg.runtimes import AUTO, ENGINES, RUNTIMES, formats
+from edgeseg.runtimes import AUTO, ENGINES, REMOTE, RUNTIMES, formats
 from edgeseg.yamlfile import nearest
 
 CORAL = "coral"
@@ -50,6 +50,8 @@ def open_engine(
     Raises EngineError (no engine fits, it is not installed, the file is not what the manifest says),
     ModelError (weights missing or damaged).
     """
+    if engine == REMOTE:
+        raise EngineError(f"engine {REMOTE} works where a pipeline file says which servers: `remote: {{url: ...}}`")
     cores = threads or len(os.sched_getaffinity(0))
     name, artefact = choose(model, engine, input_size_px, precision)
     size_px = input_size_px or artefact.input.size_px
@@ -95,9 +97,9 @@ def choose(
 
     Raises EngineError.
     """
-    if engine not in ENGINES:
+    if engine not in (*ENGINES, REMOTE):
         raise EngineError(f"engine '{engine}' is not known{nearest(engine, ENGINES)}")
-    names = tuple(RUNTIMES) if engine == AUTO else (engine,)
+    names = tuple(RUNTIMES) if engine in (AUTO, REMOTE) else (engine,)
     options = [
         (name, artefact)
         for artefact in model.artefacts

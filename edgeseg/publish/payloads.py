@@ -240,6 +240,11 @@ class DegradedPayload(Payload):
 
     rate: Annotated[float, Field(gt=0)] | None = Field(description="Analysed frames a second at most.")
     input: str | None = Field(description="Width x height of what the network sees.")
+    engine: str | None = Field(
+        None,
+        description="What runs the network while no inference server answers (`engine: kserve`); `none`: "
+        "pictures are not analysed.",
+    )
 
     @classmethod
     def of(cls, degraded: Degraded) -> DegradedPayload:
@@ -247,6 +252,7 @@ class DegradedPayload(Payload):
         return cls(
             rate=None if degraded.rate_fps is None else round(degraded.rate_fps, 2),
             input=None if size_px is None else f"{size_px[0]}x{size_px[1]}",
+            engine=degraded.engine,
         )
 
 

@@ -1,0 +1,176 @@
+"""``edgeseg serve``: this machine's engines for neighbours, by the KServe v2 protocol."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeseg.errors import EdgesegError
+from edgeseg.runtimes import AUTO, ENGINES, JPEG_SUFFIX, RUNTIMES
+
+if TYPE_CHECKING:
+    from edgeseg.engines.base import Engine
+    from edgeseg.manifest import Model
+    from edgeseg.serve.offer import Offer
+    from edgeseg.serve.protocol import Tls
+
+DEFAULT_LISTEN = "127.0.0.1:8001"
+_LEAST_TOKEN_CHARS = 16
+# Of accelerators: one works while the next picture is on its way.
+_AT_ONCE_BESIDE_THE_CPU = 2
+# What runs when it is told to stop may end.
+_GRACE_S = 5.0
+_EXAMPLE = """\
+A neighbour's pipeline file then says:
+
+  engine: kserve
+  remote: {url: grpc://strong-box:8001, token_file: remote_token}
+
+Each model takes uint8 1 x H x W x 3 RGB and gives labels and confidence; under NAME-jpeg it takes a JPEG.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to ``edgeseg``."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run networks for other machines (KServe v2 over gRPC)",
+        description="Runs networks for other machines, which name it under `remote` (KServe v2 over gRPC). "
+        "--at-once requests run, as many again wait, and whoever comes then is refused at once.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "models",
+        metavar="MODEL[@WxH]",
+        nargs="+",
+        help="a model's name or path, and the size it is served at",
+    )
+    parser.add_argument("--listen", default=DEFAULT_LISTEN, metavar="ADDRESS:PORT", help="(%(default)s)")
+    parser.add_argument(
+        "--token-file", type=Path, help="file that holds the token alone; needed where others reach it"
+    )
+    parser.add_argument("--certificate", type=Path, help="PEM with its chain, for TLS (grpcs://)")
+    parser.add_argument("--key", type=Path, help="PEM, the certificate's key")
+    parser.add_argument("--engine", default=AUTO, choices=ENGINES, help="what runs them (%(default)s)")
+    parser.add_argument(
+        "--at-once", type=_positive, help="requests that run at once; default: one for each core, 2 beside it"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C. Raises EdgesegError."""
+    from edgeseg.config.web import listen
+
+    try:
+        place = listen(args.listen)
+    except ValueError as error:
+        raise EdgesegError(f"--listen: {error}") from None
+    token = None if args.token_file is None else _token(args.token_file)
+    if token is None and not place.loopback:
+        raise EdgesegError(
+            f"--listen {args.listen}: others reach it there; that needs --token-file (openssl rand -hex 16)"
+        )
+    tls_files = _tls_files(args)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from edgeseg.serve import protocol
+    except ModuleNotFoundError as error:
+        if error.name not in ("grpc", "tritonclient"):
+            raise
+        raise EdgesegError("serve needs what is not installed; pip install 'edgeseg[remote]'") from None
+    from edgeseg.serve.memory import Regions
+
+    tls: Tls | None = None if tls_files is None else protocol.Tls(*tls_files)
+    # Before anything takes long: a signal then ends it as it does later.
+    stop = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+    with ExitStack() as open_engines:
+        offers, at_once = _offers(args, open_engines)
+        server, port = protocol.start(
+            offers,
+            f"{args.listen.rpartition(':')[0]}:{place.port}",
+            most_at_once=2 * at_once,
+            token=token,
+            tls=tls,
+            memory=Regions() if place.loopback else None,
+        )
+        scheme = "grpc" if tls is None else "grpcs"
+        for one in offers:
+            width, height = one.engine.input_size_px
+            name = one.model.name
+            print(f"{name} at {width}x{height} in {one.engine.name}, as {name} and {name}{JPEG_SUFFIX}")
+        print(f"serving on {scheme}://{args.listen.rpartition(':')[0]}:{port}", flush=True)
+        signal.sigwait(stop)
+        server.stop(_GRACE_S).wait()
+    return 0
+
+
+def _offers(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tuple[Offer, ...], int]:
+    from edgeseg import registry
+    from edgeseg.config.units import size_px
+    from edgeseg.engines.select import choose
+    from edgeseg.serve.offer import Admission, offer
+
+    loaded: list[tuple[Model, Engine]] = []
+    for text in args.models:
+        name, at, written = text.rpartition("@")
+        name, written = (name, written) if at else (text, "")
+        model = registry.find(name)
+        try:
+            size = size_px(written) if written else choose(model, args.engine)[1].input.size_px
+        except ValueError as error:
+            raise EdgesegError(f"{text}: {error}") from None
+        if any(model.name == other.name for other, _ in loaded):
+            raise EdgesegError(f"{text}: model {model.name} is named twice")
+        loaded.append((model, _opened(model, args.engine, size)))
+        open_engines.callback(loaded[-1][1].close)
+    beside = all(RUNTIMES[engine.name].accelerator for _, engine in loaded)
+    at_once = args.at_once or (_AT_ONCE_BESIDE_THE_CPU if beside else len(os.sched_getaffinity(0)))
+    admission = Admission(at_once, at_once)
+    return tuple(offer(model, engine, admission) for model, engine in loaded), at_once
+
+
+def _opened(model: Model, engine: str, size_px: tuple[int, int]) -> Engine:
+    from edgeseg import trial
+
+    return trial.open_best(model, engine, size_px, 1)
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgesegError(f"--token-file {path}: cannot be read: {error}") from None
+    if len(token) < _LEAST_TOKEN_CHARS or not token.isascii() or len(token.split()) != 1:
+        raise EdgesegError(
+            f"--token-file {path}: expected one token of {_LEAST_TOKEN_CHARS} characters or more; make it by "
+            "openssl rand -hex 16"
+        )
+    return token
+
+
+def _tls_files(args: argparse.Namespace) -> tuple[bytes, bytes] | None:
+    if args.certificate is None and args.key is None:
+        return None
+    if args.certificate is None or args.key is None:
+        raise EdgesegError("--certificate and --key need each other")
+    try:
+        return args.certificate.read_bytes(), args.key.read_bytes()
+    except OSError as error:
+        raise EdgesegError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected 1 or more")
+    return value

@@ -1,0 +1,103 @@
+"""Shared memory with an inference server on the same machine: pictures need not go through a socket."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tritonclient.utils import InferenceServerException, shared_memory
+
+from edgeseg.engines.tensors import Tensor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Region:
+    name: str
+    handle: Any
+
+
+class Regions:
+    """As many regions as there were ever concurrent calls, each registered at the server.
+
+    usable: False once the server could not take one: another user's, in a container, or behind a tunnel.
+    """
+
+    def __init__(self, client: Any, headers: dict[str, str] | None, timeout_s: float) -> None:
+        self.usable = True
+        self._client = client
+        self._headers = headers
+        self._timeout_s = timeout_s
+        self._idle: list[_Region] = []
+        self._lock = threading.Lock()
+        self._spoilt: set[str] = set()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def lend(self, tensor: Tensor) -> Iterator[str | None]:
+        """The name of a region that holds ``tensor`` meanwhile; None where there is none to be had."""
+        region = self._take(tensor.nbytes)
+        if region is None:
+            yield None
+            return
+        try:
+            shared_memory.set_shared_memory_region(region.handle, [tensor])
+            yield region.name
+        finally:
+            with self._lock:
+                kept = not self._closed and region.name not in self._spoilt
+                self._spoilt.discard(region.name)
+                if kept:
+                    self._idle.append(region)
+            if not kept:
+                shared_memory.destroy_shared_memory_region(region.handle)
+
+    def spoil(self, region: str) -> None:
+        """Never use it again: the server has forgotten it with a restart, or may still be reading."""
+        with self._lock:
+            self._spoilt.add(region)
+
+    def close(self, client: Any) -> None:
+        """Take all back. client: that still has a connection; None where none has."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for region in idle:
+            if client is not None:
+                # Whatever the server says: the region goes.
+                with contextlib.suppress(InferenceServerException):
+                    client.unregister_system_shared_memory(
+                        region.name, headers=self._headers, client_timeout=self._timeout_s
+                    )
+            shared_memory.destroy_shared_memory_region(region.handle)
+
+    def _take(self, size: int) -> _Region | None:
+        with self._lock:
+            if self._closed or not self.usable:
+                return None
+            if self._idle:
+                return self._idle.pop()
+        return self._register(size)
+
+    def _register(self, size: int) -> _Region | None:
+        name = f"edgeseg-{os.getpid()}-{secrets.token_hex(8)}"
+        handle = shared_memory.create_shared_memory_region(name, name, size, create_only=True)
+        try:
+            self._client.register_system_shared_memory(
+                name, f"/{name}", size, headers=self._headers, client_timeout=self._timeout_s
+            )
+        except InferenceServerException as error:
+            shared_memory.destroy_shared_memory_region(handle)
+            # Of a server that is away the request itself will tell.
+            if not str(error.status()).endswith(("UNAVAILABLE", "DEADLINE_EXCEEDED")):
+                self.usable = False
+                log.info("engine kserve: no shared memory with the server, pictures go by socket: %s", error)
+            return None
+        return _Region(name, handle)
