@@ -3,7 +3,8 @@
     python tests/homeassistant_core.py CONFIG_FOLDER BROKER_PORT
 
 Reads one JSON object a line and answers with one: {"do": "entities"}, {"do": "devices"}, {"do": "call",
-"domain", "service", "data"}, {"do": "automation", "text"}, {"do": "log"}. Ends at the end of its input.
+"domain", "service", "data"}, {"do": "automation", "text"}, {"do": "notifications"}, {"do": "log"}. Ends
+at the end of its input.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from homeassistant import auth, bootstrap, config_entries, core, loader
-from homeassistant.components import automation
+from homeassistant.components import automation, persistent_notification
 from homeassistant.helpers import device_registry, entity_registry
 from homeassistant.setup import async_setup_component
 from homeassistant.util import yaml
@@ -47,7 +48,7 @@ async def started(folder: str, broker_port: int) -> core.HomeAssistant:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     http = {"server_host": ["127.0.0.1"], "server_port": port}
-    for component, config in (("homeassistant", {}), ("http", http)):
+    for component, config in (("homeassistant", {}), ("persistent_notification", {}), ("http", http)):
         assert await async_setup_component(hass, component, {component: config}), component
     await hass.async_start()
     if hass.config_entries.async_entries("mqtt"):
@@ -82,6 +83,9 @@ async def answer(hass: core.HomeAssistant, complaints: Complaints, question: dic
         case "automation":
             rules = yaml.parse_yaml(question["text"])
             return bool(await async_setup_component(hass, automation.DOMAIN, {automation.DOMAIN: rules}))
+        case "notifications":
+            kept = hass.data.get(persistent_notification.DOMAIN, {})
+            return {name: one["message"] for name, one in kept.items()}
         case "log":
             return complaints.lines
     raise ValueError(question)

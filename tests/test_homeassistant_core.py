@@ -12,6 +12,7 @@ import queue
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,4 +262,35 @@ def test_what_leaves_the_file_leaves_home_assistant(
         second.announce({}, None)
         wait_until(lambda: home.ask("devices") == [], "all are gone")
         assert home.entities() == {}
+        assert home.complaints() == []
+
+
+def test_the_example_automations(
+    tmp_path: Path, broker: Broker, publisher_for: Callable[..., MqttPublisher]
+) -> None:
+    text = (EXAMPLES / "homeassistant-automations.yaml").read_text(encoding="utf-8")
+    for theirs, ours in (("warehouse_yard_bay", "gatehouse_yard_gate"), ("warehouse", "gatehouse")):
+        text = text.replace(theirs, ours)
+    pressed: queue.Queue[Command] = queue.Queue()
+    publisher = publisher_for(devices_of(settings_of(PIPELINE, tmp_path)), pressed.put)
+    for event in (rule_state("OFF"), occupancy(1), status()):
+        publisher.send(event)
+    with HomeAssistant(tmp_path / "ha", broker.port) as home:
+        if home.wait_for(BLOCKED, "off")["entity_id"] != "binary_sensor.gatehouse_yard_gate_blocked":
+            pytest.skip("this Home Assistant, from before 2025.10, makes entity ids of names")
+        assert home.ask("automation", text=text)
+        publisher.send(rule_state("unknown"))
+        home.wait_for(BLOCKED, "unknown")
+        publisher.send(rule_state("ON"))
+        home.wait_for(BLOCKED, "on")
+        assert home.ask("notifications") == {}, "not from unknown"
+        publisher.send(rule_state("OFF"))
+        home.wait_for(BLOCKED, "off")
+        publisher.send(rule_state("ON"))
+        notified = wait_until(lambda: home.ask("notifications"), "the notification")
+        assert notified == {"edgeseg_bay_blocked": "12.3 % of it is covered by vehicles."}
+
+        publisher.send(replace(alert(), rule="unguarded"))
+        assert pressed.get(timeout=ANSWERS_WITHIN_S) == Command("yard", "snapshot", None)
+        wait_until(lambda: "edgeseg_gate_unguarded" in home.ask("notifications"), "the other notification")
         assert home.complaints() == []
