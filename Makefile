@@ -95,9 +95,9 @@ lint: $(VENV)/.test-installed
 lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraints requirements/constraints.txt --no-emit-index-url --no-annotate --no-header \
-		--python-version 3.10 --extra litert --extra cli pyproject.toml -o requirements/demo.lock
+		--python-version 3.11 --extra litert --extra cli pyproject.toml -o requirements/demo.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --constraints requirements/constraints.txt --no-emit-index-url --no-annotate --no-header \
-		--python-version 3.10 --extra litert --extra openvino --extra cli --extra test pyproject.toml -o requirements/test.lock
+		--python-version 3.11 --extra litert --extra openvino --extra cli --extra test pyproject.toml -o requirements/test.lock
 
 $(VENV)/bin/python:
 	@tests/install_servers.sh venv $(PYTHON)
