@@ -24,8 +24,31 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("manifest", "fetch", "cellcounts", "ground", "registration", "logs"),
     ("registry", "runtimes", "groundmeter"),
     # the stages, strangers to each other
-    ("sources", "preprocess", "engines", "postprocess", "steady", "zones", "certainty", "rules", "publish", "config"),
-    ("announcing", "pipeline", "overlay", "video", "scheduler", "sdnotify", "trial", "remote", "recall", "onlooker", "recording"),
+    (
+        "sources",
+        "preprocess",
+        "engines",
+        "postprocess",
+        "steady",
+        "zones",
+        "certainty",
+        "rules",
+        "publish",
+        "config",
+    ),
+    (
+        "announcing",
+        "pipeline",
+        "overlay",
+        "video",
+        "scheduler",
+        "sdnotify",
+        "trial",
+        "remote",
+        "recall",
+        "onlooker",
+        "recording",
+    ),
     ("camera", "load", "engine_pool", "watchdog", "evidence", "second_stream"),
     ("clip", "live", "quality", "budget", "checkup", "expectation"),
     ("relief",),
@@ -44,7 +67,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 # Each heavy library and the only files that may import it. av decodes in one place and encodes in another.
 HOMES = {
-    "av": {"sources/decode.py", "sources/hardware.py", "sources/packets.py", "video.py", "bench/clips.py", "bench/faulty.py"},
+    "av": {
+        "sources/decode.py",
+        "sources/hardware.py",
+        "sources/packets.py",
+        "video.py",
+        "bench/clips.py",
+        "bench/faulty.py",
+    },
     # The other ways of working that bench compares with use runtimes as others do.
     "onnxruntime": {"engines/onnxruntime.py", "bench/naive.py"},
     "openvino": {"engines/openvino.py", "bench/naive.py"},

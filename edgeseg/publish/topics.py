@@ -159,10 +159,10 @@ class Topics:
         yield Message(spoken.place, payload, OCCUPANCY.qos, OCCUPANCY.retain, is_json=True)
         classes = spoken.classes
         if event.coverage is None:
-            for known in classes.values():
-                if known.share is not None:
-                    known.share, known.text = None, payloads.UNKNOWN_PERCENT
-                    yield Message(known.place, known.text, CLASS.qos, CLASS.retain)
+            for spoken_class in classes.values():
+                if spoken_class.share is not None:
+                    spoken_class.share, spoken_class.text = None, payloads.UNKNOWN_PERCENT
+                    yield Message(spoken_class.place, spoken_class.text, CLASS.qos, CLASS.retain)
             return
         for name, share in event.coverage.items():
             known = classes.get(name)
