@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 ZOO := .venv-zoo
-.PHONY: help demo test faults fuzz soak test-api web-cost test-zoo test-homeassistant fine-tune-demo test-browser screenshots lint lock audit clean
+.PHONY: help demo test faults fuzz soak test-api web-cost test-zoo test-homeassistant test-examples fine-tune-demo test-browser screenshots lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
@@ -19,6 +19,7 @@ help:
 	@echo "make screenshots     the README's pictures of the dashboard, of a clip watched for ten minutes"
 	@echo "make test-zoo        the tests of training, export and quantization, in $(ZOO) (PyTorch, 1.8 GB)"
 	@echo "make test-homeassistant  show what we announce to a real Home Assistant, in $(HOMEASSISTANT) (HOMEASSISTANT_PYTHON=python3.13)"
+	@echo "make test-examples   the example files in Node-RED and linters from npm, in $(EXAMPLES)"
 	@echo "make fine-tune-demo  adapt a network to a camera with 31 labelled frames (needs EDGESEG_TEST_DATA)"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make lock    renew requirements/*.lock from pyproject.toml"
@@ -78,6 +79,18 @@ HOMEASSISTANT := .venv-homeassistant
 test-homeassistant: $(VENV)/.test-installed $(HOMEASSISTANT)/.installed
 	EDGESEG_HOMEASSISTANT=$(abspath $(HOMEASSISTANT))/bin/python \
 		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_homeassistant_core.py
+
+# Node-RED runs the flow, linters read the Dockerfile, the compose file meets its schema. Needs npm.
+EXAMPLES := .venv-examples
+test-examples: $(VENV)/.test-installed $(EXAMPLES)/.installed
+	EDGESEG_EXAMPLE_TOOLS=$(abspath $(EXAMPLES)) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_examples_tools.py
+
+$(EXAMPLES)/.installed:
+	$(PYTHON) -m venv $(EXAMPLES)
+	$(EXAMPLES)/bin/python -m pip install --quiet --disable-pip-version-check check-jsonschema
+	npm install --silent --no-audit --no-fund --prefix $(EXAMPLES) \
+		node-red@4 dockerfilelint@1 dockerfile-utils@0.16
+	@touch $@
 
 $(HOMEASSISTANT)/.installed:
 	$(HOMEASSISTANT_PYTHON) -m venv $(HOMEASSISTANT)
