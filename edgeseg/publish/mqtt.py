@@ -18,8 +18,9 @@ from edgeseg.publish.delivery import Delivery, DeliveryCounts
 from edgeseg.publish.homeassistant import Discovery, filters
 from edgeseg.publish.homeassistant_entities import Json
 from edgeseg.publish.outbox import Outbox, OutboxCounts
-from edgeseg.publish.paho_connection import PahoConnection, check_host, new_client, tls_context
+from edgeseg.publish.paho_connection import PahoConnection, new_client
 from edgeseg.publish.quiet import QuietLog
+from edgeseg.publish.reach import check_host, tls_context
 from edgeseg.publish.sender import LEAVE_S, Connection, Note, Sender, Version
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings

@@ -18,8 +18,9 @@ from edgeseg.clock import Clock, SystemClock
 from edgeseg.publish import sender
 from edgeseg.publish.base import Message
 from edgeseg.publish.delivery import FAILURE
-from edgeseg.publish.paho_connection import PahoConnection, new_client, tls_context
+from edgeseg.publish.paho_connection import PahoConnection, new_client
 from edgeseg.publish.quiet import QuietLog
+from edgeseg.publish.reach import tls_context
 from edgeseg.publish.sender import Connection, Note, Version
 from edgeseg.settings import MqttSettings
 

@@ -20,7 +20,8 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeseg.publish.paho_connection import check_host, failure_words, loss_words, new_client, tls_context
+from edgeseg.publish.paho_connection import loss_words, new_client
+from edgeseg.publish.reach import check_host, failure_words, tls_context
 from edgeseg.publish.sender import UNSUPPORTED_PROTOCOL, Version
 from edgeseg.settings import MqttSettings
 
