@@ -87,6 +87,19 @@ def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(tmp_path: Path)
     assert [file.name for file in tmp_path.iterdir()] == [FILE]
 
 
+def test_a_damaged_name_in_the_schema_leaves_memory_to_serve(tmp_path: Path) -> None:
+    """sqlite3 stumbles over a column's name that is no text, and not as over other damage."""
+    with state(tmp_path) as one:
+        one.keep_wish("yard", Wish(enabled=False))
+    (file,) = tmp_path.glob("*.sqlite")
+    whole = file.read_bytes()
+    assert whole.count(b"ended TEXT") == 1
+    file.write_bytes(whole.replace(b"ended TEXT", b"en\xe4ed TEXT"))
+    with state(tmp_path) as two:
+        assert not two.database.durable
+        assert two.wish("yard") == Wish(enabled=False)
+
+
 def test_what_is_written_together_is_stored_together_or_not_at_all(tmp_path: Path) -> None:
     clock = ManualClock(1000.0, 1000.0)
     with state(tmp_path / "a", clock) as one, Outbox(one.database, clock) as outbox:

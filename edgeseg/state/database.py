@@ -174,9 +174,7 @@ class Database:
 
 def take_over(old: Path, new: Path) -> None:
     """Give a database its new name. Killed at any point, either the old one or the new one is there, whole.
-
-    One that cannot be opened stays where it is. Raises OSError.
-    """
+    One that cannot be opened stays where it is. Raises OSError."""
     if not old.exists() or new.exists():
         return
     with suppress(sqlite3.Error), closing(_connect(str(old))) as database:
@@ -275,10 +273,18 @@ def _copy(
         for table in tables:
             if anew:
                 execute(f"DELETE FROM {table}", ())
-            for row in source.execute(f"SELECT * FROM {table}").fetchall():
+            for row in _all_of(source, table):
                 execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
 
     _transact(target, [(change, None)])
+
+
+def _all_of(source: sqlite3.Connection, table: str) -> Rows:
+    try:
+        return source.execute(f"SELECT * FROM {table}").fetchall()
+    except UnicodeDecodeError:
+        # As in ``open_file``: of a column.
+        raise sqlite3.DatabaseError("damaged: a name in its schema is no text") from None
 
 
 def _is_damage(error: Exception) -> bool:
