@@ -21,11 +21,9 @@ def blinking_clip(
     period_s: float = BLINK_S,
     periods: int = 1,
     fps: int = FPS,
-    frozen: bool = False,
 ) -> Path:
     """A red square in the right half for ``on_s`` of each ``period_s``, a keyframe each second. Looped, it
-    goes on evenly. noise: 0-30; grain that spreads a picture over several packets. frozen: the grain stands
-    still."""
+    goes on evenly. noise: 0-30; grain that spreads a picture over several packets."""
     width, height = size
     grain = np.random.default_rng(0)
     # HEVC's parameter sets must stand in the stream, as H.264's do.
@@ -35,8 +33,6 @@ def blinking_clip(
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(round(period_s * fps * periods)):
             picture = np.full((height, width, 3), 32, np.uint8)
-            if frozen:
-                grain = np.random.default_rng(0)
             if noise:
                 picture += grain.integers(0, noise, picture.shape, np.uint8)
             if index % round(period_s * fps) < round(on_s * fps):
@@ -46,9 +42,9 @@ def blinking_clip(
     return path
 
 
-def still_clip(path: Path, *, size: tuple[int, int] = (64, 48), noise: int = 0) -> Path:
+def still_clip(path: Path) -> Path:
     """The same picture for ever, with the zone free."""
-    return blinking_clip(path, size=size, noise=noise, on_s=0.0, frozen=True)
+    return blinking_clip(path, on_s=0.0)
 
 
 def coloured_clip(path: Path, colour: tuple[int, int, int]) -> Path:

@@ -69,22 +69,20 @@ def test_frozen(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> No
     assert recovered_s < 15.0
 
 
-def test_the_same_picture_for_ever(stack: ExitStack, tmp_path: Path, note: Note) -> None:
-    """As a camera does whose sensor hangs. What it sends otherwise has a sensor's noise, and so long a loop
-    that nothing in it comes again within the half minute that edgeseg remembers."""
-    living = blinking_clip(tmp_path / "living.mp4", noise=30, periods=30)
-    server = stack.enter_context(RtspServer(living, still_clip(tmp_path / "still.mp4", noise=30)))
-    pair = Pair(stack, tmp_path, server.url, living, health="on")
+def test_the_same_picture_for_ever(stack: ExitStack, tmp_path: Path, blink: Path, note: Note) -> None:
+    """As a camera does whose sensor hangs. The square is nearly all that is seen, so `covered` is off."""
+    server = stack.enter_context(RtspServer(blink, still_clip(tmp_path / "still.mp4")))
+    pair = Pair(stack, tmp_path, server.url, blink, health="{covered: off}")
     server.switch(1)
     at_s = time.monotonic()
     noticed_s = pair.scene.until_not_live("faulty", at_s)
-    pause(30.0)
+    pause(45.0 - noticed_s)
     server.switch(0)
     recovered_s = pair.scene.until_results("faulty", time.monotonic())
     row = pair.row("the same picture for 45 s", noticed_s, recovered_s, pair.reason())
     note(row)
     pair.check(row)
-    assert FROZEN_AFTER_S - 1.0 < noticed_s < FROZEN_AFTER_S + 2.0
+    assert noticed_s < FROZEN_AFTER_S + 2.0
     assert recovered_s < 5.0
 
 
@@ -145,7 +143,7 @@ def test_another_password(stack: ExitStack, tmp_path: Path, blink: Path, note: N
     pair = Pair(stack, tmp_path, server.url, blink)
     server.kill()
     changed = stack.enter_context(
-        RtspServer(blink, user="viewer", password="changed", digest=True, port=server.port)
+        RtspServer(blink, user="viewer", password="another-w0rd", digest=True, port=server.port)
     )
     noticed_s = pair.scene.watcher.first(
         pair.began_s, "/faulty/status", lambda status: status["reason"] == "auth"
