@@ -1,11 +1,11 @@
 // Numbers, times and states as people say them.
 
-/** 0.342 -> "34 %", small shares with a decimal: "0.6 %". */
+/** 0.342 -> "34 %", small shares with a decimal: "0.6 %". The space does not break. */
 export function percent(share) {
   if (share === null || share === undefined) return "unknown";
   const value = 100 * share;
-  if (value > 0 && value < 0.05) return "< 0.1 %";
-  return `${value > 0 && value < 9.95 ? value.toFixed(1).replace(/\.0$/, "") : Math.round(value)} %`;
+  if (value > 0 && value < 0.05) return "<\u00a00.1\u00a0%";
+  return `${value > 0 && value < 9.95 ? value.toFixed(1).replace(/\.0$/, "") : Math.round(value)}\u00a0%`;
 }
 
 /** Seconds as "850 ms", "12 s", "3 min 20 s", "2 h 5 min". */
