@@ -370,6 +370,7 @@ class NodeStats:
     disk, not in memory alone because the disk fails.
 
     restarts: that nobody asked for, in the last 24 hours. previous: what went before this process.
+    version: of edgeseg. pipeline: sha256 of the pipeline file in force, in hex.
     """
 
     at_s: float
@@ -393,6 +394,8 @@ class NodeStats:
     outbox_durable: bool = True
     restarts: int = 0
     previous: PreviousRun | None = None
+    version: str | None = None
+    pipeline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

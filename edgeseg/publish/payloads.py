@@ -359,6 +359,10 @@ class StatsPayload(Payload):
     outbox_durable: bool = Field(description="Whether alerts wait on disk; false while it fails.")
     restarts: Count = Field(description="Restarts in the last 24 hours that nobody asked for.")
     previous: PreviousRunPayload | None = Field(description="What went before; null at the first start.")
+    version: str | None = Field(None, description="edgeseg's version.")
+    pipeline: str | None = Field(
+        None, description="sha256 of the pipeline file in force: it shows which nodes have the same."
+    )
 
     @classmethod
     def of(cls, stats: NodeStats) -> StatsPayload:
@@ -384,6 +388,8 @@ class StatsPayload(Payload):
             outbox_durable=stats.outbox_durable,
             restarts=stats.restarts,
             previous=None if stats.previous is None else PreviousRunPayload.of(stats.previous),
+            version=stats.version,
+            pipeline=stats.pipeline,
         )
 
 
