@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 
-from edgeseg import registry
+from edgeseg import __version__, registry
 from edgeseg.budget import Budget, CpuUse, Limit, PowerUse
 from edgeseg.camera import Camera
 from edgeseg.clock import Clock
@@ -183,6 +183,8 @@ class Supervisor:
                 self._add(camera, needs[camera.name], memories.get(camera.name))
                 self._begin(self._posts[camera.name])
         self._relief.watch(self._posts)
+        # At once: which file is in force.
+        self._stats_due_s = self._clock.monotonic_s()
 
     def tick(self) -> None:
         """Once a second: grant wishes, notice what did not happen. Raises what a worker raised."""
@@ -402,6 +404,8 @@ class Supervisor:
             previous=None
             if past.ended is None or past.down is None
             else PreviousRun(past.ended, past.down.duration_s, past.down.trusted),
+            version=__version__,
+            pipeline=self._settings.digest,
         )
 
 

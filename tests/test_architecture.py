@@ -58,7 +58,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # what makes and judges networks: commands that need it import it when they run, nothing else does
     ("zoo",),
     # what commands alone use: nothing of it is in the daemon
-    ("bench", "tuning"),
+    ("bench", "tuning", "fleet"),
     # drives the daemon from outside, tests pipeline files
     ("soak", "testing"),
     ("commands", "pytest_plugin"),
