@@ -22,7 +22,7 @@ SHORT = (
     ("camera: half-open connection", "camera's connection half-open"),
     ("camera: the same picture for 45 s", "camera repeats one picture"),
     ("camera: its process hangs (SIGSTOP)", "decoder hangs"),
-    ("camera: crash loop for 40 s", "decoder crashes again and again, the other camera's rate meanwhile"),
+    ("camera: crash loop for 40 s", "decoder crashes again and again; the other camera keeps its rate"),
     ("broker: killed, back after 10 min", "broker away for ten minutes"),
     ("broker: frozen (SIGSTOP)", "broker stands still"),
     ("disk: full while it runs, broker away", "disk full, broker away"),
@@ -38,7 +38,7 @@ HEAD = """\
 `make faults` runs the daemon against a real RTSP server and a real broker and does all of this to it; `make
 test` runs a short selection. Small disks and another name server need root; where something is missing its
 test is skipped, saying so. The table is printed at the end and saved as `out/faults/faults.json`. This page
-is made from such a run: {machine}.
+is made from such runs: {machine}.
 
 - *noticed*: from the fault until a subscriber was told; where it concerns the broker or the disk, until the
   log says so.
@@ -61,8 +61,8 @@ What parses bytes from outside is also fuzzed guided by coverage: `make fuzz`.
 SOAK = """
 ## The soak
 
-`edgeseg soak --minutes {minutes:.0f}` on the same machine: {cameras} cameras and {faults} faults at random
-({kinds}).
+`edgeseg soak --minutes {minutes:.0f}` on the same machine: {cameras} cameras, {faults} faults of {kinds} kinds
+at random.
 
 | promise | | |
 |---|---|---|
@@ -101,7 +101,7 @@ def soak(folder: Path) -> str:
         minutes=samples[-1]["at_s"] // 60,
         cameras=max(sample["live"] for sample in samples),
         faults=sum(faults.values()),
-        kinds=", ".join(f"{count} times {name}" for name, count in sorted(faults.items())),
+        kinds=len(faults),
         checks="\n".join(
             f"| {one['name']} | {signs[one['passed']]} | {one['figure']} |" for one in document["checks"]
         ),
@@ -116,7 +116,7 @@ def short(rows: list[Row]) -> str:
     lines = []
     for name, words in SHORT:
         row = found[name]
-        times = ["" if value is None else f"{value:.1f} s" for value in (row.noticed_s, row.recovered_s)]
+        times = ["–" if value is None else f"{value:.1f} s" for value in (row.noticed_s, row.recovered_s)]
         lines.append(f"| {words} | {times[0]} | {times[1]} | {row.lost} |\n")
     return "".join(lines)
 
