@@ -22,6 +22,7 @@ from edgeseg.pipeline import Analysis, Observed
 from edgeseg.preprocess import Preprocess
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
+from edgeseg.refine import refined
 from edgeseg.remote import open_remote
 from edgeseg.runtimes import AUTO
 from edgeseg.settings import CameraSettings, PipelineSettings
@@ -148,7 +149,8 @@ class Replay:
         chosen, model = self._chosen, self.model
 
         def local(engine: str) -> Engine:
-            return open_engine(model, engine, chosen.input_size_px, self._threads)
+            opened = open_engine(model, engine, chosen.input_size_px, self._threads)
+            return refined(opened, model, chosen.refine, self._threads)
 
         if chosen.remote is None:
             return local(chosen.engine)

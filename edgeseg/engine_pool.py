@@ -16,9 +16,10 @@ from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose, open_engine
 from edgeseg.errors import EdgesegError
 from edgeseg.manifest import Model
+from edgeseg.refine import refined
 from edgeseg.remote import RemoteEngine, open_remote
 from edgeseg.runtimes import AUTO, RUNTIMES
-from edgeseg.settings import RemoteSettings
+from edgeseg.settings import Refinement, RemoteSettings
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +34,13 @@ _KEEP_UNUSED_S = 120.0
 @dataclass(frozen=True, slots=True)
 class EngineKey:
     """Cameras that agree on these share one engine. digest: of the model's manifest. remote: servers that run
-    it instead of an engine here."""
+    it instead of an engine here. refine: what is asked of the network beyond one answer."""
 
     digest: str
     engine: str
     input_size_px: tuple[int, int]
     remote: RemoteSettings | None = None
+    refine: tuple[Refinement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +128,8 @@ class EnginePool:
         return (own, *smaller)
 
     def fetch(self, model: Model, base: EngineKey, size_px: tuple[int, int]) -> None:
-        """Begin to load a loaded engine's network for another size, behind the others' work."""
+        """Begin to load a loaded engine's network for another size, behind the others' work; unrefined, since
+        who wants it has too much to do."""
         key = replace(base, input_size_px=size_px)
         if key in self._loaded or key in self._coming:
             return
@@ -178,7 +181,7 @@ class EnginePool:
         model, key = need.model, need.key
         if key.remote is not None:
             return self._reach(model, key, key.remote)
-        engine = trial.open_best(model, key.engine, key.input_size_px, 1, self._stop, self._clock)
+        engine = self._best(model, key, 1)
         loaded = self._warm(engine, 1)
         if idle_threads <= 1 or RUNTIMES[engine.name].accelerator:
             return loaded
@@ -191,8 +194,11 @@ class EnginePool:
             idle_threads,
         )
         engine.close()
-        several = trial.open_best(model, key.engine, key.input_size_px, idle_threads, self._stop, self._clock)
-        return self._warm(several, idle_threads)
+        return self._warm(self._best(model, key, idle_threads), idle_threads)
+
+    def _best(self, model: Model, key: EngineKey, threads: int) -> Engine:
+        engine = trial.open_best(model, key.engine, key.input_size_px, threads, self._stop, self._clock)
+        return refined(engine, model, key.refine, threads)
 
     def _reach(self, model: Model, key: EngineKey, remote: RemoteSettings) -> _Loaded:
         def open_local() -> Engine:

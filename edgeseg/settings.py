@@ -17,6 +17,8 @@ Sensitivity = Literal["low", "medium", "high"]
 SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)
 DecodeName = Literal["software", "auto", "cuda", "vaapi", "drm", "v4l2m2m"]
 DECODE_NAMES: tuple[DecodeName, ...] = get_args(DecodeName)
+Refinement = Literal["flip", "sizes", "edges"]
+REFINEMENTS: tuple[Refinement, ...] = get_args(Refinement)
 EvidencePictures = Literal["full", "masked", "labels", "none"]
 EVIDENCE_PICTURES: tuple[EvidencePictures, ...] = get_args(EvidencePictures)
 
@@ -285,7 +287,7 @@ class CameraSettings:
     max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
     gate: None analyses every picture that is due. decode: by which decoder. health: what pictures are
     checked for; None for nothing. evidence: None keeps none. repeat: a clip begins again after its end.
-    remote: the servers of engine ``kserve``, None for every other engine.
+    remote: the servers of engine ``kserve``, None for every other engine. refine: see ``edgeseg.refine``.
     """
 
     name: str
@@ -305,6 +307,7 @@ class CameraSettings:
     evidence: EvidenceSettings | None = None
     repeat: bool = False
     remote: RemoteSettings | None = None
+    refine: tuple[Refinement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -417,6 +417,6 @@ def _needs(settings: PipelineSettings) -> dict[str, Need]:
         model = models[camera.model]
         _, artefact = choose(model, camera.engine, camera.input_size_px)
         size_px = camera.input_size_px or artefact.input.size_px
-        key = EngineKey(model.digest, camera.engine, size_px, camera.remote)
+        key = EngineKey(model.digest, camera.engine, size_px, camera.remote, camera.refine)
         needs[camera.name] = Need(model, key, camera.rate_fps)
     return needs

@@ -45,6 +45,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "sdnotify",
         "trial",
         "remote",
+        "refine",
         "recall",
         "onlooker",
         "recording",

@@ -181,12 +181,14 @@ def _load_engine(camera: CameraSettings) -> LoadedEngine:
 
     from edgeseg import registry
     from edgeseg.engines.select import choose, open_engine, settled
+    from edgeseg.refine import refined
     from edgeseg.remote import open_remote
     from edgeseg.runtimes import AUTO
 
     model = registry.find(camera.model)
     if camera.remote is None:
-        engine = open_engine(model, camera.engine, camera.input_size_px)
+        opened = open_engine(model, camera.engine, camera.input_size_px)
+        engine = refined(opened, model, camera.refine, 1)
     else:
         size_px = camera.input_size_px or choose(model, camera.engine)[1].input.size_px
         local = partial(open_engine, model, camera.remote.fallback or AUTO, size_px)

@@ -6,19 +6,23 @@ import argparse
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from edgeseg.clock import cpu_s
+from edgeseg.commands.refining import add_refine, open_refined
 from edgeseg.commands.terminal import print_table
 from edgeseg.errors import EdgesegError
 from edgeseg.runtimes import ENGINES
-from edgeseg.settings import FIT_NAMES
+from edgeseg.settings import FIT_NAMES, REFINEMENTS
 
 if TYPE_CHECKING:
     from edgeseg.engines.base import Engine
     from edgeseg.frames import U8, LabelMap, Picture
     from edgeseg.manifest import Model
+    from edgeseg.settings import Refinement
     from edgeseg.zoo.data import Sample
 
 JSON_SCHEMA: dict[str, Any] = {
@@ -30,6 +34,11 @@ JSON_SCHEMA: dict[str, Any] = {
         "engine": {"type": "string"},
         "input": {"type": "string", "description": "WIDTHxHEIGHT that the network saw"},
         "fit": {"enum": list(FIT_NAMES)},
+        "refine": {"type": "array", "items": {"enum": list(REFINEMENTS)}},
+        "cpu_ms": {
+            "type": "number",
+            "description": "CPU time of network and refinement for a picture, all threads; the median",
+        },
         "pictures": {"type": "integer"},
         "iou": {
             "type": "object",
@@ -66,6 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--precision", choices=("float", "int8"), help="which artefact; default: int8 first")
     parser.add_argument("--input", metavar="WIDTHxHEIGHT", help="size the network sees; default: the model's")
     parser.add_argument("--fit", choices=FIT_NAMES, help="default: the model's own")
+    add_refine(parser)
     parser.add_argument("--pictures", type=int, default=64, help="how many of a clip's (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON (`edgeseg schema cli` describes it)")
     parser.set_defaults(run=run)
@@ -103,13 +113,18 @@ class _Network:
     model: Model
     engine: Engine
     fit: Any
+    refine: tuple[Refinement, ...] = ()
+    took_s: list[float] = field(default_factory=list)
 
     def label_map(self, picture: Picture) -> LabelMap:
         from edgeseg import postprocess
         from edgeseg.preprocess import Preprocess
 
         fit, views = Preprocess(self.fit, self.engine.input_size_px)(picture)
-        return postprocess.label_map(self.engine.run(views), fit, self.model)
+        began_s = cpu_s()
+        label_map = postprocess.label_map(self.engine.run(views), fit, self.model)
+        self.took_s.append(cpu_s() - began_s)
+        return label_map
 
     def described(self) -> dict[str, Any]:
         width, height = self.engine.input_size_px
@@ -118,19 +133,20 @@ class _Network:
             "engine": self.engine.name,
             "input": f"{width}x{height}",
             "fit": self.fit,
+            "refine": list(self.refine),
+            "cpu_ms": round(1000 * median(self.took_s), 1),
         }
 
 
 def _open(args: argparse.Namespace, model: Model, precision: Any) -> _Network:
     from edgeseg.config.units import size_px
-    from edgeseg.engines import open_engine
 
     try:
         size = size_px(args.input) if args.input else None
     except ValueError as error:
         raise EdgesegError(f"--input: {error}") from None
-    engine = open_engine(model, args.engine, size, threads=0, precision=precision)
-    return _Network(model, engine, args.fit or model.fit)
+    engine = open_refined(model, args.engine, size, args.refine, threads=0, precision=precision)
+    return _Network(model, engine, args.fit or model.fit, args.refine)
 
 
 def _score(args: argparse.Namespace, model: Model, samples: tuple[Sample, ...]) -> dict[str, Any]:
@@ -209,7 +225,11 @@ def _by_class(model: Model, values: Any) -> dict[str, float | None]:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    print(f"{answer['model']} on {answer['engine']}, input {answer['input']}, fit {answer['fit']}")
+    how = f", refined by {', '.join(answer['refine'])}" if answer["refine"] else ""
+    print(
+        f"{answer['model']} on {answer['engine']}, input {answer['input']}, fit {answer['fit']}{how}, "
+        f"{answer['cpu_ms']:.1f} ms of CPU a picture"
+    )
     by_class, heading = (answer["iou"], "IoU") if "iou" in answer else (answer["agreement_iou"], "same area")
     rows = [(name, "-" if value is None else f"{value:.1%}") for name, value in by_class.items()]
     print_table((f"{answer['pictures']} pictures", heading), rows)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.appearing import ADVICE, beside
+from edgeseg.commands.refining import add_refine, open_refined
 from edgeseg.commands.terminal import print_table
 from edgeseg.errors import EdgesegError
 from edgeseg.runtimes import AUTO, ENGINES
@@ -67,6 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="size the network sees; default: the model's",
     )
     parser.add_argument("--fit", choices=FIT_NAMES, help="default: the model's own")
+    add_refine(parser)
     parser.add_argument("--rate", type=float, default=5.0, help="pictures a second of a clip (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("out/segment"), help="folder (%(default)s)")
     parser.add_argument(
@@ -113,7 +115,6 @@ def _segment(
     from edgeseg import clip, overlay, postprocess
     from edgeseg.commands.terminal import progress
     from edgeseg.config.units import size_px
-    from edgeseg.engines import open_engine
     from edgeseg.preprocess import Preprocess
     from edgeseg.video import VideoWriter, encode_labels
 
@@ -123,7 +124,7 @@ def _segment(
         raise EdgesegError(f"--input: {error}") from None
     stems = Counter(path.stem for path in pictures)
     with ExitStack() as stack:
-        engine = open_engine(model, args.engine, size, threads=os.cpu_count() or 1)
+        engine = open_refined(model, args.engine, size, args.refine, threads=os.cpu_count() or 1)
         stack.callback(engine.close)
         preprocess = Preprocess(args.fit or model.fit, engine.input_size_px)
         advance = stack.enter_context(progress(f"segmenting {args.input.name}", "picture", args.json))

@@ -19,6 +19,7 @@ from edgeseg.config.ground_rules import CameraGround, ZoneGround
 from edgeseg.config.health import health_settings
 from edgeseg.config.homeassistant import homeassistant_settings
 from edgeseg.config.mqtt import MqttFile
+from edgeseg.config.refine import refine_flaw
 from edgeseg.config.remote import remote_flaw, remote_settings, servers
 from edgeseg.config.rules import build_rule
 from edgeseg.config.schema import CameraFile, PipelineFile, ZoneFile
@@ -187,6 +188,9 @@ class Builder:
             refusals = [artefact.input.refusal(size) for artefact in able]
             if None not in refusals:
                 self._wrong(at, f"got {refusals[0]} (model {model.name})")
+        flaw = refine_flaw(camera.refine, engine, model, able, size or model.input.size_px)
+        if flaw is not None:
+            self._wrong(("cameras", name, "refine"), flaw)
 
     def _camera(
         self, name: str, camera: CameraFile, file: PipelineFile, vocabulary: Vocabulary
@@ -207,6 +211,7 @@ class Builder:
             gate=_gate(camera.gate),
             decode=self._decode((*at, "decode"), camera),
             steady=camera.steady,
+            refine=camera.refine,
             health=health_settings(camera.health),
             repeat=self._repeat((*at, "repeat"), camera),
             evidence=evidence_of_camera(

@@ -35,6 +35,7 @@ from edgeseg.config.health import Health
 from edgeseg.config.health import default as default_health
 from edgeseg.config.homeassistant import HomeAssistant
 from edgeseg.config.mqtt import Mqtt
+from edgeseg.config.refine import Refine
 from edgeseg.config.remote import Remote
 from edgeseg.config.rule_keys import RuleFile
 from edgeseg.config.web import Web
@@ -137,6 +138,12 @@ class CameraFile(Keys, title="camera"):
         False,
         description="Where nothing moves, a class is taken over when two analyses in a row agree on it: less "
         "flicker, one analysis later. Default: off.",
+    )
+    refine: Refine = Field(
+        (),
+        description="Accuracy for CPU time: `flip` (the mirrored picture too), `sizes` (the model's other "
+        "measured input sizes too), `edges` (boundaries along those of the picture); one or a list. A device "
+        "that cannot keep up does without, with the first smaller input size. Default: none.",
     )
     model: ModelName | None = Field(None, description="Another model for this camera alone.")
     engine: EngineName | None = Field(None, description="Another engine for this camera alone.")
