@@ -61,8 +61,8 @@ What parses bytes from outside is also fuzzed guided by coverage: `make fuzz`.
 SOAK = """
 ## The soak
 
-`edgeseg soak --minutes {minutes:.0f}` on the same machine: {cameras} cameras, {faults} faults of {kinds} kinds
-at random.
+`edgeseg soak --minutes {minutes:.0f}` on the same machine: {cameras} cameras, {faults} faults of {kinds}
+kinds at random.
 
 | promise | | |
 |---|---|---|
