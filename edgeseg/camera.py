@@ -51,6 +51,11 @@ _ROUNDING_S = 1e-3
 _KEEP_EVERY_S = 10.0
 
 
+def stale_after_s(rate_fps: float) -> float:
+    """How long a camera of this rate may give nothing until its last picture says nothing about now."""
+    return max(_STALE_AFTER_S, _STALE_AFTER_INTERVALS / rate_fps)
+
+
 class Camera:
     """Connecting, live, stale, offline, disabled: publishes each change and everything its frames gave.
 
@@ -290,7 +295,7 @@ class Camera:
     @property
     def stale_after_s(self) -> float:
         slower_fps = self._degraded.rate_fps if self._degraded else None
-        return max(_STALE_AFTER_S, _STALE_AFTER_INTERVALS / (slower_fps or self.rate_fps))
+        return stale_after_s(slower_fps or self.rate_fps)
 
     def _mind_gap(self, time: FrameTime) -> None:
         """Nobody ticked while pictures were missing, for the whole machine was suspended: what the rules saw

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from edgeseg import __version__
 from edgeseg.commands import (
+    archive,
     bench,
     check,
     demo,
@@ -48,6 +49,7 @@ _COMMANDS = (
     segment,
     serve,
     tune,
+    archive,
     models,
     evaluate,
     bench,

@@ -59,7 +59,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # what makes and judges networks: commands that need it import it when they run, nothing else does
     ("zoo",),
     # what commands alone use: nothing of it is in the daemon
-    ("bench", "tuning", "fleet"),
+    ("bench", "tuning", "fleet", "archive"),
     # drives the daemon from outside, tests pipeline files
     ("soak", "testing"),
     ("commands", "pytest_plugin"),
@@ -70,6 +70,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 HOMES = {
     "av": {
         "sources/decode.py",
+        "sources/cuts.py",
         "sources/hardware.py",
         "sources/packets.py",
         "video.py",
@@ -91,7 +92,9 @@ HOMES = {
     "ruamel": {"yamlfile/rewrite.py"},
     "tenacity": {"live.py"},
     "sqlite3": {"state/database.py"},
-    "matplotlib": {"bench/plot.py", "soak/plot.py", "tuning/plot.py"},
+    "matplotlib": {"bench/plot.py", "soak/plot.py", "tuning/plot.py", "archive/plot.py"},
+    "distributed": {"archive/cluster.py"},
+    "pyarrow": {"archive/tables.py"},
     "psutil": {"bench/fleet.py"},
 }
 NEVER_IN_THE_DAEMON = ("torch", "onnx", "nncf", "transformers", "matplotlib", "tensorflow")

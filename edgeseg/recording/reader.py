@@ -62,23 +62,37 @@ def occupancies(
 
     A last line that was cut short is left out. Raises EdgesegError with the number of a line that is damaged.
     """
-    header = header_of(path)
-    memory = [_ZoneMemory(zone, header, groups) for zone in camera.zones]
-    analysed: FrameTime | None = None
+    retold = Retold(header_of(path), camera, groups)
     with path.open(encoding="utf-8") as stream:
         stream.readline()
         for number, line in enumerate(stream, start=2):
             if not line.endswith("\n"):
                 return
             try:
-                moment = read_moment(line)
-                if moment.zones is not None:
-                    analysed = moment.time
-                    for zone in memory:
-                        zone.measured(moment)
-                yield tuple(zone.occupancy(moment, analysed, header, camera.name) for zone in memory)
+                yield retold.moment(line)
             except ValueError as error:
                 raise EdgesegError(f"{path}:{number}: {error}; the recording is damaged") from None
+
+
+class Retold:
+    """The lines of a recording after its header, one by one, in their order."""
+
+    def __init__(self, header: Header, camera: CameraSettings, groups: Mapping[str, tuple[str, ...]]) -> None:
+        self._header = header
+        self._camera = camera.name
+        self._memory = [_ZoneMemory(zone, header, groups) for zone in camera.zones]
+        self._analysed: FrameTime | None = None
+
+    def moment(self, line: str) -> tuple[ZoneOccupancy, ...]:
+        """All zones of the camera in their order. Raises ValueError where the line is damaged."""
+        moment = read_moment(line)
+        if moment.zones is not None:
+            self._analysed = moment.time
+            for zone in self._memory:
+                zone.measured(moment)
+        return tuple(
+            zone.occupancy(moment, self._analysed, self._header, self._camera) for zone in self._memory
+        )
 
 
 @dataclass(frozen=True, slots=True)

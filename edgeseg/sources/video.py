@@ -15,7 +15,7 @@ from edgeseg.sources.packets import ClipWriter, KeptPacket
 from edgeseg.sources.times import ArrivalTimes, ClipTimes
 
 # The rate assumed for timestamps that are missing in a clip that declares none.
-_USUAL_RATE_FPS = 25.0
+USUAL_RATE_FPS = 25.0
 # Players and recorders disagree about the last picture's duration by about this much.
 _MAY_MISS_S = 1.0
 
@@ -104,7 +104,7 @@ class VideoSource:
             times = ArrivalTimes(self._clock)
         else:
             epoch_s = self._decoder.created_at_s if self._epoch_s is None else self._epoch_s
-            times = ClipTimes(self._decoder.rate_fps or _USUAL_RATE_FPS, epoch_s or 0.0)
+            times = ClipTimes(self._decoder.rate_fps or USUAL_RATE_FPS, epoch_s or 0.0)
         last_s: float | None = None
         for decoded in self._decoder.pictures():
             time = times.stamp(decoded.pts_s, decoded.sender_utc_s, decoded.late_s)
@@ -118,7 +118,7 @@ class VideoSource:
         declared_s = self._decoder.declared_duration_s
         if last_s is None:
             raise SourceError("codec", f"{self.shown}: not one picture in it can be decoded")
-        interval_s = 1 / (self._decoder.rate_fps or _USUAL_RATE_FPS)
+        interval_s = 1 / (self._decoder.rate_fps or USUAL_RATE_FPS)
         end_s = last_s + interval_s
         if declared_s is not None and end_s < declared_s - max(_MAY_MISS_S, 2 * interval_s):
             raise SourceError(

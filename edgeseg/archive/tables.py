@@ -1,0 +1,213 @@
+"""Parquet: ``occupancy`` and ``alerts``, a folder for each camera and in it one for each day.
+
+The only place that knows pyarrow (extra ``archive``). Files are named as Hive does, for example
+``camera=yard/day=2026-11-22``, so that DuckDB, pandas, Spark and the rest see two columns more.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timezone, tzinfo
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edgeseg.appearing import INTACT, appearing, writing
+from edgeseg.archive.conclude import Moment
+from edgeseg.errors import EdgesegError
+from edgeseg.frames import Alert
+
+OCCUPANCY, ALERTS = "occupancy", "alerts"
+# Of the table of occupancy; then comes a column for each class and group.
+FIXED = ("at", "zone", "state", "reason", "dominant", "uncertain", "confidence", "clip")
+# A day of one zone at 5 a second has six groups of rows; memory holds one.
+_GROUP_ROWS = 1 << 16
+
+
+def arrow() -> Any:
+    """pyarrow. Raises EdgesegError where it is not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise EdgesegError(
+            "pyarrow is not installed; install it with pip install 'edgeseg[archive]'"
+        ) from None
+    return pyarrow
+
+
+def share_columns(classes: Sequence[str], groups: Iterable[str]) -> dict[str, str]:
+    """Class or group -> its column: its own name, unless that is taken."""
+    names = dict.fromkeys((*classes, *groups))
+    taken = {*FIXED, "camera", "day"}
+    return {name: f"share_{name}" if name in taken else name for name in names}
+
+
+class Tables:
+    """Writes both tables of one camera, in the order of time. A context manager.
+
+    shares: column of each class or group, in the table's order; all cameras of an archive have the same.
+    own: the classes and groups that this camera's model knows; the others stay empty. zone: of days. A file
+    takes its name when its day is over; files of days that are no more are removed at the end. rows: of
+    occupancy. Raises EdgesegError where they cannot be written.
+    """
+
+    def __init__(
+        self, archive: Path, camera: str, shares: Mapping[str, str], own: Collection[str], zone: tzinfo
+    ) -> None:
+        self.rows = 0
+        self.days: list[str] = []
+        self._roots = {kind: archive / kind / f"camera={camera}" for kind in (OCCUPANCY, ALERTS)}
+        self._shares = shares
+        self._own = frozenset(own)
+        self._zone = zone
+        self._day = ""
+        self._columns: dict[str, list[object]] = {}
+        self._alerts: dict[str, dict[str, Any]] = {}
+        self._writer: Any = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Tables:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._opened.__exit__(kind, error, trace)
+            return
+        self._end_day()
+        self._write_alerts()
+        self._forget_other_days()
+
+    @property
+    def alerts(self) -> int:
+        """How many there were."""
+        return len(self._alerts)
+
+    def add(self, moment: Moment) -> None:
+        """All zones of one moment, and what became of alerts."""
+        at_s = moment.occupancies[0].time.captured_at_s
+        at = datetime.fromtimestamp(at_s, timezone.utc)
+        day = self._day_of(at_s)
+        if day != self._day:
+            self._end_day()
+            self._begin_day(day)
+        for one in moment.occupancies:
+            coverage = one.coverage or {}
+            known = one.coverage is not None
+            row = (
+                *(at, one.zone, one.state, one.reason, one.dominant, one.uncertain, one.confidence),
+                moment.clip,
+                *(coverage.get(name, 0.0) if known and name in self._own else None for name in self._shares),
+            )
+            for column, value in zip(self._columns.values(), row, strict=True):
+                column.append(value)
+            self.rows += 1
+        if len(self._columns["at"]) >= _GROUP_ROWS:
+            self._flush()
+        for alert in moment.alerts:
+            self._note(alert)
+
+    def _begin_day(self, day: str) -> None:
+        pa = arrow()
+        self._day = day
+        self.days.append(day)
+        partial = self._opened.enter_context(appearing(self._path(OCCUPANCY, day), INTACT))
+        self._writer = self._opened.enter_context(
+            pa.parquet.ParquetWriter(partial, _occupancy_schema(pa, self._shares), compression="zstd")
+        )
+        self._columns = {name: [] for name in (*FIXED, *self._shares.values())}
+
+    def _end_day(self) -> None:
+        if self._day:
+            self._flush()
+            self._opened.close()
+        self._day = ""
+
+    def _flush(self) -> None:
+        pa = arrow()
+        with writing(self._path(OCCUPANCY, self._day), INTACT):
+            self._writer.write_table(pa.table(self._columns, schema=self._writer.schema))
+        self._columns = {name: [] for name in self._columns}
+
+    def _note(self, alert: Alert) -> None:
+        """One row for each alert, made of all its messages."""
+        row = self._alerts.setdefault(alert.id, {"id": alert.id, "messages": 0})
+        row["messages"] += 1
+        if alert.event == "new":
+            evidence = alert.evidence
+            row.update(
+                zone=alert.zone,
+                rule=alert.rule,
+                kind=alert.kind,
+                began_at=_moment(alert.began_at_s),
+                raised_at=_moment(alert.at_s),
+                classes=list(evidence.classes) if evidence else [],
+                value=evidence.value if evidence else None,
+                threshold=evidence.threshold if evidence else None,
+                dominant_before=alert.dominant_before,
+                dominant_after=alert.dominant_after,
+                day=self._day_of(alert.began_at_s),
+            )
+        if alert.ended_at_s is not None:
+            row.update(
+                ended_at=_moment(alert.ended_at_s),
+                seconds=round(alert.ended_at_s - alert.began_at_s, 6),
+                end_reason=alert.end_reason,
+            )
+
+    def _write_alerts(self) -> None:
+        pa = arrow()
+        schema = _alerts_schema(pa)
+        # Without a row, too: a query over all days must find files.
+        by_day: dict[str, list[dict[str, Any]]] = {day: [] for day in self.days}
+        for row in self._alerts.values():
+            by_day.setdefault(row["day"], []).append(row)
+        for day, rows in by_day.items():
+            table = {name: [row.get(name) for row in rows] for name in schema.names}
+            with appearing(self._path(ALERTS, day), INTACT) as partial:
+                pa.parquet.write_table(pa.table(table, schema=schema), partial, compression="zstd")
+
+    def _forget_other_days(self) -> None:
+        kept = {self._path(kind, day).parent for kind in self._roots for day in self.days}
+        kept |= {self._path(ALERTS, row["day"]).parent for row in self._alerts.values()}
+        for root in self._roots.values():
+            for folder in root.glob("day=*"):
+                if folder not in kept:
+                    shutil.rmtree(folder)
+
+    def _path(self, kind: str, day: str) -> Path:
+        return self._roots[kind] / f"day={day}" / f"{kind}.parquet"
+
+    def _day_of(self, utc_s: float) -> str:
+        return datetime.fromtimestamp(utc_s, self._zone).strftime("%Y-%m-%d")
+
+
+def _moment(utc_s: float) -> datetime:
+    return datetime.fromtimestamp(utc_s, timezone.utc)
+
+
+def _occupancy_schema(pa: Any, shares: Mapping[str, str]) -> Any:
+    words = pa.dictionary(pa.int32(), pa.string())
+    fixed = {name: words for name in FIXED}
+    fixed |= {"at": pa.timestamp("us", tz="UTC"), "uncertain": pa.float64(), "confidence": pa.float64()}
+    return pa.schema([*fixed.items(), *((column, pa.float64()) for column in shares.values())])
+
+
+def _alerts_schema(pa: Any) -> Any:
+    text, moment, number = pa.string(), pa.timestamp("us", tz="UTC"), pa.float64()
+    return pa.schema(
+        {
+            **dict.fromkeys(("id", "zone", "rule", "kind"), text),
+            **dict.fromkeys(("began_at", "raised_at", "ended_at"), moment),
+            "seconds": number,
+            "end_reason": text,
+            "classes": pa.list_(text),
+            **dict.fromkeys(("value", "threshold"), number),
+            **dict.fromkeys(("dominant_before", "dominant_after"), text),
+            "messages": pa.int64(),
+        }
+    )

@@ -1,0 +1,207 @@
+"""``edgeseg archive``: days of recordings to tables of occupancy and alerts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeseg.commands.record import duration
+from edgeseg.errors import EdgesegError
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from edgeseg.archive.pace import Done
+    from edgeseg.archive.workers import Workers
+
+_REPORT = "report"
+_SAID_EVERY_S = 10.0
+_DESCRIPTION = """\
+Measures recordings as the daemon measures a camera, on all cores or on many machines, and writes Parquet
+files, a folder for each camera and day. Then asks the rules, once, in order. What is done stays done: run it
+again after a crash, or with more recordings, and it does what is missing.
+
+A recording is of the camera whose name is one of its folders, or begins its file's name. It began when its
+file's name says (--names), or else its container, or else when the file was written, less its length.
+
+  edgeseg archive /mnt/recordings yard.yaml
+  edgeseg archive /mnt/recordings yard.yaml --scheduler dask://10.0.0.5:8786 --output /mnt/archive
+  edgeseg archive report archive
+
+exit codes: 0 done, 1 done, but recordings are broken or belong to no camera, 2 something to mend first.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "archive",
+        help="turn days of recordings into tables of occupancy and alerts",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "recordings",
+        metavar="FOLDER|LIST|report",
+        help="a folder of recordings, or a text file with a path on each line (a tab and the camera's name "
+        "may follow); `report` draws what an archive shows",
+    )
+    parser.add_argument(
+        "pipeline",
+        type=Path,
+        metavar="PIPELINE|ARCHIVE",
+        help="the pipeline file; after `report` the archive",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="the archive's folder (default: archive; of a report: ARCHIVE/report)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        default="local",
+        metavar="local|dask://HOST:PORT",
+        help="who does the work: processes here (default), or the workers of a Dask scheduler",
+    )
+    parser.add_argument("--workers", type=_count, help="how many processes here (default: one for each core)")
+    parser.add_argument("--camera", help="whose recordings they all are")
+    parser.add_argument("--engine", help="in place of the pipeline file's")
+    parser.add_argument(
+        "--segment",
+        type=duration,
+        default=120.0,
+        metavar="TIME",
+        help="how long pieces of work are at least (default: '2 min'); changes nothing in the tables",
+    )
+    parser.add_argument(
+        "--names",
+        action="append",
+        metavar="PATTERN",
+        help="how file names say when a recording began, e.g. %%Y-%%m-%%d_%%H-%%M-%%S, or %%s for seconds "
+        "since 1970 (default: the usual ones)",
+    )
+    parser.add_argument(
+        "--timezone",
+        default="UTC",
+        help="of times in file names, and of days, e.g. Europe/Berlin (default: UTC)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.recordings == _REPORT:
+        return _report(args)
+    from edgeseg import config
+    from edgeseg.archive.find import find
+    from edgeseg.archive.run import Order, make
+    from edgeseg.archive.shelf import OneAtATime
+    from edgeseg.archive.times import USUAL_NAMES, check_pattern
+
+    for pattern in args.names or ():
+        check_pattern(pattern)
+    zone = _zone(args.timezone)
+    workers = _workers(args.scheduler, args.workers)
+    settings = config.load(args.pipeline)
+    names = [camera.name for camera in settings.cameras]
+    if args.camera is not None and args.camera not in names:
+        raise EdgesegError(
+            f"--camera {args.camera}: not in {settings.file}; expected one of {', '.join(names)}"
+        )
+    if args.engine is not None:
+        cameras = (replace(camera, engine=args.engine, remote=None) for camera in settings.cameras)
+        settings = replace(settings, cameras=tuple(cameras))
+    archive = (args.output or Path("archive")).resolve()
+    found = find(Path(args.recordings), names, args.camera)
+    patterns = tuple(args.names or USUAL_NAMES)
+    order = Order(archive, settings, found, patterns, zone, args.segment)
+    with OneAtATime(archive), _progress() as (say, advance):
+        outcome = make(order, workers, say, advance)
+    for problem in outcome.problems:
+        print(f"edgeseg: {problem}", file=sys.stderr)
+    print(
+        f"{args.output or 'archive'}: {outcome.clips} recordings, {outcome.segments} segments "
+        f"({outcome.kept} known before), {outcome.pictures} pictures analysed, {outcome.rows} rows, "
+        f"{outcome.alerts} alerts"
+    )
+    if outcome.problems:
+        print(f"{len(outcome.problems)} problems; the rest is complete", file=sys.stderr)
+    return 1 if outcome.problems else 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from edgeseg.archive.report import report
+
+    for path in report(args.pipeline, args.output or args.pipeline / _REPORT, _zone(args.timezone)):
+        print(path)
+    return 0
+
+
+def _workers(scheduler: str, count: int | None) -> Workers:
+    from edgeseg.archive.cluster import SCHEME, DaskWorkers
+    from edgeseg.archive.local import LocalWorkers
+
+    if scheduler == "local":
+        return LocalWorkers(count)
+    host, _, port = scheduler.removeprefix(SCHEME).rpartition(":")
+    if not scheduler.startswith(SCHEME) or not host or not port.isdecimal():
+        raise EdgesegError(f"--scheduler {scheduler}: expected local, or e.g. dask://10.0.0.5:8786")
+    if count is not None:
+        raise EdgesegError("--workers: counts processes here; Dask's workers are as many as have joined it")
+    return DaskWorkers(f"{host}:{port}")
+
+
+def _zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, IsADirectoryError):
+        raise EdgesegError(f"--timezone {name}: is not known; expected e.g. Europe/Berlin") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number of processes")
+    return int(text)
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[Done], None]]]:
+    """Where it goes on: a bar on a terminal with rich, else a line now and then. Yields say and advance."""
+    from edgeseg.archive.pace import Pace
+    from edgeseg.clock import SystemClock
+
+    pace = Pace(SystemClock())
+    if not sys.stderr.isatty() or find_spec("rich") is None:
+
+        def say(text: str) -> None:
+            pace.restart()
+            print(text, file=sys.stderr, flush=True)
+
+        def advance(progress: Done) -> None:
+            if pace.due(_SAID_EVERY_S):
+                print(f"{100 * progress.share:3.0f} %: {pace.words(progress)}", file=sys.stderr, flush=True)
+
+        yield say, advance
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[words]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=1.0, words="")
+
+        def say_above(text: str) -> None:
+            pace.restart()
+            bars.console.print(text, highlight=False, markup=False)
+
+        def move(progress: Done) -> None:
+            bars.update(task, completed=progress.share, words=pace.words(progress))
+
+        yield say_above, move
