@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeseg.commands import models_zoo
+from edgeseg.commands import models_triton, models_zoo
 from edgeseg.commands.terminal import download_bars, print_table
 from edgeseg.errors import ModelError
 from edgeseg.settings import FIT_NAMES
@@ -137,6 +137,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "a model that is named missing ones too",
     )
     verify.add_argument("name", metavar="NAME", nargs="?", help="a model's name, or a path; default: all")
+    text = "write a model repository for NVIDIA Triton and OpenVINO Model Server"
+    models_triton.add_action(_parser(actions, "export-triton", text))
     models_zoo.add_actions(actions, _parser)
 
 

@@ -125,13 +125,13 @@ class KServeSession:
         """
         return tensors.each_view(batch, self._input_size_px, lambda view: self._infer(view, deadline_s))
 
-    def close(self) -> None:
-        """Hang up. Idempotent."""
+    def close(self, *, lost: bool = False) -> None:
+        """Hang up; of a server that was ``lost`` nothing is asked any more, for it may hang. Idempotent."""
         with self._lock:
             client, self._client = self._client, None
-        if self.regions is not None:
-            self.regions.close(client)
-            self.regions = None
+            regions, self.regions = self.regions, None
+        if regions is not None:
+            regions.close(None if lost else client)
         if client is not None:
             client.close()
 
@@ -202,7 +202,7 @@ class KServeSession:
     ) -> Any:
         regions = self.regions
         if regions is not None:
-            with regions.lend(tensor) as region:
+            with regions.lend(tensor, deadline_s) as region:
                 if region is not None:
                     entry.set_shared_memory(region, tensor.nbytes)
                     try:

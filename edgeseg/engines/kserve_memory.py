@@ -41,9 +41,12 @@ class Regions:
         self._closed = False
 
     @contextlib.contextmanager
-    def lend(self, tensor: Tensor) -> Iterator[str | None]:
-        """The name of a region that holds ``tensor`` meanwhile; None where there is none to be had."""
-        region = self._take(tensor.nbytes)
+    def lend(self, tensor: Tensor, timeout_s: float) -> Iterator[str | None]:
+        """The name of a region that holds ``tensor`` meanwhile; None where there is none to be had.
+
+        Raises InferenceServerException where the server does not answer.
+        """
+        region = self._take(tensor.nbytes, timeout_s)
         if region is None:
             yield None
             return
@@ -78,26 +81,27 @@ class Regions:
                     )
             shared_memory.destroy_shared_memory_region(region.handle)
 
-    def _take(self, size: int) -> _Region | None:
+    def _take(self, size: int, timeout_s: float) -> _Region | None:
         with self._lock:
             if self._closed or not self.usable:
                 return None
             if self._idle:
                 return self._idle.pop()
-        return self._register(size)
+        return self._register(size, timeout_s)
 
-    def _register(self, size: int) -> _Region | None:
+    def _register(self, size: int, timeout_s: float) -> _Region | None:
         name = f"edgeseg-{os.getpid()}-{secrets.token_hex(8)}"
         handle = shared_memory.create_shared_memory_region(name, name, size, create_only=True)
         try:
             self._client.register_system_shared_memory(
-                name, f"/{name}", size, headers=self._headers, client_timeout=self._timeout_s
+                name, f"/{name}", size, headers=self._headers, client_timeout=timeout_s
             )
         except InferenceServerException as error:
             shared_memory.destroy_shared_memory_region(handle)
+            if str(error.status()).endswith("DEADLINE_EXCEEDED"):
+                raise
             # Of a server that is away the request itself will tell.
-            if not str(error.status()).endswith(("UNAVAILABLE", "DEADLINE_EXCEEDED")):
-                self.usable = False
-                log.info("engine kserve: no shared memory with the server, pictures go by socket: %s", error)
+            self.usable = False
+            log.info("engine kserve: no shared memory with the server, pictures go by socket: %s", error)
             return None
         return _Region(name, handle)

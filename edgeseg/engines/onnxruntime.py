@@ -111,6 +111,15 @@ def load(
     return engine
 
 
+def described(path: Path) -> tuple[list[TensorInfo], list[TensorInfo]]:
+    """What a file's graph takes and gives. Raises EngineError."""
+    try:
+        session = onnxruntime.InferenceSession(str(path), _options(1), providers=["CPUExecutionProvider"])
+    except _ERRORS as error:
+        raise EngineError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from None
+    return [_info(item) for item in session.get_inputs()], [_info(item) for item in session.get_outputs()]
+
+
 def absent(name: str) -> str | None:
     """Why the engine ``name`` cannot work on this machine; None where it can."""
     wanted = providers.NAMES[name]

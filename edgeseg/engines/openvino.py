@@ -153,6 +153,15 @@ def options(name: str, threads: int, blobs: Path | None) -> dict[str, Any]:
     return chosen | ({"CACHE_DIR": str(blobs)} if blobs is not None else {})
 
 
+def described(path: Path) -> tuple[list[TensorInfo], list[TensorInfo]]:
+    """What a file's graph takes and gives. Raises EngineError."""
+    try:
+        network = _core().read_model(path)
+    except _ERRORS as error:
+        raise EngineError(f"{path}: OpenVINO cannot read it: {_reason(error)}") from None
+    return [_info(port) for port in network.inputs], [_info(port) for port in network.outputs]
+
+
 def absent(name: str) -> str | None:
     """Why the engine ``name`` cannot work on this machine; None where it can."""
     # Every OpenVINO computes on the CPU; asking for its devices loads 14 MB of its GPU plugin for good.

@@ -51,7 +51,7 @@ def open_engine(
     ModelError (weights missing or damaged).
     """
     if engine == REMOTE:
-        raise EngineError(f"engine {REMOTE} works where a pipeline file says which servers: `remote: {{url: ...}}`")
+        raise EngineError(f"engine {REMOTE} is for pipeline files, which name its servers under `remote`")
     cores = threads or len(os.sched_getaffinity(0))
     name, artefact = choose(model, engine, input_size_px, precision)
     size_px = input_size_px or artefact.input.size_px

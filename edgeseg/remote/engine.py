@@ -66,6 +66,11 @@ class RemoteEngine:
             return None
         return "none" if self._stand_in is None else self._stand_in.name
 
+    @property
+    def served(self) -> dict[str, int]:
+        """How many frames each server has done."""
+        return {str(server.address): server.served for server in self._servers.all}
+
     def start(self) -> None:
         """Begin to ask after servers that are away, from now on to ``close``."""
         for server in self._servers.away:
@@ -89,7 +94,7 @@ class RemoteEngine:
                     if self._servers.failed(server, session, error):
                         self._say_lost(server)
                         # What is under way there fails too, and that soon.
-                        session.close()
+                        session.close(lost=True)
                         self._lost.set()
                 else:
                     self._servers.answered(server)

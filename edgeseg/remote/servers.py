@@ -89,7 +89,7 @@ class Server:
 
     def forget_trial(self) -> None:
         if self._trial is not None:
-            self._trial.close()
+            self._trial.close(lost=True)
         self._trial, self._steady_since_s = None, None
 
 

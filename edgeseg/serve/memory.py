@@ -21,6 +21,7 @@ MOST_BYTES = 512 * 1024 * 1024
 @dataclass(frozen=True, slots=True, eq=False)
 class _Region:
     key: str
+    file: str
     offset: int
     bytes: int
     mapped: mmap.mmap
@@ -41,6 +42,10 @@ class Regions:
         with self._lock:
             if name in self._regions:
                 raise BadRequestError(f"shared memory region '{name}' is registered already")
+            # Clients that ended without a word.
+            gone = [other for other, one in self._regions.items() if not (_FOLDER / one.file).exists()]
+            for other in gone:
+                del self._regions[other]
             held = sum(one.offset + one.bytes for one in self._regions.values())
             if (
                 len(self._regions) >= MOST_REGIONS
@@ -49,7 +54,7 @@ class Regions:
                 or held + offset + size > MOST_BYTES
             ):
                 raise BadRequestError(f"at most {MOST_REGIONS} regions of {MOST_BYTES} bytes together")
-            self._regions[name] = _Region(key, offset, size, _mapped(found[1], offset + size))
+            self._regions[name] = _Region(key, found[1], offset, size, _mapped(found[1], offset + size))
 
     def unregister(self, name: str) -> None:
         """Of one, or with an empty name of all."""
