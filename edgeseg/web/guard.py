@@ -51,7 +51,7 @@ class Guard:
         origin = headers.get("origin")
         site = headers.get("sec-fetch-site", "same-origin")
         if origin is not None:
-            place = urlsplit(origin).netloc.lower()
+            place = _place(origin)
             foreign = not place or (place != host.lower() and place not in self._names)
         else:
             # Programs send none; browsers say at least from where the request comes.
@@ -78,7 +78,7 @@ class Guard:
             limit = self._wrong.get(remote)
             if limit is not None and not limit.has_left(self._clock.monotonic_s()):
                 raise RefusedError(429, "too many wrong tokens from this address; try again in a minute")
-            if hmac.compare_digest(_digest(given.encode()), _digest(self._token)):
+            if hmac.compare_digest(_digest(_bytes(given)), _digest(self._token)):
                 return
             if limit is None:
                 limit = self._wrong[remote] = RateLimit(burst=_WRONG_BURST, per_s=_WRONG_PER_S)
@@ -96,7 +96,7 @@ class Guard:
         until, _, seal = cookie.partition(".")
         if not until.isdecimal() or not until.isascii() or len(until) > 12:
             return False
-        same = hmac.compare_digest(seal.encode(), self._seal(until).encode())
+        same = hmac.compare_digest(_bytes(seal), self._seal(until).encode())
         return same and int(until) > self._clock.utc_s()
 
     def _seal(self, until: str) -> str:
@@ -116,6 +116,19 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _place(origin: str) -> str:
+    """Host and port in lower case; empty where the origin has none, or is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _bytes(header: str) -> bytes:
+    """Headers may hold any bytes; aiohttp gives those that are no UTF-8 as halves of surrogate pairs."""
+    return header.encode(errors="surrogatepass")
 
 
 def _digest(value: bytes) -> bytes:

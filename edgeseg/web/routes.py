@@ -26,9 +26,9 @@ class Parameter:
 class Route:
     """One operation. answer: a shape, or the media type of what is no JSON. body: None where it takes none.
 
-    handler: its name in ``api``; None for what ``server`` streams itself. refuses: statuses beside 401, 403
-    (with a token, or for another Host or Origin) and 429, which any may give. etag: whether it answers with
-    one; if_match: whether it wants one. open: no token needed.
+    handler: the method that answers, of those that ``site`` gathers; None for what ``server`` streams itself.
+    refuses: statuses beside 401, 403 (with a token, or for another Host or Origin) and 429, which any may
+    give. etag: whether it answers with one; if_match: whether it wants one. open: no token needed.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from aiohttp import ClientConnectionResetError, WSMsgType, web
+from aiohttp import WSMsgType, web
 
 from edgeseg.web.album import Album
 from edgeseg.web.exchange import Answer, Call, RefusedError
@@ -93,8 +93,12 @@ class Server:
             log.warning("web: a request does not end; leaving it behind")
 
     def _run(self, bound: Future[None]) -> None:
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="web") as self._pool:
-            asyncio.run(self._serve(bound))
+        try:
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix="web") as self._pool:
+                asyncio.run(self._serve(bound))
+        finally:
+            # Of no effect once that is known; before, ``start`` would wait for ever.
+            bound.cancel()
 
     async def _serve(self, bound: Future[None]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -113,16 +117,13 @@ class Server:
             bound.set_exception(error)
             return
         bound.set_result(None)
-        log.info("web: listening at http://%s:%d", self._shown_host, self._port)
+        shown_host = f"[{self._host}]" if ":" in self._host else self._host
+        log.info("web: listening at http://%s:%d", shown_host, self._port)
         try:
             while not await self._stopped_within(_TICK_S):
                 await self._loop.run_in_executor(self._pool, self._tick)
         finally:
             await runner.cleanup()
-
-    @property
-    def _shown_host(self) -> str:
-        return f"[{self._host}]" if ":" in self._host else self._host
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._guarded], client_max_size=_MOST_BODY_BYTES)
@@ -174,8 +175,7 @@ class Server:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             call = _call(request, await request.read() if route.body is not None else b"")
-            assert self._loop is not None
-            answer = await self._loop.run_in_executor(self._pool, respond, call)
+            answer = await asyncio.get_running_loop().run_in_executor(self._pool, respond, call)
             return _response(answer)
 
         return handle
@@ -207,7 +207,7 @@ class Server:
                 if shot is not None:
                     version = shot.version
                     answer = await loop.run_in_executor(self._pool, self._showing.jpeg, post, shot, shown)
-        except (ClientConnectionResetError, ConnectionResetError):
+        except ConnectionResetError:
             return response
         finally:
             self._streams -= 1
@@ -237,7 +237,7 @@ class Server:
                         await socket.send_str(json.dumps(notice))
                 if await self._stopped_within(_LOOK_EVERY_S):
                     break
-        except (ClientConnectionResetError, ConnectionResetError):
+        except ConnectionResetError:
             pass
         finally:
             self.pages -= 1
@@ -294,7 +294,5 @@ def _call(request: web.Request, body: bytes) -> Call:
 
 
 def _response(answer: Answer) -> web.Response:
-    kind, _, parameters = answer.content_type.partition(";")
-    response = web.Response(status=answer.status, body=answer.body, headers=dict(answer.headers))
-    response.headers["Content-Type"] = f"{kind};{parameters}" if parameters else kind
-    return response
+    headers = {**answer.headers, "Content-Type": answer.content_type}
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
