@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pickle
@@ -10,6 +11,8 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,12 @@ from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, Picture
 from edgeseg.preprocess import Preprocess
 from edgeseg.sources import landlock, syscalls
+from edgeseg.sources.capture_messages import ClipTaken
+from edgeseg.sources.clips import TakeClip
 from edgeseg.sources.confine import gaps, harmless, runs_own_code
 from edgeseg.sources.growth import bound_bytes, overgrown
 from edgeseg.sources.open import open_source
+from edgeseg.sources.wire import encode
 from tests.broker import wait_until
 from tests.conftest import missing
 from tests.daemon import Daemon
@@ -267,6 +273,14 @@ class Rogue:
     def place(self, picture: Picture, fit: Fit, out: U8 | None = None) -> U8:
         if self.attack == "grow":
             ballast.append(np.ones(300 * MIB, np.uint8))
+        elif self.attack == "empty clip":
+            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+            memory = os.memfd_create("clip", os.MFD_ALLOW_SEALING)
+            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
+            for descriptor in filter(is_socket, range(3, 64)):
+                with Connection(os.dup(descriptor)) as link:
+                    link.send_bytes(encode(ClipTaken(CLIP, 1)))
+                    send_handle(link, memory, os.getppid())
         else:
             nonsense = pickle.dumps(Bomb(self.mark)) if self.attack == "pickle" else b"\xff" * 40
             header = b"\xff\xff\xff\xff" if self.attack == "endless" else struct.pack("!i", len(nonsense))
@@ -277,6 +291,7 @@ class Rogue:
 
 
 ballast: list[U8] = []
+CLIP = "0123456789abcdef"
 
 
 @dataclass(frozen=True)
@@ -302,6 +317,14 @@ def test_a_camera_process_that_was_taken_over_is_ended(attack: str, tiny_clip: P
     assert error.reason == "crashed"
     assert "talks nonsense" in str(error)
     assert not (tmp_path / "loaded").exists()
+
+
+def test_a_clip_that_is_not_what_was_said_is_not_taken(tiny_clip: Path) -> None:
+    with capture_of(tiny_clip, preprocess=Rogue("empty clip")) as capture:
+        capture.take_clip(TakeClip(CLIP, 0.0, 1.0, 1.0, ""))
+        error = failure(capture)
+        assert not capture.taken_clips()
+    assert "a clip that is not what was said" in str(error)
 
 
 def test_a_camera_process_that_grows_is_ended(tiny_clip: Path) -> None:

@@ -114,7 +114,7 @@ class EvidenceFolder:
         return tuple(kept for kept in found if kept is not None)
 
     def read(self, kept: KeptFile) -> bytes | None:
-        """A file's content; None where it is gone. Raises OSError."""
+        """A file's content; None where it is gone. Raises OSError, for a link in its place too."""
         try:
             folder = self._open_folder(kept.camera, create=False)
             try:
@@ -164,7 +164,8 @@ class EvidenceFolder:
             os.close(folder)
 
     def _open_folder(self, camera: str, *, create: bool) -> int:
-        """A descriptor of the camera's folder, which is one itself and no link to one. Raises OSError."""
+        """A descriptor of the camera's folder, which is one itself and no link to one. Raises OSError, and
+        ValueError for a name that leads elsewhere."""
         if camera in ("", ".", "..") or "/" in camera or "\0" in camera:
             raise ValueError(f"{camera!r} cannot be a folder of evidence")
         if create:

@@ -476,13 +476,14 @@ class CaptureProcess:
             raise WireError("a clip without memory")
         descriptor = recv_handle(self._link)
         try:
-            # What is no memory, or can still change, might hold up or kill who reads it.
-            whole = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _WHOLE == _WHOLE
+            # What is no memory, is empty, or can still change, might hold up or kill who reads it.
+            sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _WHOLE == _WHOLE
+            whole = sealed and os.fstat(descriptor).st_size == taken.size_bytes
         except OSError:
             whole = False
         if not whole:
             os.close(descriptor)
-            raise WireError("a clip that could change under its reader")
+            raise WireError("a clip that is not what was said, or could change under its reader")
         return TakenClip(taken.alert_id, descriptor)
 
     def _map(self, layout: Layout) -> _Memory:
