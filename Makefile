@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 ZOO := .venv-zoo
-.PHONY: help demo test faults fuzz soak test-api web-cost test-zoo test-homeassistant test-examples fine-tune-demo test-browser screenshots lint lock audit clean
+TRITON := .venv-triton
+MLSERVER := .venv-mlserver
+.PHONY: help demo test faults fuzz soak test-api web-cost test-zoo test-homeassistant test-remote remote-cost test-examples fine-tune-demo test-browser screenshots lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
@@ -18,6 +20,8 @@ help:
 	@echo "make test-browser    what people see and touch, in a real chromium"
 	@echo "make screenshots     the README's pictures of the dashboard, of a clip watched for ten minutes"
 	@echo "make test-zoo        the tests of training, export and quantization, in $(ZOO) (PyTorch, 1.8 GB)"
+	@echo "make test-remote  engine kserve with NVIDIA's Triton and MLServer, in environments of their own (Python 3.11)"
+	@echo "make remote-cost  what a server and what JPEG costs, in time and in accuracy (needs EDGESEG_TEST_DATA)"
 	@echo "make test-homeassistant  show what we announce to a real Home Assistant, in $(HOMEASSISTANT) (HOMEASSISTANT_PYTHON=python3.13)"
 	@echo "make test-examples   the example files in Node-RED and linters from npm, in $(EXAMPLES)"
 	@echo "make fine-tune-demo  adapt a network to a camera with 31 labelled frames (needs EDGESEG_TEST_DATA)"
@@ -67,6 +71,25 @@ test-api: $(VENV)/.test-installed
 
 web-cost: $(VENV)/.test-installed
 	$(BIN)/python -m tests.web_cost
+
+# nvidia-pytriton brings the server itself; neither of them shares an environment with us.
+REMOTE_PYTHON ?= python3.11
+REMOTE_SERVERS := EDGESEG_TRITON=$(abspath $(TRITON))/bin/python EDGESEG_MLSERVER=$(abspath $(MLSERVER))/bin/python
+test-remote: $(VENV)/.test-installed $(TRITON)/.installed $(MLSERVER)/.installed
+	$(REMOTE_SERVERS) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_remote.py tests/test_remote_daemon.py
+
+remote-cost: $(VENV)/.test-installed $(TRITON)/.installed $(MLSERVER)/.installed
+	$(REMOTE_SERVERS) $(BIN)/python -m tests.remote_cost
+
+$(TRITON)/.installed:
+	$(REMOTE_PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet --disable-pip-version-check nvidia-pytriton==0.7.0 onnxruntime
+	@touch $@
+
+$(MLSERVER)/.installed:
+	$(REMOTE_PYTHON) -m venv $(MLSERVER)
+	$(MLSERVER)/bin/python -m pip install --quiet --disable-pip-version-check mlserver==1.7.1 onnxruntime
+	@touch $@
 
 # What `make test` skips for want of PyTorch.
 test-zoo: $(ZOO)/.installed
@@ -141,4 +164,4 @@ audit: $(VENV)/bin/python
 	@$(BIN)/python requirements/audit.py
 
 clean:
-	rm -rf $(VENV) $(ZOO) $(API) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ZOO) $(TRITON) $(MLSERVER) $(API) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

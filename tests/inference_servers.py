@@ -31,7 +31,7 @@ class InferenceServer:
     def __init__(self, kind: str, model: Path, *arguments: str, size: tuple[int, int] = (64, 48)) -> None:
         self.port = free_port()
         self._kind = kind
-        self._model = model
+        self._model = model.absolute()
         self._arguments = arguments
         self._size = size
         self._folder = Path(tempfile.mkdtemp(prefix="inference-"))
@@ -95,7 +95,8 @@ class InferenceServer:
             width, height = self._size
             own = [f"{self._model}@{width}x{height}", "--listen", listen, *self._arguments]
             return [sys.executable, "-m", "edgeseg", "serve", *own, "--engine", "onnxruntime"]
-        weights = next(self._model.glob("*.onnx"))
+        # int8 sorts after float, and is what the local engine takes.
+        weights = max(self._model.glob("*.onnx"))
         width, height = self._size
         if self._kind == "triton":
             program = str(ROOT / "tests" / "triton_server.py")
