@@ -66,7 +66,7 @@ class DaskWorkers:
 
         waiting = iter(jobs)
         running: dict[str, Job] = {}
-        completed = as_completed()
+        completed = as_completed(loop=self._client.loop)
 
         def submit() -> None:
             room = max(_LEAST_READY, _READY * sum(self._client.nthreads().values()))

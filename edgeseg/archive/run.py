@@ -21,7 +21,7 @@ from edgeseg.archive.measuring import Measuring, measuring_of
 from edgeseg.archive.pace import Done
 from edgeseg.archive.plan import Clip, Plan, PlanJob, Refused, Segment, plan
 from edgeseg.archive.shelf import Shelf
-from edgeseg.archive.tables import Tables, arrow, share_columns
+from edgeseg.archive.tables import Tables, arrow
 from edgeseg.archive.times import SAID, Beginning, beginning
 from edgeseg.archive.workers import Crashed, Workers
 from edgeseg.errors import EdgesegError
@@ -210,9 +210,9 @@ def _conclude(order: Order, camera: _Camera, say: Say, outcome: Outcome) -> None
         return
     say(f"camera {camera.settings.name}: times are from {_times(began)}")
     reels.sort(key=lambda reel: (reel.began_at_s, reel.name))
-    shares = share_columns(
-        [name for one in settings.cameras for name in registry.find(one.model).classes], settings.groups
-    )
+    # Of all cameras, so that their tables fit together.
+    classes = [name for one in settings.cameras for name in registry.find(one.model).classes]
+    shares = tuple(dict.fromkeys((*classes, *settings.groups)))
     groups = {name for name, members in settings.groups.items() if set(members) & set(model.classes)}
     conclusion = Conclusion(settings.node, camera.settings, model, settings.groups)
     with Tables(order.archive, camera.settings.name, shares, {*model.classes, *groups}, order.zone) as tables:

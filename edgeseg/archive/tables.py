@@ -7,12 +7,16 @@ The only place that knows pyarrow (extra ``archive``). Files are named as Hive d
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from edgeseg.appearing import INTACT, appearing, writing
 from edgeseg.archive.conclude import Moment
@@ -20,8 +24,8 @@ from edgeseg.errors import EdgesegError
 from edgeseg.frames import Alert
 
 OCCUPANCY, ALERTS = "occupancy", "alerts"
-# Of the table of occupancy; then comes a column for each class and group.
-FIXED = ("at", "zone", "state", "reason", "dominant", "uncertain", "confidence", "clip")
+# Of the table of occupancy; at is UTC. Then comes a column for each class and group.
+FIXED = ("at", "local_time", "zone", "state", "reason", "dominant", "uncertain", "confidence", "clip")
 # A day of one zone at 5 a second has six groups of rows; memory holds one.
 _GROUP_ROWS = 1 << 16
 
@@ -38,24 +42,72 @@ def arrow() -> Any:
     return pyarrow
 
 
-def share_columns(classes: Sequence[str], groups: Iterable[str]) -> dict[str, str]:
-    """Class or group -> its column: its own name, unless that is taken."""
-    names = dict.fromkeys((*classes, *groups))
-    taken = {*FIXED, "camera", "day"}
-    return {name: f"share_{name}" if name in taken else name for name in names}
+def share_column(name: str) -> str:
+    """The column of a class or group: its own name, unless that is taken."""
+    return f"share_{name}" if name in {*FIXED, "camera", "day"} else name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """The table of occupancy of one camera. zones: of each row. utc_us, local_us: int64 (rows,), microseconds
+    since 1970, in UTC and by the archive's own clock. shares: column -> float64 (rows,), 0-1, NaN while
+    unknown."""
+
+    zones: list[str]
+    utc_us: npt.NDArray[np.int64]
+    local_us: npt.NDArray[np.int64]
+    shares: dict[str, npt.NDArray[np.float64]]
+
+
+def read_occupancy(archive: Path, camera: str) -> Seen:
+    """Raises EdgesegError without pyarrow, or where there is no such table."""
+    table = _read(archive, OCCUPANCY, camera)
+    shares = {name: table[name] for name in table.column_names if name not in FIXED}
+    return Seen(
+        table["zone"].to_pylist(),
+        _microseconds(table["at"]),
+        _microseconds(table["local_time"]),
+        {name: column.to_numpy().astype(np.float64) for name, column in shares.items()},
+    )
+
+
+def read_alerts(archive: Path, camera: str) -> list[dict[str, Any]]:
+    """One dictionary for each alert, by its beginning. Raises EdgesegError as ``read_occupancy`` does."""
+    rows: list[dict[str, Any]] = _read(archive, ALERTS, camera).to_pylist()
+    return sorted(rows, key=lambda row: (row["began_at"], row["id"]))
+
+
+def _microseconds(column: Any) -> npt.NDArray[np.int64]:
+    times: npt.NDArray[np.int64] = column.to_numpy().astype("datetime64[us]").astype(np.int64)
+    return times
+
+
+def _read(archive: Path, kind: str, camera: str) -> Any:
+    pa = arrow()
+    files = sorted((archive / kind / f"camera={camera}").glob(f"day=*/{kind}.parquet"))
+    if not files:
+        raise EdgesegError(
+            f"{archive}: has no table of {kind} of camera {camera}; run `edgeseg archive` again"
+        )
+    try:
+        tables = [pa.parquet.ParquetFile(file).read() for file in files]
+    except (OSError, pa.ArrowException) as error:
+        raise EdgesegError(f"{archive}: {kind}: {error}; run `edgeseg archive` again") from None
+    # Words are numbered differently in each file.
+    return pa.concat_tables(tables).unify_dictionaries()
 
 
 class Tables:
     """Writes both tables of one camera, in the order of time. A context manager.
 
-    shares: column of each class or group, in the table's order; all cameras of an archive have the same.
+    shares: the classes and groups that have a column, in the table's order, the same for all cameras.
     own: the classes and groups that this camera's model knows; the others stay empty. zone: of days. A file
     takes its name when its day is over; files of days that are no more are removed at the end. rows: of
     occupancy. Raises EdgesegError where they cannot be written.
     """
 
     def __init__(
-        self, archive: Path, camera: str, shares: Mapping[str, str], own: Collection[str], zone: tzinfo
+        self, archive: Path, camera: str, shares: Sequence[str], own: Collection[str], zone: tzinfo
     ) -> None:
         self.rows = 0
         self.days: list[str] = []
@@ -90,7 +142,7 @@ class Tables:
     def add(self, moment: Moment) -> None:
         """All zones of one moment, and what became of alerts."""
         at_s = moment.occupancies[0].time.captured_at_s
-        at = datetime.fromtimestamp(at_s, timezone.utc)
+        at, local = _moment(at_s, timezone.utc), _moment(at_s, self._zone)
         day = self._day_of(at_s)
         if day != self._day:
             self._end_day()
@@ -99,7 +151,7 @@ class Tables:
             coverage = one.coverage or {}
             known = one.coverage is not None
             row = (
-                *(at, one.zone, one.state, one.reason, one.dominant, one.uncertain, one.confidence),
+                *(at, local, one.zone, one.state, one.reason, one.dominant, one.uncertain, one.confidence),
                 moment.clip,
                 *(coverage.get(name, 0.0) if known and name in self._own else None for name in self._shares),
             )
@@ -119,7 +171,7 @@ class Tables:
         self._writer = self._opened.enter_context(
             pa.parquet.ParquetWriter(partial, _occupancy_schema(pa, self._shares), compression="zstd")
         )
-        self._columns = {name: [] for name in (*FIXED, *self._shares.values())}
+        self._columns = {name: [] for name in (*FIXED, *map(share_column, self._shares))}
 
     def _end_day(self) -> None:
         if self._day:
@@ -186,19 +238,21 @@ class Tables:
         return datetime.fromtimestamp(utc_s, self._zone).strftime("%Y-%m-%d")
 
 
-def _moment(utc_s: float) -> datetime:
-    return datetime.fromtimestamp(utc_s, timezone.utc)
+def _moment(utc_s: float, zone: tzinfo = timezone.utc) -> datetime:
+    # Without its zone: DuckDB hands those that have one to Python only where pytz is installed.
+    return datetime.fromtimestamp(utc_s, zone).replace(tzinfo=None)
 
 
-def _occupancy_schema(pa: Any, shares: Mapping[str, str]) -> Any:
+def _occupancy_schema(pa: Any, shares: Iterable[str]) -> Any:
     words = pa.dictionary(pa.int32(), pa.string())
     fixed = {name: words for name in FIXED}
-    fixed |= {"at": pa.timestamp("us", tz="UTC"), "uncertain": pa.float64(), "confidence": pa.float64()}
-    return pa.schema([*fixed.items(), *((column, pa.float64()) for column in shares.values())])
+    fixed |= dict.fromkeys(("at", "local_time"), pa.timestamp("us"))
+    fixed |= dict.fromkeys(("uncertain", "confidence"), pa.float64())
+    return pa.schema([*fixed.items(), *((share_column(name), pa.float64()) for name in shares)])
 
 
 def _alerts_schema(pa: Any) -> Any:
-    text, moment, number = pa.string(), pa.timestamp("us", tz="UTC"), pa.float64()
+    text, moment, number = pa.string(), pa.timestamp("us"), pa.float64()
     return pa.schema(
         {
             **dict.fromkeys(("id", "zone", "rule", "kind"), text),

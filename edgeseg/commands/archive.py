@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from edgeseg.archive.report import report
 
-    for path in report(args.pipeline, args.output or args.pipeline / _REPORT, _zone(args.timezone)):
+    for path in report(args.pipeline, args.output or args.pipeline / _REPORT):
         print(path)
     return 0
 
