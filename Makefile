@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ZOO := .venv-zoo
 TRITON := .venv-triton
 MLSERVER := .venv-mlserver
-.PHONY: help demo test faults fuzz soak test-api web-cost test-zoo test-homeassistant test-remote remote-cost test-examples fine-tune-demo test-browser screenshots lint lock audit clean
+.PHONY: help demo test faults fuzz soak test-api web-cost test-zoo test-homeassistant test-remote remote-cost test-examples fine-tune-demo test-browser screenshots test-kubernetes lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
@@ -24,6 +24,7 @@ help:
 	@echo "make remote-cost  what a server and what JPEG costs, in time and in accuracy (needs EDGESEG_TEST_DATA)"
 	@echo "make test-homeassistant  show what we announce to a real Home Assistant, in $(HOMEASSISTANT) (HOMEASSISTANT_PYTHON=python3.13)"
 	@echo "make test-examples   the example files in Node-RED and linters from npm, in $(EXAMPLES)"
+	@echo "make test-kubernetes  hold the Kubernetes manifests against the published schemas"
 	@echo "make fine-tune-demo  adapt a network to a camera with 31 labelled frames (needs EDGESEG_TEST_DATA)"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make lock    renew requirements/*.lock from pyproject.toml"
@@ -90,6 +91,12 @@ $(MLSERVER)/.installed:
 	$(REMOTE_PYTHON) -m venv $(MLSERVER)
 	$(MLSERVER)/bin/python -m pip install --quiet --disable-pip-version-check mlserver==1.7.1 onnxruntime
 	@touch $@
+
+# Schemas of every Kubernetes: 100 MB that nothing else needs.
+test-kubernetes: $(VENV)/.test-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'kubernetes-validate>=1.37'
+	$(BIN)/kubernetes-validate --strict docs/examples/kubernetes/edgeseg.yaml
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_kubernetes.py
 
 # What `make test` skips for want of PyTorch.
 test-zoo: $(ZOO)/.installed
