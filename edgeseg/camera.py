@@ -22,6 +22,7 @@ from edgeseg.frames import (
     FrameTime,
     LabelMap,
     PictureHealth,
+    RuleState,
     Transform,
 )
 from edgeseg.laps import Timed, untimed
@@ -377,6 +378,8 @@ class Camera:
 
     def _publish(self, events: Iterable[Event]) -> None:
         for event in events:
+            if isinstance(event, RuleState) and event.reason is not None:
+                log.info("camera %s: zone %s: rule %s: %s", self.name, event.zone, event.rule, event.reason)
             self.board.note(event)
             self._publisher.send(event)
 

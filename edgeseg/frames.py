@@ -161,6 +161,7 @@ class ZoneOccupancy:
     analysed: time of the picture whose analysis this is, where that is an earlier one and the picture of
         ``time`` was only checked: nothing in it had moved since.
     ground: None while unknown, and where nothing is known of the zone's ground.
+    light: in which the picture was taken; None where no rule asks.
     """
 
     camera: str
@@ -176,20 +177,24 @@ class ZoneOccupancy:
     model: str
     analysed: FrameTime | None = None
     ground: GroundCoverage | None = None
+    light: Light | None = None
 
 
+Light = Literal["infrared", "dark", "dim", "bright"]
 RuleStateName = Literal["ON", "OFF", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
-    """The retained state of one rule; sent whenever it changes."""
+    """The retained state of one rule; sent whenever it changes. reason: why it is unknown although the zone is
+    not."""
 
     camera: str
     zone: str
     rule: str
     state: RuleStateName
     time: FrameTime
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from edgeseg.certainty import Certainty
 from edgeseg.engines.base import Engine
 from edgeseg.frames import Event, Frame, FrameTime, LabelMap, RuleState, ZoneOccupancy
 from edgeseg.laps import Lap, untimed
+from edgeseg.light import light_of
 from edgeseg.manifest import Model
 from edgeseg.rules import Dwell, RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings, ZoneSettings
@@ -62,6 +63,7 @@ class CameraPipeline:
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
         self._steadier = Steadier() if camera.steady else None
         self._certainty = Certainty(camera.zones)
+        self._minds_light = any(rule.unlike is not None for zone in camera.zones for rule in zone.rules)
         self._rules = {
             zone.name: ZoneRules(node, camera.name, zone, (memory or {}).get(zone.name))
             for zone in camera.zones
@@ -81,6 +83,9 @@ class CameraPipeline:
             label_map = self._steadier.steadied(label_map, frame)
         lap("postprocess")
         measured = self._meter.measure(label_map, next(self._seq), frame.time)
+        if self._minds_light:
+            light = light_of(frame.views, frame.fit)
+            measured = tuple(replace(one, light=light) for one in measured)
         self._newest = self._certainty.judge(measured)
         lap("zones")
         events = tuple(self._judged(self._newest))

@@ -37,6 +37,8 @@ SHORTEST_FROZEN_S, LONGEST_FROZEN_S = 10.0, 3600.0
 LEAST_EVIDENCE_BYTES, MOST_EVIDENCE_BYTES = 10**6, 10**12
 LONGEST_CLIP_BEFORE_S, SHORTEST_CLIP_AFTER_S, LONGEST_CLIP_AFTER_S = 30.0, 1.0, 120.0
 SHORTEST_EVIDENCE_DAYS, LONGEST_EVIDENCE_DAYS = 0.01, 3650.0
+# How long a rule may take to learn what is normal at one hour of the day.
+SHORTEST_LEARN_S, LONGEST_LEARN_S = 5.0, 86_400.0
 # What a network's input may measure, width and height.
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
@@ -149,6 +151,8 @@ class RuleSettings:
     reference: for ``changed: dominant`` the expected class or group; None means the first one that
         held for ``for_s``. reference_classes: the classes it stands for.
     ground_m2: area of the zone's ground, of which thresholds then are shares; None: of the picture's area.
+    unlike: with what a zone that learns its own normal is compared, see ``rules.normal``. groups: names
+        whose shares then repeat those of classes. learn_s: how long an hour of the day is watched for that.
     """
 
     name: str
@@ -165,6 +169,9 @@ class RuleSettings:
     hours: ActiveHours | None
     on_unknown: Literal["hold", "end", "raise"]
     ground_m2: float | None = None
+    unlike: Literal["normal", "before"] | None = None
+    groups: tuple[str, ...] = ()
+    learn_s: float = 7200.0
 
 
 @dataclass(frozen=True, slots=True)

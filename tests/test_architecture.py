@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "engines",
         "postprocess",
         "steady",
+        "light",
         "zones",
         "certainty",
         "rules",

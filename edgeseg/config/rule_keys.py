@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal, Union, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from edgeseg.config.fields import Duration, Hours, Keys, Terms, Threshold
+from edgeseg.config.fields import Duration, Hours, Keys, Terms, Threshold, duration_between
+from edgeseg.settings import LONGEST_LEARN_S, SHORTEST_LEARN_S
 from edgeseg.yamlfile import shown
 
 
@@ -16,16 +17,21 @@ class ChangedFrom(Keys, title="changed from"):
     )
 
 
-def _dominant(value: object) -> object:
-    if value != "dominant":
-        raise ValueError(f"got {shown(value)}, expected dominant, or {{from: ...}} with classes or groups")
+ChangedWord = Literal["dominant", "unusual", "drifted"]
+CHANGED_WORDS: tuple[ChangedWord, ...] = get_args(ChangedWord)
+
+
+def _word(value: object) -> object:
+    if value not in CHANGED_WORDS:
+        words = ", ".join(CHANGED_WORDS)
+        raise ValueError(f"got {shown(value)}, expected {words}, or {{from: ...}} with classes or groups")
     return value
 
 
 # Told apart by hand, so that a mistake in one form is not also one in the other.
 Changed = Annotated[
     Union[
-        Annotated[Literal["dominant"], BeforeValidator(_dominant), Tag("word")],
+        Annotated[ChangedWord, BeforeValidator(_word), Tag("word")],
         Annotated[ChangedFrom, Tag("mapping")],
     ],
     Discriminator(lambda value: "mapping" if isinstance(value, (dict, ChangedFrom)) else "word"),
@@ -43,7 +49,9 @@ class RuleFile(Keys, title="rule"):
     changed: Changed | None = Field(
         None,
         description="`dominant`: begins when another class than `reference` covers most of the zone. "
-        "`{from: road}`: begins when the share of road falls below `enter`, ends above `leave`.",
+        "`{from: road}`: begins when the share of road falls below `enter`, ends above `leave`. `unusual`: "
+        "begins when the zone looks unlike what it learned to be normal for this hour of the day and this "
+        "light. `drifted`: begins when what is normal there has slowly become another thing.",
     )
     absent: Terms | None = Field(
         None,
@@ -54,6 +62,12 @@ class RuleFile(Keys, title="rule"):
         None,
         description="For `changed: dominant`: the class or group that is normal. Default: the first one "
         "that held for `for`.",
+    )
+    learn: Annotated[Duration, duration_between(SHORTEST_LEARN_S, LONGEST_LEARN_S)] | None = Field(
+        None,
+        description="For `changed: unusual` and `drifted`: how long each hour of the day has to be watched, "
+        "in each light, before the rule can begin anything there. What stays becomes normal within about "
+        "three times as long. Default: 2 h, so from the third day on.",
     )
     enter: Threshold = Field(
         None,

@@ -16,6 +16,9 @@ from edgeseg.yamlfile import Step, nearest, shown
 
 FOR_S = 5.0
 COOLDOWN_S = 0.0
+# Of one hour of the day; a third day is the first on which most hours have it.
+LEARN_S = 7200.0
+UNLIKE: dict[str, Literal["normal", "before"]] = {"unusual": "normal", "drifted": "before"}
 ENTER = {"occupied": 0.10, "absent": 0.01, "changed": 0.50}
 
 Kind = Literal["occupied", "changed", "absent"]
@@ -54,15 +57,16 @@ def build_rule(
     kind = _kind(rule, whole, wrong)
     if kind is None:
         return None
-    dominant = rule.changed == "dominant"
+    word = rule.changed if isinstance(rule.changed, str) else None
+    dominant, unlike = word == "dominant", UNLIKE.get(word or "")
     terms = _terms(rule, kind)
     terms_at: list[Step] = ["changed", "from"] if kind == "changed" else [kind]
-    classes = (
-        () if dominant else vocabulary.classes_of_terms(terms, lambda at, said: wrong([*terms_at, *at], said))
-    )
+    classes = vocabulary.classes_of_terms(terms, lambda at, said: wrong([*terms_at, *at], said))
+    if rule.learn is not None and unlike is None:
+        wrong(["learn"], "belongs to 'changed: unusual' and 'changed: drifted' alone; remove it")
     thresholds = None
-    if dominant:
-        _refuse_thresholds(rule, wrong)
+    if word is not None:
+        _refuse_thresholds(word, rule, wrong)
     else:
         thresholds = _thresholds(rule, kind, whole, wrong)
     reference_classes: tuple[str, ...] = ()
@@ -92,6 +96,9 @@ def build_rule(
         hours=hours,
         on_unknown=rule.on_unknown or "hold",
         ground_m2=ground_m2,
+        unlike=unlike,
+        groups=tuple(sorted(vocabulary.groups)) if unlike else (),
+        learn_s=LEARN_S if rule.learn is None else rule.learn,
     )
 
 
@@ -118,10 +125,11 @@ def _terms(rule: RuleFile, kind: Kind) -> list[str]:
     return (rule.occupied if kind == "occupied" else rule.absent) or []
 
 
-def _refuse_thresholds(rule: RuleFile, wrong: Report) -> None:
+def _refuse_thresholds(word: str, rule: RuleFile, wrong: Report) -> None:
+    why = "compares no share" if word == "dominant" else "finds its threshold itself"
     for key in ("enter", "leave"):
         if getattr(rule, key) is not None:
-            wrong([key], "'changed: dominant' compares no share; remove it, or use 'changed: {from: ...}'")
+            wrong([key], f"'changed: {word}' {why}; remove it, or use 'changed: {{from: ...}}'")
 
 
 def _thresholds(rule: RuleFile, kind: Kind, whole: bool, wrong: Report) -> _Thresholds | None:

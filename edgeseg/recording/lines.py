@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgeseg.frames import CameraState, FrameTime, ZoneOccupancy
+from edgeseg.frames import CameraState, FrameTime, Light, ZoneOccupancy
 from edgeseg.settings import CameraSettings, ZoneSettings
 
 FORMAT = "edgeseg recording"
@@ -45,6 +45,7 @@ class Moment:
     seq: int
     zones: Mapping[str, Any] | None
     unknown: str | None
+    light: Light | None = None
 
 
 def header_of(
@@ -91,6 +92,8 @@ def moment_line(occupancies: Sequence[ZoneOccupancy], named: dict[str, set[str]]
     line: dict[str, Any] = {"t": first.time.camera_time_s, "utc": first.time.captured_at_s}
     if first.seq:
         line["seq"] = first.seq
+    if first.light is not None:
+        line["light"] = first.light
     if first.reason in _SUSPENDED:
         line["unknown"] = first.reason
     elif first.analysed is not None:
@@ -117,6 +120,7 @@ def read_moment(line: str) -> Moment:
     try:
         said = json.loads(line)
         time = FrameTime(float(said["t"]), float(said["utc"]))
-        return Moment(time, int(said.get("seq", 0)), said.get("zones"), said.get("unknown"))
+        zones, unknown, light = said.get("zones"), said.get("unknown"), said.get("light")
+        return Moment(time, int(said.get("seq", 0)), zones, unknown, light)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no moment of a recording: {error}") from None

@@ -167,6 +167,7 @@ class _ZoneMemory:
             seq=moment.seq,
             time=moment.time,
             state="ok" if newest else "unknown",
+            light=moment.light if newest else None,
             reason=reason,
             coverage=newest.coverage if newest else None,
             uncertain=newest.uncertain if newest else None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeseg.frames import ZoneOccupancy
+from edgeseg.rules.normal import LEAVE
 from edgeseg.settings import RuleSettings
 
 
@@ -53,12 +54,22 @@ def read(
     return Reading(value, begins=value < rule.enter, ends=value > rule.leave)
 
 
+def unlike(value: float | None, threshold: float | None) -> Reading:
+    """value: the distance from what is normal; None, as the threshold, while that is being learned."""
+    if value is None or threshold is None:
+        return Reading(None, begins=False, ends=False)
+    return Reading(value, begins=value >= threshold, ends=value < LEAVE * threshold)
+
+
 def compared(rule: RuleSettings, reference: tuple[str, ...]) -> tuple[str, ...]:
-    """The classes whose summed share is the rule's value."""
+    """The classes whose summed share is the rule's value; none where that is a distance."""
+    if rule.unlike is not None:
+        return ()
     return reference if rule.enter is None else rule.classes
 
 
 def is_worse(rule: RuleSettings, value: float, than: float, by: float) -> bool:
     """Whether ``value`` lies further inside the condition than another, by at least that share."""
-    further = value - than if rule.kind == "occupied" else than - value
+    rising = rule.kind == "occupied" or rule.unlike is not None
+    further = value - than if rising else than - value
     return further >= by - 1e-9

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edgeseg.frames import Alert, Evidence, FrameTime, RuleState, RuleStateName, TracePoint, ZoneOccupancy
-from edgeseg.rules import alerts
-from edgeseg.rules.condition import Reading, compared, is_worse, read, shares
+from edgeseg.rules import alerts, normal
+from edgeseg.rules.condition import Reading, compared, is_worse, read, shares, unlike
 from edgeseg.rules.hours import is_open
 from edgeseg.rules.memory import Candidate, OpenAlert, Pending, RuleMemory, Scene
 from edgeseg.settings import RuleSettings
@@ -40,6 +41,8 @@ def observe(node: str, rule: RuleSettings, memory: RuleMemory, occupancy: ZoneOc
     memory = _learned(rule, memory, scene, now_s)
     if compares is None:
         reading = Reading(None, begins=rule.on_unknown == "raise", ends=False)
+    elif rule.unlike is not None:
+        memory, reading = _held_against_normal(rule, rule.unlike, memory, compares, occupancy)
     else:
         reading = read(rule, memory.reference, compares, occupancy.dominant)
     memory = _dwelling(rule, memory, reading, scene, occupancy.time)
@@ -50,7 +53,10 @@ def observe(node: str, rule: RuleSettings, memory: RuleMemory, occupancy: ZoneOc
     shown = _shown(rule, step.memory)
     if shown == memory.shown:
         return step
-    state = RuleState(occupancy.camera, occupancy.zone, rule.name, shown, occupancy.time)
+    reason = None
+    if _is_learning(rule, step.memory):
+        reason = f"learning what is normal ({normal.bin_name(occupancy)})"
+    state = RuleState(occupancy.camera, occupancy.zone, rule.name, shown, occupancy.time, reason)
     return Step(replace(step.memory, shown=shown), (state, *step.events))
 
 
@@ -80,7 +86,7 @@ def _rewound(memory: RuleMemory, last_s: float, now_s: float) -> RuleMemory:
 
 def _learned(rule: RuleSettings, memory: RuleMemory, scene: Scene | None, now_s: float) -> RuleMemory:
     """``changed: dominant`` without a reference takes the first dominant class that held for ``for_s``."""
-    if rule.enter is not None or memory.reference:
+    if rule.enter is not None or rule.unlike is not None or memory.reference:
         return memory
     if rule.reference is not None:
         return replace(memory, reference=rule.reference_classes)
@@ -92,6 +98,22 @@ def _learned(rule: RuleSettings, memory: RuleMemory, scene: Scene | None, now_s:
     if _has_held(candidate.since_s, now_s, rule.for_s):
         return replace(memory, reference=(candidate.dominant,), candidate=None)
     return replace(memory, candidate=candidate)
+
+
+def _held_against_normal(
+    rule: RuleSettings,
+    to: str,
+    memory: RuleMemory,
+    compares: Mapping[str, float],
+    occupancy: ZoneOccupancy,
+) -> tuple[RuleMemory, Reading]:
+    """What was not seen teaches nothing: time counts between two known observations."""
+    passed_s = 0.0
+    if memory.known and memory.last_s is not None:
+        passed_s = occupancy.time.camera_time_s - memory.last_s
+    now = normal.composition(compares, rule.groups)
+    outlook = normal.learned(memory.normal or normal.Normal(), occupancy, now, passed_s, rule.learn_s, to)
+    return replace(memory, normal=outlook.normal), unlike(outlook.value, outlook.normal.threshold)
 
 
 def _dwelling(
@@ -119,6 +141,7 @@ def _dwelling(
         quiet_until_s=memory.quiet_until_s,
         trace=memory.trace.extended(point) if is_on or beginning else memory.trace.at_rest(point),
         shown=memory.shown,
+        normal=memory.normal,
     )
 
 
@@ -199,7 +222,7 @@ def _evidence(rule: RuleSettings, memory: RuleMemory, value: float | None, model
     return Evidence(
         classes=compared(rule, memory.reference),
         value=value,
-        threshold=rule.enter,
+        threshold=rule.enter if memory.normal is None else memory.normal.threshold,
         for_s=rule.for_s,
         trace=memory.trace.points,
         model=model,
@@ -208,9 +231,18 @@ def _evidence(rule: RuleSettings, memory: RuleMemory, value: float | None, model
 
 
 def _shown(rule: RuleSettings, memory: RuleMemory) -> RuleStateName:
+    if _is_learning(rule, memory):
+        return "unknown"
     if memory.known:
         return "OFF" if memory.alert is None else "ON"
     return "ON" if memory.alert is not None and rule.on_unknown == "raise" else "unknown"
+
+
+def _is_learning(rule: RuleSettings, memory: RuleMemory) -> bool:
+    """The zone is known, but not yet what is normal at this hour and light: nothing can begin."""
+    if rule.unlike is None or not memory.known or memory.alert is not None:
+        return False
+    return memory.normal is None or memory.normal.threshold is None
 
 
 def _has_held(since_s: float, now_s: float, duration_s: float) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from edgeseg.frames import Alert, FrameTime, RuleStateName
+from edgeseg.rules.normal import Normal
 from edgeseg.rules.trace import Trace
 
 
@@ -68,7 +69,7 @@ class RuleMemory:
     last_s: the newest observation. scene: the newest known one. known: whether the newest one is known.
     beginning, ending: the dwell under way towards a new alert, or towards the end of the one that is on.
     quiet_until_s: the end of the cooldown.
-    shown: the rule state last published.
+    shown: the rule state last published. normal: what a rule with ``unlike`` has learned.
     """
 
     reference: tuple[str, ...] = ()
@@ -82,6 +83,7 @@ class RuleMemory:
     quiet_until_s: float | None = None
     trace: Trace = field(default_factory=Trace)
     shown: RuleStateName | None = None
+    normal: Normal | None = None
 
     @property
     def essence(self) -> tuple[object, ...]:

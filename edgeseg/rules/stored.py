@@ -55,7 +55,7 @@ def fingerprints(zones: Collection[ZoneSettings], classes: Sequence[str]) -> dic
     for zone in zones:
         place = _said(zone, but=("title", "rules"))
         for rule in zone.rules:
-            said = repr((place, tuple(classes), _said(rule)))
+            said = repr((place, tuple(classes), _said(rule, but=("groups",))))
             found[zone.name, rule.name] = blake2s(said.encode(), digest_size=8).hexdigest()
     return found
 

@@ -134,6 +134,9 @@ def _look(rule: RuleSettings, occupancy: ZoneOccupancy) -> object:
     compares = shares(rule, occupancy)
     if compares is None:
         return None
+    if rule.unlike is not None:
+        # What it is compared with is another thing each time.
+        return object()
     if rule.enter is None:
         return occupancy.dominant, "dominant"
     return read(rule, (), compares, occupancy.dominant).value

@@ -104,6 +104,8 @@ class Feed:
                 return _data("stats", StatsPayload.of(what).encode())
             case RuleState():
                 state = {"camera": what.camera, "zone": what.zone, "rule": what.rule, "state": what.state}
+                if what.reason is not None:
+                    state["reason"] = what.reason
                 return json.dumps({"type": "rule", "data": state})
             case CommandAnswer():
                 value = what.value if isinstance(what.value, str) else None
