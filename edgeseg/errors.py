@@ -56,7 +56,7 @@ class EngineError(EdgesegError):
     """
 
 
-class EngineAway(EngineError):
+class EngineAwayError(EngineError):
     """A server that runs the model cannot be reached, or did not answer. It may be back for the next frame.
 
     late: it may only have been slow, or busy.

@@ -311,7 +311,7 @@ class PictureHealth:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """What a camera gets instead of what it was set to, because the device cannot keep up, or a server is away.
+    """What a camera gets instead of what it was set to: the device cannot keep up, or servers are away.
 
     rate_fps: analysed frames a second. input_size_px: (width, height) that the network sees. None: as set.
     engine: what runs the network in place of ``engine: kserve``; ``none`` where nothing does.

@@ -43,7 +43,7 @@ SHORTEST_LEARN_S, LONGEST_LEARN_S = 5.0, 86_400.0
 SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
 
-# How long an inference server may take for a frame: a worker waits so long, twice where there are two servers.
+# How long an inference server may take for a frame: a worker waits so long, for two servers twice.
 SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.02, 3.0
 
 
@@ -271,8 +271,8 @@ class RemoteServer:
 class RemoteSettings:
     """Servers that run the model, by the KServe v2 protocol. model: its name there; None for its name here.
 
-    token: None where none is needed, or before ``resolve``. fallback: the local engine that stands in while no
-    server answers; None lets frames go. jpeg_quality: 1-100, for ``transport: jpeg``.
+    token: None where none is needed, or before ``resolve``. fallback: the local engine that stands in while
+    no server answers; None lets frames go. jpeg_quality: 1-100, for ``transport: jpeg``.
     """
 
     servers: tuple[RemoteServer, ...]

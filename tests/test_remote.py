@@ -22,7 +22,7 @@ from edgeseg.clock import SystemClock
 from edgeseg.config.remote import server
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
-from edgeseg.errors import EngineAway, EngineError
+from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.manifest import Model
 from edgeseg.remote import RemoteEngine, open_remote
 from edgeseg.serve.jpeg import decode, size_px
@@ -130,7 +130,7 @@ def test_frames_are_lost_where_nothing_stands_in(model: Model) -> None:
     with InferenceServer("edgeseg", model.folder) as running:
         engine = opened(model, settings(running.url))
         running.kill()
-        with pytest.raises(EngineAway, match=r"grpc://127\.0\.0\.1:\d+ cannot be reached"):
+        with pytest.raises(EngineAwayError, match=r"grpc://127\.0\.0\.1:\d+ cannot be reached"):
             engine.run(picture(SIZE)[None])
         assert engine.standing_in == "none"
         engine.close()

@@ -60,6 +60,9 @@ def test_unknown_zones_say_why_and_cameras_what_they_get_less_of() -> None:
     assert lines[0] == "broker: nobody listens"
     assert lines[2] == "  yard: stale (timeout) 5.0/s 0.1 s old degraded to 2.5/s 480x384"
     assert lines[3] == "  yard/bay: stale"
+    less["degraded"] = {"rate": None, "input": None, "engine": "litert"}
+    lines = list(plain_view(view_of({"edgeseg/gate/yard/status": less}), "nobody listens"))
+    assert lines[2].endswith("degraded to engine litert")
 
 
 @pytest.mark.parametrize(

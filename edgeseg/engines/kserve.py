@@ -4,8 +4,6 @@ MLServer, ``edgeseg serve``). Which of several servers, and what when there is n
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -16,11 +14,12 @@ from tritonclient.utils import InferenceServerException
 
 from edgeseg.engines import tensors
 from edgeseg.engines.base import Outputs
+from edgeseg.engines.kserve_contract import Contract, agree
 from edgeseg.engines.kserve_memory import Regions
-from edgeseg.engines.tensors import PictureTable, TensorInfo
-from edgeseg.errors import EngineAway, EngineError
+from edgeseg.engines.tensors import PictureTable
+from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.frames import U8
-from edgeseg.manifest import Artefact, Blob, Form, InputSpec, Model, OutputSpec, Role
+from edgeseg.manifest import Model, Role
 from edgeseg.runtimes import JPEG_SUFFIX
 from edgeseg.settings import RemoteServer, RemoteSettings
 
@@ -34,8 +33,6 @@ _PASSES = (
     "INTERNAL",
     "UNKNOWN",
 )
-_DTYPES = {"FP32": "float32", "UINT8": "uint8", "INT8": "int8", "INT32": "int32", "INT64": "int64"}
-_TRITON_TYPES = {name: kind for kind, name in _DTYPES.items()}
 _SHARED_MEMORY = "system_shared_memory"
 # For what is asked once, when a server is checked; a model's first run may have to load it.
 _CHECK_WITHIN_S = 5.0
@@ -45,21 +42,6 @@ _CHANNEL = [
     # A new session tries at once, whatever pause an earlier one had come to.
     ("grpc.use_local_subchannel_pool", 1),
 ]
-_ROLES: tuple[tuple[Form, tuple[Role, ...]], ...] = (
-    ("deploy", ("labels", "confidence")),
-    ("labels", ("labels",)),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Contract:
-    """How the model there is to be used: what it takes and gives, as an artefact of the manifest would."""
-
-    artefact: Artefact
-    entry: TensorInfo
-    datatype: str
-    shape: tuple[int, ...]
-    exits: Mapping[Role, TensorInfo]
 
 
 class KServeSession:
@@ -78,15 +60,15 @@ class KServeSession:
         self._name = model_name(settings, model)
         self._input_size_px = input_size_px
         self._client: Any = None
-        self._contract: _Contract | None = None
+        self._contract: Contract | None = None
         self._pictures: PictureTable | None = None
         self._lock = threading.Lock()
 
     def open(self) -> None:
         """Connect, and hold the server's model against the manifest, with one run.
 
-        Raises EngineAway where the server cannot be reached or is not ready, EngineError where its model is
-        another one, or it refuses us.
+        Raises EngineAwayError where the server cannot be reached or is not ready, EngineError where its
+        model is another one, or it refuses us.
         """
         ca = self._settings.ca_file
         try:
@@ -99,12 +81,12 @@ class KServeSession:
         except OSError as error:
             raise EngineError(f"{self.server}: ca_file {ca} cannot be read: {error.strerror}") from None
         if not self._ask("is_server_ready"):
-            raise EngineAway(f"{self.server} is not ready")
+            raise EngineAwayError(f"{self.server} is not ready")
         if not self._ask("is_model_ready", self._name):
-            raise EngineAway(
+            raise EngineAwayError(
                 f"{self.server}: model {self._name} is not ready there, or there is none of that name"
             )
-        self._contract = _agree(
+        self._contract = agree(
             self._model, self._where(), self._ask("get_model_metadata", self._name), self._size
         )
         self._check_classes()
@@ -121,7 +103,7 @@ class KServeSession:
     def run(self, batch: U8, deadline_s: float) -> Outputs:
         """See ``Engine.run``; each picture is answered within ``deadline_s``.
 
-        Raises EngineAway where another server may be asked, EngineError where that would not help.
+        Raises EngineAwayError where another server may be asked, EngineError where that would not help.
         """
         return tensors.each_view(batch, self._input_size_px, lambda view: self._infer(view, deadline_s))
 
@@ -179,7 +161,7 @@ class KServeSession:
     def _infer(self, view: U8, deadline_s: float) -> Outputs:
         client, contract = self._client, self._contract
         if client is None or contract is None:
-            raise EngineAway(f"{self.server}: the connection was closed")
+            raise EngineAwayError(f"{self.server}: the connection was closed")
         entry = triton.InferInput(contract.entry.name, contract.shape, contract.datatype)
         names = {role: info.name for role, info in contract.exits.items()}
         wanted = [triton.InferRequestedOutput(name) for name in names.values()]
@@ -191,11 +173,11 @@ class KServeSession:
                 answer = self._post_picture(client, entry, self._pictures.tensor(view), wanted, deadline_s)
         except (InferenceServerException, grpc.RpcError) as error:
             raise self._error(error) from None
-        arrays = {role: answer.as_numpy(name) for role, name in names.items()}
+        arrays: dict[Role, Any] = {role: answer.as_numpy(name) for role, name in names.items()}
         for role, array in arrays.items():
             if array is None:
                 raise EngineError(f"{self._where()} left out its output '{names[role]}'")
-        return tensors.by_role(contract.artefact, len(self._model.classes), contract.exits, _narrow(arrays))
+        return tensors.by_role(contract.artefact, len(self._model.classes), contract.exits, arrays)
 
     def _post_picture(
         self, client: Any, entry: Any, tensor: tensors.Tensor, wanted: list[Any], deadline_s: float
@@ -232,7 +214,7 @@ class KServeSession:
         if code in _PASSES:
             words = {"UNAVAILABLE": "cannot be reached", "DEADLINE_EXCEEDED": "did not answer in time"}
             late = code != "UNAVAILABLE"
-            return EngineAway(f"{self.server} {words.get(code, f'failed ({code})')}: {said}", late=late)
+            return EngineAwayError(f"{self.server} {words.get(code, f'failed ({code})')}: {said}", late=late)
         return EngineError(f"{self._where()}: {said} ({code})")
 
 
@@ -258,72 +240,6 @@ def connect(
         session.close()
         raise
     return session
-
-
-def _agree(model: Model, where: str, metadata: Any, size_px: tuple[int, int] | None) -> _Contract:
-    """Labels and confidence of uint8 NHWC pictures, or what an artefact of the manifest takes and gives.
-
-    size_px: None where pictures go as JPEG. Raises EngineError.
-    """
-    entries = [_info(item) for item in metadata.inputs]
-    exits = [_info(item) for item in metadata.outputs]
-    if size_px is None:
-        return _agree_on_jpeg(model, where, metadata, exits)
-    refusals = []
-    for artefact in (*_deployed(model, where, exits), *model.artefacts):
-        named = replace(artefact, blob=replace(artefact.blob, file=where))
-        try:
-            entry = tensors.find_input(named, entries, size_px)
-            roles = tensors.find_outputs(named, exits)
-        except EngineError as error:
-            refusals.append(str(error))
-            continue
-        shape = tensors.tensor_shape(named.input, size_px)
-        return _Contract(named, entry, _TRITON_TYPES[named.input.dtype], shape, roles)
-    took, gave = (", ".join(str(info) for info in infos) for infos in (entries, exits))
-    width, height = size_px
-    raise EngineError(
-        f"{where} takes {took} and gives {gave}; expected uint8 1x{height}x{width}x3 and labels, or what the "
-        f"manifest of {model.name} says: serve this model at {width}x{height} there"
-    )
-
-
-def _agree_on_jpeg(model: Model, where: str, metadata: Any, exits: list[TensorInfo]) -> _Contract:
-    taken = metadata.inputs
-    deployed = _deployed(model, where, exits)
-    if len(taken) != 1 or taken[0].datatype != "BYTES" or not deployed:
-        listed = ", ".join(f"'{item.name}' {item.datatype}" for item in taken)
-        raise EngineError(
-            f"{where} takes {listed}; transport jpeg needs a model that takes a JPEG as BYTES and gives "
-            "labels, as `edgeseg serve` has one: use transport raw"
-        )
-    entry = TensorInfo(taken[0].name, (), "bytes")
-    artefact = deployed[0]
-    shape = (1,) * max(1, len(taken[0].shape))
-    return _Contract(artefact, entry, "BYTES", shape, tensors.find_outputs(artefact, exits))
-
-
-def _deployed(model: Model, where: str, exits: list[TensorInfo]) -> tuple[Artefact, ...]:
-    """The deploy form under its plain names; nothing where the server's outputs are called otherwise."""
-    names = {info.name for info in exits}
-    for form, roles in _ROLES:
-        if names >= set(roles):
-            spec = InputSpec(
-                None, model.input.size_px, 1, "nhwc", "uint8", "rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-            )
-            output = OutputSpec(form, "nhwc", tuple((role, role) for role in roles))
-            return (Artefact(Blob(where, 1, "0" * 64, None), "onnx", "float", None, spec, output),)
-    return ()
-
-
-def _info(item: Any) -> TensorInfo:
-    shape = tuple(extent if extent > 0 else None for extent in item.shape)
-    return TensorInfo(str(item.name), shape, _DTYPES.get(item.datatype, str(item.datatype)))
-
-
-def _narrow(arrays: dict[Role, Any]) -> dict[Role, tensors.Tensor]:
-    """MLServer answers uint8 as it was told; others may answer labels in wider integers."""
-    return {role: np.asarray(array) for role, array in arrays.items()}
 
 
 def _jpeg(view: U8, quality: int, shape: tuple[int, ...]) -> Any:

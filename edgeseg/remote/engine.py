@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.engines.base import Engine, Outputs
-from edgeseg.errors import EngineAway, EngineError
+from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.frames import U8
 from edgeseg.manifest import Model
 from edgeseg.remote.servers import Server, Servers
@@ -32,7 +32,7 @@ class RemoteEngine:
 
     A request that fails is repeated once on another server, for it changes nothing there. Where no server
     answers, the stand-in does it, frame by frame and in the same call, so that none is lost; without one the
-    frame is (EngineAway). A server that failed gets no frames until it has been steady for some seconds.
+    frame is (EngineAwayError). A server that failed gets no frames until it has been steady for some seconds.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class RemoteEngine:
         self._prober.start()
 
     def run(self, batch: U8) -> Outputs:
-        """See ``Engine.run``. Raises EngineAway where no server answers and nothing stands in."""
+        """See ``Engine.run``. Raises EngineAwayError where no server answers and nothing stands in."""
         first: Server | None = None
-        why: EngineError = EngineAway("every server is away")
+        why: EngineError = EngineAwayError("every server is away")
         for _ in range(2):
             with self._servers.lend(other_than=first) as lent:
                 if lent is None:
@@ -100,7 +100,7 @@ class RemoteEngine:
                     self._servers.answered(server)
                     return outputs
         if self._stand_in is None:
-            raise EngineAway(f"engine {REMOTE}: {why}")
+            raise EngineAwayError(f"engine {REMOTE}: {why}")
         return self._stand_in.run(batch)
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ def open_remote(
         for server in servers.all:
             try:
                 server.open()
-            except EngineAway as error:
+            except EngineAwayError as error:
                 away = error
         stand_in = open_local() if settings.fallback is not None else None
         if stand_in is None and away is not None and len(servers.away) == len(servers.all):

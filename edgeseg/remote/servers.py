@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgeseg.clock import Clock
-from edgeseg.errors import EngineAway, EngineError
+from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.settings import RemoteServer
 
 if TYPE_CHECKING:
     from edgeseg.engines.kserve import KServeSession
 
 Connect = Callable[[RemoteServer], "KServeSession"]
-"""Reaches a server and checks its model. Raises EngineAway, EngineError."""
+"""Reaches a server and checks its model. Raises EngineAwayError, EngineError."""
 
 # One late answer may be the network's; a refused connection is told at once.
 _LATE_ANSWERS = 2
@@ -44,8 +44,8 @@ class Server:
         self._back_at_s = -_LOST_AGAIN_WITHIN_S
 
     def open(self) -> None:
-        """Try it for the first time. Raises EngineError where its model does not fit, EngineAway where it
-        is away."""
+        """Try it for the first time. Raises EngineError where its model does not fit, EngineAwayError where
+        it is away."""
         try:
             self.session = self._connect(self.address)
         except EngineError as error:
@@ -61,7 +61,7 @@ class Server:
         if session is not self.session:
             return False
         self._late += 1
-        if isinstance(error, EngineAway) and error.late and self._late < _LATE_ANSWERS:
+        if isinstance(error, EngineAwayError) and error.late and self._late < _LATE_ANSWERS:
             return False
         self._late, self.session, self.why_away = 0, None, str(error)
         now_s = self._clock.monotonic_s()

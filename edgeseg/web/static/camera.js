@@ -55,10 +55,11 @@ export class CameraCard {
     const { label, tone, detail } = cameraState(status);
     say(this.state, label);
     attribute(this.state, "class", `state ${tone}`);
-    const degraded = status.degraded
-      ? `The device cannot keep up: ${[status.degraded.rate && `${status.degraded.rate} pictures a second`, status.degraded.input && `input ${status.degraded.input}`].filter(Boolean).join(", ")}.`
-      : "";
-    say(this.detail, [detail && `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`, degraded].filter(Boolean).join(" "));
+    const { rate, input, engine } = status.degraded ?? {};
+    const less = [rate && `${rate} pictures a second`, input && `input ${input}`].filter(Boolean).join(", ");
+    const degraded = less && `The device cannot keep up: ${less}.`;
+    const away = engine && `No inference server answers: ${engine === "none" ? "nothing" : engine} stands in.`;
+    say(this.detail, [detail && `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`, degraded, away].filter(Boolean).join(" "));
     this.detail.hidden = !this.detail.textContent;
     this.#figures();
     if (document.activeElement !== this.rate) this.rate.value = camera.rate;
