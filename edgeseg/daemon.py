@@ -35,7 +35,7 @@ from edgeseg.publish.several import SeveralPublishers
 from edgeseg.publish.topics import Topics
 from edgeseg.sdnotify import notify
 from edgeseg.settings import PipelineSettings
-from edgeseg.sources.capture_process import warm_up
+from edgeseg.sources.fork_server import warm_up
 from edgeseg.state.books import FINISHED, STOPPED, State
 from edgeseg.supervisor import Supervisor
 from edgeseg.watchdog import Stage, Watchdog

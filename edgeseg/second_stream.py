@@ -9,7 +9,8 @@ from collections.abc import Callable
 from edgeseg.errors import SourceError
 from edgeseg.preprocess import Preprocess
 from edgeseg.settings import SourceUrl
-from edgeseg.sources.capture_process import CaptureProcess, TakenClip
+from edgeseg.sources.capture_memory import TakenClip
+from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.clips import TakeClip, suffix_of
 
 log = logging.getLogger(__name__)

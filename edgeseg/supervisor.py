@@ -35,7 +35,7 @@ from edgeseg.rules import carried_over, unchanged
 from edgeseg.rules.stored import fingerprints
 from edgeseg.scheduler import Scheduler, Work
 from edgeseg.settings import BudgetSettings, CameraSettings, PipelineSettings
-from edgeseg.sources.capture_process import warm_up
+from edgeseg.sources.fork_server import warm_up
 from edgeseg.state.books import CameraBook, State
 from edgeseg.state.views import CameraViews
 from edgeseg.watchdog import Stage

@@ -14,7 +14,8 @@ import pytest
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
 from edgeseg.preprocess import Preprocess
-from edgeseg.sources.capture_process import CaptureProcess, TakenClip
+from edgeseg.sources.capture_memory import TakenClip
+from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.clips import TakeClip
 from edgeseg.sources.growth import bound_bytes
 from edgeseg.sources.packets import MOST_CLIP_BYTES, MOST_RING_BYTES, ClipWriter, KeptPacket, PacketRing

@@ -21,7 +21,7 @@ from edgeseg.evidence.witness import CameraWitness, Names, Request
 from edgeseg.frames import Alert
 from edgeseg.manifest import Model
 from edgeseg.settings import CameraSettings, ClipSettings, EvidenceBudget
-from edgeseg.sources.capture_process import TakenClip
+from edgeseg.sources.capture_memory import TakenClip
 from edgeseg.sources.clips import TakeClip
 from edgeseg.sources.recorder import LATE_S
 

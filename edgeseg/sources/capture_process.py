@@ -16,12 +16,8 @@ raises when the camera fails; it never retries.
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import mmap
 import multiprocessing
 import os
-import signal
 import socket
 import struct
 import threading
@@ -30,21 +26,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from math import prod
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from multiprocessing.reduction import recv_handle
 from types import TracebackType
 from typing import Literal
 
-import numpy as np
-
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.frames import U8, Fit, Frame, FrameTime, PictureHealth
+from edgeseg.frames import Frame, FrameTime, PictureHealth
 from edgeseg.settings import DecodeName
+from edgeseg.sources import fork_server
 from edgeseg.sources.capture_child import capture
+from edgeseg.sources.capture_memory import Slots, TakenClip, receive_clip, receive_slots
 from edgeseg.sources.capture_messages import (
     SLOTS,
     Alive,
@@ -66,43 +59,22 @@ from edgeseg.sources.capture_messages import (
     ToCamera,
     Unfit,
     Want,
-    views_shape,
 )
 from edgeseg.sources.clips import TakeClip
-from edgeseg.sources.confine import gaps, harmless_environment, runs_own_code
+from edgeseg.sources.confine import runs_own_code
 from edgeseg.sources.gate import GateOrder
 from edgeseg.sources.growth import overgrown
 from edgeseg.sources.health import HealthOrder
 from edgeseg.sources.health.drift import ReferenceView
 from edgeseg.sources.wire import MAX_MESSAGE_BYTES, WireError, decode
 
-log = logging.getLogger(__name__)
-
 # Connecting, probing, and the longest usual distance between two keyframes.
 FIRST_PICTURE_WITHIN_S = 20.0
 # Time to say goodbye to the camera, which may allow few sessions and keep an abandoned one for a minute.
 _GOODBYE_S = 0.5
-_DEATH_WITHIN_S = 5.0
+# Half a message holds its reader, and a process that does not listen its writer, for at most that long.
+_TALKS_WITHIN_S = 5
 _MEASURE_EVERY_S = 1.0
-# 8K is 7680 wide; what claims to be larger wants our memory.
-_LARGEST_PICTURE_PX = 16384
-# Of a clip's memory.
-_WHOLE = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-# What the fork server has in memory before it forks: the decoder, numpy, and all of the child's code.
-_PRELOAD = ["edgeseg.sources.capture_child", "edgeseg.preprocess"]
-
-# multiprocessing polls all of its processes whenever one starts, and two threads that poll one process
-# at once can lose its exit code.
-_processes = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Memory:
-    """Shared memory as one layout uses it. slots: uint8 (SLOTS, n, h, w, 3), read only."""
-
-    number: int
-    fit: Fit
-    slots: U8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,17 +82,9 @@ class _Held:
     """A slot that is ours."""
 
     number: int
-    memory: _Memory
+    slots: Slots
     slot: int
     time: FrameTime
-
-
-@dataclass(frozen=True, slots=True)
-class TakenClip:
-    """The clip of an alert. descriptor: of its bytes, which do not change; None where it came to nothing."""
-
-    alert_id: str
-    descriptor: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,31 +96,6 @@ class StillPicture:
 
     time: FrameTime
     confirmed: bool
-
-
-def warm_up() -> None:
-    """Start the fork server, which all camera processes come from, and let it load its libraries.
-
-    Call it before a runtime is loaded: the fork server keeps the standard error of this moment.
-    """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOAD)
-    with _processes:
-        if not _server_runs():
-            with harmless_environment():
-                forkserver.ensure_running()
-            if missing := gaps():
-                log.warning("camera processes are confined only in part: %s", missing)
-
-
-def _server_runs() -> bool:
-    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-    if server is None:
-        return False
-    try:
-        # Looks without taking the exit code, which multiprocessing asks for itself.
-        return os.waitid(os.P_PID, server, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-    except ChildProcessError:
-        return False
 
 
 class CaptureProcess:
@@ -222,7 +161,7 @@ class CaptureProcess:
         self._process: ForkServerProcess | None = None
         self._link: Connection[ToCamera, FromCamera] | None = None
         self._lock = threading.Lock()
-        self._memory: _Memory | None = None
+        self._slots: Slots | None = None
         self._newest: _Held | None = None
         self._still: StillPicture | None = None
         self._unfit: FrameTime | None = None
@@ -249,24 +188,17 @@ class CaptureProcess:
     def start(self) -> None:
         """Start the process. The first start in a program takes 0.4 s, for the fork server. Raises
         SourceError where it cannot be started."""
-        warm_up()
-        context = multiprocessing.get_context("forkserver")
-        ours, theirs = context.Pipe(duplex=True)
+        ours, theirs = multiprocessing.Pipe(duplex=True)
         with theirs:
-            process = context.Process(
-                target=capture, args=(theirs, self._order), name=f"camera {self._camera}", daemon=True
-            )
             try:
-                with _processes:
-                    process.start()
+                process = fork_server.start(capture, (theirs, self._order), f"camera {self._camera}")
             except (EOFError, OSError) as error:
                 # The fork server was killed, and is started again with the next attempt.
                 ours.close()
                 what = f"the camera process cannot be started: {error}"
                 raise SourceError("crashed", f"{self._order.shown}: {what}") from None
-        # Half a message must not hold this thread for ever, nor a process that does not listen a worker.
         with socket.fromfd(ours.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-            patience = struct.pack("ll", int(_DEATH_WITHIN_S), 0)
+            patience = struct.pack("ll", _TALKS_WITHIN_S, 0)
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         self._process, self._link = process, ours
@@ -313,8 +245,8 @@ class CaptureProcess:
     @property
     def picture_size_px(self) -> tuple[int, int] | None:
         """(width, height) of the camera's pictures; None before the first."""
-        memory = self._memory
-        return (memory.fit.picture_width_px, memory.fit.picture_height_px) if memory else None
+        slots = self._slots
+        return (slots.fit.picture_width_px, slots.fit.picture_height_px) if slots else None
 
     def receive(self, timeout_s: float) -> FrameTime | None:
         """Wait for the camera. Returns a new frame's time as soon as one can be taken, else None: after
@@ -344,7 +276,9 @@ class CaptureProcess:
             try:
                 time = self._hear(decode(self._link.recv_bytes(MAX_MESSAGE_BYTES)))
             except (EOFError, ConnectionResetError):
-                raise self._fail("crashed", f"the camera process {self._cause_of_death()}") from None
+                assert self._process is not None
+                what = f"the camera process {fork_server.cause_of_death(self._process)}"
+                raise self._fail("crashed", what) from None
             except (WireError, OSError) as error:
                 # What decodes strangers' data may have been taken over by them.
                 raise self._fail("crashed", f"the camera process talks nonsense: {error}") from None
@@ -361,8 +295,8 @@ class CaptureProcess:
             return
         seq = next(self._seq)
         try:
-            views = held.memory.slots[held.slot]
-            yield Frame(self._camera, seq, views, held.memory.fit, held.time)
+            views = held.slots.pictures[held.slot]
+            yield Frame(self._camera, seq, views, held.slots.fit, held.time)
         finally:
             analysed = self._confirmed_seq == seq
             if analysed:
@@ -422,15 +356,19 @@ class CaptureProcess:
         self._end(_GOODBYE_S)
 
     def _hear(self, message: FromCamera) -> FrameTime | None:
+        assert self._link is not None
         self._heard_s = self._clock.monotonic_s()
         if isinstance(message, Failed):
             self._error = message.error
             raise message.error
         if isinstance(message, Layout):
-            self._memory = self._map(message)
+            self._slots = receive_slots(self._link, message, self._told)
             return None
         if isinstance(message, ClipTaken):
-            self._taken_clips.append(self._receive_clip(message))
+            if message.alert_id not in self._wished_clips:
+                raise WireError("a clip that nobody asked for")
+            self._wished_clips.remove(message.alert_id)
+            self._taken_clips.append(receive_clip(self._link, message))
             return None
         if isinstance(message, Learned):
             self._learned = message.view
@@ -447,9 +385,9 @@ class CaptureProcess:
         return self._put(message)
 
     def _put(self, message: Ready) -> FrameTime:
-        if self._memory is None or message.layout != self._memory.number or not 0 <= message.slot < SLOTS:
+        if self._slots is None or message.layout != self._slots.number or not 0 <= message.slot < SLOTS:
             raise WireError("a frame in memory that there is not")
-        held = _Held(message.number, self._memory, message.slot, message.time)
+        held = _Held(message.number, self._slots, message.slot, message.time)
         with self._lock:
             superseded, self._newest = self._newest, held
         if superseded is not None:
@@ -465,49 +403,8 @@ class CaptureProcess:
         if too_much := overgrown(self._process.pid, self.picture_size_px, roomy=roomy):
             raise self._fail("crashed", f"the camera process {too_much}")
 
-    def _receive_clip(self, taken: ClipTaken) -> TakenClip:
-        assert self._link is not None
-        if taken.alert_id not in self._wished_clips:
-            raise WireError("a clip that nobody asked for")
-        self._wished_clips.remove(taken.alert_id)
-        if taken.size_bytes == 0:
-            return TakenClip(taken.alert_id, None)
-        if not self._link.poll(_DEATH_WITHIN_S):
-            raise WireError("a clip without memory")
-        descriptor = recv_handle(self._link)
-        try:
-            # What is no memory, is empty, or can still change, might hold up or kill who reads it.
-            sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _WHOLE == _WHOLE
-            whole = sealed and os.fstat(descriptor).st_size == taken.size_bytes
-        except OSError:
-            whole = False
-        if not whole:
-            os.close(descriptor)
-            raise WireError("a clip that is not what was said, or could change under its reader")
-        return TakenClip(taken.alert_id, descriptor)
-
-    def _map(self, layout: Layout) -> _Memory:
-        assert self._link is not None
-        size_px = (layout.fit.picture_width_px, layout.fit.picture_height_px)
-        if not 1 <= min(size_px) <= max(size_px) <= _LARGEST_PICTURE_PX:
-            raise WireError("a picture of {} x {} pixels".format(*size_px))
-        if all(layout.fit != preprocess.fit_for(size_px) for preprocess in self._told):
-            raise WireError("a fit that is not this camera's")
-        if not self._link.poll(_DEATH_WITHIN_S):
-            raise WireError("a layout without memory")
-        shape = (SLOTS, *views_shape(layout.fit))
-        descriptor = recv_handle(self._link)
-        try:
-            sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
-            if not sealed or os.fstat(descriptor).st_size < prod(shape):
-                raise WireError("memory that could shrink under its reader")
-            memory = mmap.mmap(descriptor, prod(shape), prot=mmap.PROT_READ)
-        finally:
-            os.close(descriptor)
-        return _Memory(layout.number, layout.fit, np.frombuffer(memory, np.uint8).reshape(shape))
-
     def _release(self, held: _Held, *, analysed: bool) -> None:
-        self._say(Release(held.number, held.memory.number, held.slot, analysed))
+        self._say(Release(held.number, held.slots.number, held.slot, analysed))
 
     def _say(self, message: ToCamera) -> None:
         with self._lock:
@@ -523,33 +420,16 @@ class CaptureProcess:
         self._error = SourceError(reason, f"{self._order.shown}: {what}")
         return self._error
 
-    def _cause_of_death(self) -> str:
-        assert self._process is not None
-        wait([self._process.sentinel], _DEATH_WITHIN_S)
-        with _processes:
-            code = self._process.exitcode
-        if code is None:
-            return "closed its connection"
-        if code < 0:
-            return f"died of signal {-code} ({signal.strsignal(-code)})"
-        return f"ended with exit code {code}"
-
     def _end(self, goodbye_s: float) -> None:
         process = self._process
         if process is None:
             return
-        if not wait([process.sentinel], goodbye_s):
-            process.kill()
-        gone = wait([process.sentinel], _DEATH_WITHIN_S)
-        with _processes:
-            if gone:
-                process.join()
-                process.close()
+        fork_server.end(process, goodbye_s)
         with self._lock:
             assert self._link is not None
             self._link.close()
             for taken in self.taken_clips():
                 if taken.descriptor is not None:
                     os.close(taken.descriptor)
-            self._link = self._newest = self._memory = None
+            self._link = self._newest = self._slots = None
         self._process = None
