@@ -229,6 +229,7 @@ def _rule_shape(zone: str, rule: RuleSettings, standing: Standing) -> shapes.Rul
     return shapes.RuleShape(
         name=rule.name,
         kind=rule.kind,
+        unlike=rule.unlike,
         classes=(*rule.terms, *reference),
         enter=rule.enter,
         leave=rule.leave,

@@ -10,11 +10,15 @@ const KINDS = [
   ["absent", "something is missing"],
   ["changed", "its ground has changed"],
   ["dominant", "another class covers most"],
+  ["unusual", "it looks unlike normal for the hour"],
+  ["drifted", "it has slowly become another thing"],
 ];
+// They learn by themselves: no classes, no thresholds.
+const LEARNING = ["unusual", "drifted"];
 const UNKNOWN = [["hold", "keep the rule as it is"], ["end", "end the alert"], ["raise", "raise an alert"]];
 const FIRST = { occupied: [], enter: "10 %", leave: "5 %", for: "5 s" };
 
-const kindOf = (rule) => (rule.occupied ? "occupied" : rule.absent ? "absent" : rule.changed === "dominant" ? "dominant" : "changed");
+const kindOf = (rule) => (rule.occupied ? "occupied" : rule.absent ? "absent" : typeof rule.changed === "string" ? rule.changed : "changed");
 const termsOf = (rule) => [rule.occupied ?? rule.absent ?? (rule.changed === "dominant" ? rule.reference : rule.changed?.from) ?? []].flat();
 
 /** All rules of a zone. `change` events after each edit. */
@@ -100,11 +104,13 @@ class RuleForm {
     for (const key of ["occupied", "absent", "changed", "reference"]) delete rule[key];
     if (kind === "dominant") Object.assign(rule, { changed: "dominant", reference: names[0] });
     else if (kind === "changed") rule.changed = { from: names };
+    else if (LEARNING.includes(kind)) rule.changed = kind;
     else rule[kind] = names;
+    if (!LEARNING.includes(kind)) delete rule.learn;
     for (const [key, field, unit] of [["enter", this.enter, "%"], ["leave", this.leave, "%"], ["for", this.held, "s"],
       ["clear", this.clear, "s"], ["cooldown", this.cooldown, "s"], ["hours", this.hours, null]]) {
       const text = unit ? withUnit(field.value, unit) : field.value.trim();
-      rule[key] = kind === "dominant" && unit === "%" ? undefined : text || undefined;
+      rule[key] = !this.#compares && unit === "%" ? undefined : text || undefined;
     }
     if (this.unknown.value !== "hold" || this.raw.on_unknown) rule.on_unknown = this.unknown.value;
     const order = ["occupied", "absent", "changed"];
@@ -141,8 +147,12 @@ class RuleForm {
     this.title.textContent = this.name || "rule";
     this.summary.textContent = ruleSentence(this.value);
     this.choice.textContent = `Of ${this.chosen().join(", ") || "which classes?"}`;
-    this.thresholds.hidden = this.kind.value === "dominant";
+    this.thresholds.hidden = !this.#compares;
+    this.terms.hidden = LEARNING.includes(this.kind.value);
   }
+
+  /** Whether it holds a share against thresholds. */
+  get #compares() { return !["dominant", ...LEARNING].includes(this.kind.value); }
 
   #text(key, value, more = {}) {
     return el("input", { id: `${this.id}-${key}`, type: "text", autocomplete: "off", ...more, props: { value } });

@@ -96,6 +96,8 @@ export function ruleSentence(rule) {
   if (rule.occupied) return `when ${what(rule.occupied)} covers at least ${enter ?? "10 %"}${held}`;
   if (rule.absent) return `when ${what(rule.absent)} covers less than ${enter ?? "1 %"}${held}`;
   if (rule.changed === "dominant") return `when another class than ${rule.reference ?? "usual"} covers most${held}`;
+  if (rule.changed === "unusual") return `when it looks unlike normal for the hour${held}`;
+  if (rule.changed === "drifted") return `when it has slowly become another thing${held}`;
   if (rule.changed) return `when ${what([].concat(rule.changed.from))} covers less than ${enter ?? "50 %"}${held}`;
   return "";
 }

@@ -85,7 +85,9 @@ export class ZoneRow {
     this.rules.replaceChildren(...this.zone.rules.map((rule) => {
       const on = rule.state === "ON";
       const tone = on ? "alarm" : rule.state === "unknown" ? "wait" : "calm";
-      const condition = rule.enter === null ? "another class than usual covers most"
+      const condition = rule.unlike === "normal" ? "it looks unlike normal for the hour"
+        : rule.unlike ? "it has slowly become another thing"
+        : rule.enter === null ? "another class than usual covers most"
         : `${rule.classes.join(" or ")} ${rule.kind === "occupied" ? "at least" : "below"} ${percent(rule.enter)}`;
       return el("li", { class: `rule ${tone}`, "data-rule": rule.name },
         el("strong", {}, rule.name), ` ${on ? "on" : rule.state === "unknown" ? "unknown" : "off"}`,
