@@ -66,7 +66,8 @@ first steps:
   edgeseg check pipelines/entrance.yaml     is the file right?
   edgeseg run pipelines/entrance.yaml       watch the cameras (JSON lines without a broker)
 
-exit codes: 0 done, 1 a fault of edgeseg's own, 2 something to mend in what it was given.
+exit codes: 0 done, 1 a fault of edgeseg's own, or what doctor, soak or replay --expect found,
+2 something to mend in what it was given.
 """
 
 

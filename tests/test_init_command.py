@@ -11,7 +11,7 @@ from edgeseg.checkup.streams import substream, vendor_of
 from edgeseg.cli import main
 from edgeseg.commands.init_ask import Asker
 from edgeseg.commands.init_camera import camera_of
-from edgeseg.commands.init_text import Answers, pipeline_text
+from edgeseg.commands.init_text import Answers, classes_in_short, pipeline_text
 from edgeseg.errors import EdgesegError
 from tests.broker import free_port
 from tests.conftest import write_clip
@@ -27,6 +27,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGESEG_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return write_model(tmp_path / "tiny", Convention())
+
+
+def test_of_many_classes_those_that_people_watch_for_are_told() -> None:
+    classes = ("background", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "person")
+    assert classes_in_short(classes) == "person, car, background, bird, boat, bottle, bus, cat and 1 more"
+    assert classes_in_short(("road", "car")) == "car, road"
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_labelled_events_decide_what_is_right(
 def test_the_table_says_what_is_suggested(people: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", str(RECORDINGS / "people.jsonl"), str(people)]) == 0
     out = capsys.readouterr().out
-    assert "table/standing: 1 occasions in 2.3 min" in out
+    assert "table/standing: 1 occasion in 2.3 min" in out
     assert "+          standing: {occupied: [person], clear: 10 s}" in out
     (suggested,) = (line for line in out.splitlines() if line.startswith("suggested"))
     assert "clear: 10 s" in suggested

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.commands.init_ask import Asker
 from edgeseg.commands.init_camera import Camera, camera_of, choose_stream, discovered
-from edgeseg.commands.init_text import WEB_LISTEN, Answers, pipeline_text
+from edgeseg.commands.init_text import WEB_LISTEN, Answers, classes_in_short, pipeline_text
 from edgeseg.commands.terminal import download_bars
 from edgeseg.errors import EdgesegError, ModelError, SourceError
 from edgeseg.runtimes import AUTO, ENGINES
@@ -186,7 +186,7 @@ def _asked_model(asker: Asker) -> str:
     from edgeseg import registry
 
     models = sorted(registry.list_models(), key=lambda model: model.name != DEFAULT_MODEL)
-    options = [f"{model.name}: {', '.join(model.classes[:8])}, ..." for model in models]
+    options = [f"{model.name}: {classes_in_short(model.classes)}" for model in models]
     if asker.asks:
         print("networks, and what each sees:")
     return models[asker.choice("which one", options)].name

@@ -33,6 +33,14 @@ class Answers:
     variables: Sequence[str]
 
 
+def classes_in_short(classes: Sequence[str], most: int = 8) -> str:
+    """What people most often watch for comes first, for only the first few are told."""
+    watched = [name for name in _WATCHED if name in classes]
+    shown = [*watched, *(name for name in classes if name not in watched)]
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
 def pipeline_text(answers: Answers) -> str:
     """The whole file."""
     return "\n".join(

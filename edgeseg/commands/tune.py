@@ -199,11 +199,9 @@ def _swept(
 
 def _print(swept: Swept) -> None:
     minutes = swept.watched_s / 60
-    what = "labelled events" if swept.labelled else "occasions"
-    print(
-        f"{swept.zone}/{swept.rule.name}: {swept.today.events} {what} in {minutes:.1f} min, "
-        f"{len(swept.scores)} settings tried"
-    )
+    what = "labelled event" if swept.labelled else "occasion"
+    count = f"{swept.today.events} {what}{'' if swept.today.events == 1 else 's'}"
+    print(f"{swept.zone}/{swept.rule.name}: {count} in {minutes:.1f} min, {len(swept.scores)} settings tried")
     if not swept.today.events:
         print("  nothing to tell in these clips, so nothing can be suggested\n")
         return

@@ -202,12 +202,13 @@ class Telling:
         return found
 
     def _cores_used(self, now: Usage) -> float | None:
-        """Since the last time that was asked. Camera processes that ended meanwhile took theirs along."""
+        """Since the last time that was asked; as then where camera processes ended and took theirs along."""
         now_s = self._running.clock.monotonic_s()
         before, self._before = self._before, self._before or (now_s, now)
         if before is not None and now_s - before[0] >= _LEAST_CPU_SPAN_S:
             used_s = now.cpu_s - before[1].cpu_s
-            self._cpu = round(max(0.0, used_s) / (now_s - before[0]), 3)
+            if used_s >= 0:
+                self._cpu = round(used_s / (now_s - before[0]), 3)
             self._before = (now_s, now)
         return self._cpu
 
