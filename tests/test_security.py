@@ -87,6 +87,10 @@ def secrets_in(text: str) -> list[str]:
     return [whose for whose, secret in SECRETS.items() if secret in text or quote(secret, safe="") in text]
 
 
+def _filled(path: str) -> str:
+    return path.format_map({"camera": "right", "zone": "z", "alert": "none-1", "part": "before"})
+
+
 def pages(file: Path) -> str:
     """All that the web server says to who has the token, to who has none, and to who has a wrong one."""
     web = config.load(file).web
@@ -96,7 +100,7 @@ def pages(file: Path) -> str:
     said = ""
     for token in (SECRETS["the web server's token"], None, "another-token-0123"):
         for path in paths:
-            request = Request(f"http://127.0.0.1:{web.port}" + path.format(camera="right", zone="z"))
+            request = Request(f"http://127.0.0.1:{web.port}" + _filled(path))
             if token is not None:
                 request.add_header("Authorization", f"Bearer {token}")
             try:

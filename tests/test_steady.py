@@ -100,7 +100,10 @@ def flicker(maps: list[U8], still: list[npt.NDArray[np.bool_]]) -> float:
     ("name", "clip"),
     [("deeplabv3plus-mnv2-camvid", "car-detection.mp4"), ("deeplabv3-mnv2-pascal", "bottle-detection.mp4")],
 )
-def test_on_fixed_cameras_it_halves_the_flicker(data_dir: Path, name: str, clip: str) -> None:
+def test_on_fixed_cameras_it_halves_the_flicker(
+    data_dir: Path, pulled_models: Path, monkeypatch: pytest.MonkeyPatch, name: str, clip: str
+) -> None:
+    monkeypatch.setenv("EDGESEG_CACHE", str(pulled_models))
     model = registry.find(name)
     steadier = Steadier()
     place = Preprocess("stretch", model.input.size_px)
