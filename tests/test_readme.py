@@ -39,7 +39,7 @@ def test_commands_exist(page: Path) -> None:
             flags = {word for word in words if word.startswith("--")}
             command = known[words[1]]
             actions = command._subparsers and command._subparsers._group_actions[0].choices  # type: ignore[attr-defined]
-            if actions and len(words) > 2 and re.fullmatch("[a-z]+", words[2]):
+            if actions and len(words) > 2 and re.fullmatch("[a-z]+(-[a-z]+)*", words[2]):
                 assert words[2] in actions, f"{page.name} speaks of `{piece}`"
                 command = actions[words[2]]
             text = command.format_help()  # type: ignore[attr-defined]
