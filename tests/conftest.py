@@ -35,7 +35,7 @@ def missing(what: str) -> None:
 
 
 def pytest_configure() -> None:
-    """Whoever starts the tests in a shell's background has SIGINT ignored, in all that tests start as well."""
+    """In a job of a shell's background SIGINT is ignored, and so it is in all that tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
