@@ -10,7 +10,6 @@ from edgeseg.archive.workers import Crashed, Done, Job, Result
 from edgeseg.errors import EdgesegError
 
 SCHEME = "dask://"
-_TIMEOUT_S = 30.0
 # Pieces of work under way for each thread: the scheduler hands on the next while one is done.
 _READY = 3
 _LEAST_READY = 8
@@ -20,11 +19,13 @@ class DaskWorkers:
     """Whoever has joined the scheduler at ``address`` (host:port), and whoever joins later.
 
     What a worker was doing when it died another one does; after its third dead worker (Dask's
-    ``allowed-failures``) a piece of work counts as what killed them.
+    ``allowed-failures``) a piece of work counts as what killed them. timeout_s: for the scheduler's answer, and
+    for the first worker.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, timeout_s: float = 10.0) -> None:
         self._address = address
+        self._timeout_s = timeout_s
         self._client: Any = None
 
     @property
@@ -39,8 +40,8 @@ class DaskWorkers:
                 "dask is not installed; install it with pip install 'edgeseg[archive]'"
             ) from None
         try:
-            self._client = Client(f"tcp://{self._address}", timeout=_TIMEOUT_S, set_as_default=False)
-            self._client.wait_for_workers(1, timeout=_TIMEOUT_S)
+            self._client = Client(f"tcp://{self._address}", timeout=self._timeout_s, set_as_default=False)
+            self._client.wait_for_workers(1, timeout=self._timeout_s)
         except (OSError, TimeoutError) as error:
             began = self._client is not None
             self.__exit__(None, None, None)

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Generic
 
 from edgeseg.archive.workers import Crashed, Done, Job, Result
 
@@ -17,11 +19,19 @@ from edgeseg.archive.workers import Crashed, Done, Job, Result
 _READY = 2
 
 
+@dataclass(frozen=True, slots=True)
+class _Suspect(Generic[Job]):
+    """died_alone: how often a process died while it did this and nothing else."""
+
+    job: Job
+    died_alone: int
+
+
 class LocalWorkers:
     """Processes of one thread each. count: None for as many as this process has cores.
 
     A pool that loses a process loses everything it was doing. What it was doing is then done one by one:
-    whatever kills its process while it is alone is what did it.
+    whatever kills its process twice while it is alone is what did it.
     """
 
     def __init__(self, count: int | None = None) -> None:
@@ -44,34 +54,42 @@ class LocalWorkers:
 
     def run(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Done[Job, Result]:
         """See ``Workers``."""
-        waiting, suspects = deque(jobs), deque[Job]()
-        running: dict[Future[Result], Job] = {}
+        waiting, suspects = deque(jobs), deque[_Suspect[Job]]()
+        running: dict[Future[Result], _Suspect[Job]] = {}
         while waiting or suspects or running:
-            alone = bool(suspects) and not running
-            if alone:
-                job = suspects.popleft()
-                running[self._ready().submit(work, job)] = job
-            while waiting and not suspects and not alone and len(running) < _READY * self._count:
-                job = waiting.popleft()
-                running[self._ready().submit(work, job)] = job
+            if suspects and not running:
+                self._begin(running, work, suspects.popleft())
+            elif not suspects:
+                while waiting and len(running) < _READY * self._count:
+                    self._begin(running, work, _Suspect(waiting.popleft(), 0))
+            alone = len(running) == 1
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            broken = False
+            died: list[_Suspect[Job]] = []
             for future in done:
-                job = running.pop(future)
+                one = running.pop(future)
                 try:
                     result = future.result()
                 except BrokenProcessPool:
-                    broken = True
-                    if alone:
-                        yield job, Crashed("the process that read it died, and so did the next one")
-                    else:
-                        suspects.append(job)
+                    died.append(one)
                     continue
-                yield job, result
-            if broken:
-                suspects.extend(running.values())
-                running.clear()
-                self.__exit__(None, None, None)
+                yield one.job, result
+            if not died:
+                continue
+            self.__exit__(None, None, None)
+            for one in (*died, *running.values()):
+                if alone and one.died_alone:
+                    yield one.job, Crashed("the process that read it died, and so did the next one")
+                else:
+                    suspects.append(_Suspect(one.job, int(alone)))
+            running.clear()
+
+    def _begin(
+        self,
+        running: dict[Future[Result], _Suspect[Job]],
+        work: Callable[[Job], Result],
+        suspect: _Suspect[Job],
+    ) -> None:
+        running[self._ready().submit(work, suspect.job)] = suspect
 
     def _ready(self) -> ProcessPoolExecutor:
         if self._pool is None:

@@ -51,11 +51,12 @@ def share_column(name: str) -> str:
 class Seen:
     """The table of occupancy of one camera. zones: of each row. utc_us, local_us: int64 (rows,), microseconds
     since 1970, in UTC and by the archive's own clock. shares: column -> float64 (rows,), 0-1, NaN while
-    unknown."""
+    unknown, which ``unknown``, bool (rows,), says."""
 
     zones: list[str]
     utc_us: npt.NDArray[np.int64]
     local_us: npt.NDArray[np.int64]
+    unknown: npt.NDArray[np.bool_]
     shares: dict[str, npt.NDArray[np.float64]]
 
 
@@ -67,6 +68,7 @@ def read_occupancy(archive: Path, camera: str) -> Seen:
         table["zone"].to_pylist(),
         _microseconds(table["at"]),
         _microseconds(table["local_time"]),
+        np.array([state == "unknown" for state in table["state"].to_pylist()]),
         {name: column.to_numpy().astype(np.float64) for name, column in shares.items()},
     )
 
