@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from edgeseg import overlay
+from edgeseg.audience import NOBODY, Audience
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
@@ -25,10 +26,10 @@ from edgeseg.frames import (
     RuleState,
     Transform,
 )
-from edgeseg.laps import Timed, untimed
+from edgeseg.laps import untimed
 from edgeseg.manifest import Model
-from edgeseg.onlooker import Onlooker, Witness
-from edgeseg.pipeline import Analysis, CameraPipeline, Observed
+from edgeseg.onlooker import Witness
+from edgeseg.pipeline import Analysis, CameraPipeline
 from edgeseg.publish.base import Publisher
 from edgeseg.recall import Recollection
 from edgeseg.registration import moved_zones
@@ -62,10 +63,8 @@ class Camera:
 
     Knows no thread and no process: the daemon, where a ``LiveCapture`` feeds it, and ``edgeseg replay``
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
-    seq: numbers its occupancies. memory: what its rules knew before, see ``CameraPipeline``. book: where
-    that is kept for the next process, together with each alert. recollection: what an earlier one kept.
-    onlookers: are shown each analysed picture. observed: see ``CameraPipeline``. witness: keeps pictures of
-    alerts. timed: is told when each stage of a frame ends.
+    seq: numbers its occupancies. book: where what its rules know is kept for the next process, together with
+    each alert. recollection: what an earlier one kept. witness: keeps pictures of alerts.
     """
 
     def __init__(
@@ -77,22 +76,19 @@ class Camera:
         publisher: Publisher,
         clock: Clock,
         seq: Iterator[int],
-        memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
         book: CameraBook | None = None,
         recollection: Recollection | None = None,
-        onlookers: Sequence[Onlooker] = (),
-        observed: Observed | None = None,
         witness: Witness | None = None,
-        timed: Timed | None = None,
+        audience: Audience = NOBODY,
     ) -> None:
-        past = recollection or Recollection(memory or {})
+        past = recollection or Recollection()
         self.name = settings.name
         self.state: CameraState = "disabled"
         self.analysed = 0
         self.rate_fps = settings.rate_fps
         self.board = overlay.ZoneBoard(settings.zones)
         self._pipeline = CameraPipeline(
-            node, settings, model, groups, seq, past.memories, past.bridge_until_s, observed
+            node, settings, model, groups, seq, past.memories, past.bridge_until_s, audience.observed
         )
         self._palette = model.palette
         self._publisher = publisher
@@ -116,9 +112,9 @@ class Camera:
         self._kept: object = None
         self._keep_due_s = 0.0
         self._snapshot_asked = False
-        self._onlookers = onlookers
         self._witness = witness
-        self._timed = timed
+        self._onlookers = audience.onlookers
+        self._timed = audience.timed
 
     def connecting(self) -> None:
         """The camera is switched on and being tried; its zones are unknown until the first picture."""

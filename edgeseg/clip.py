@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TextIO
 
 from edgeseg import registry
+from edgeseg.audience import Audience
 from edgeseg.camera import Camera
 from edgeseg.clock import ManualClock
 from edgeseg.engines.base import Engine
@@ -132,7 +133,7 @@ class Replay:
             self.publisher,
             self.clock,
             count(1),
-            observed=observed,
+            audience=Audience(observed=observed),
         )
         self._chosen = chosen
         self._threads = threads

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Union
 
 from edgeseg import __version__
 from edgeseg.announcing import announce, prefixes
+from edgeseg.audience import NOBODY, Audience
 from edgeseg.clock import Clock, awake_s
 from edgeseg.errors import ConfigError, EdgesegError, Problem
 from edgeseg.evidence.folder import EvidenceFolder
@@ -144,9 +145,8 @@ class Daemon:
                 commands,
                 state,
                 self._leaving,
-                onlookers=(site.album,) if site else (),
-                evidence=evidence,
-                timed=site.metrics.timed if site else None,
+                evidence,
+                Audience((site.album,), timed=site.metrics.timed) if site else NOBODY,
             )
             if site:
                 site.attach(supervisor)

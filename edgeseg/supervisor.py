@@ -7,13 +7,14 @@ import os
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import count
 
 from edgeseg import __version__, registry
+from edgeseg.audience import NOBODY, Audience
 from edgeseg.budget import Budget, CpuUse, Limit, PowerUse
 from edgeseg.camera import Camera
 from edgeseg.clock import Clock
@@ -23,10 +24,7 @@ from edgeseg.engines.select import choose
 from edgeseg.errors import SourceError
 from edgeseg.evidence.room import EvidenceRoom
 from edgeseg.frames import CameraRemoved, CommandAnswer, NodeStats, PreviousRun
-from edgeseg.laps import Timed
 from edgeseg.live import LiveCapture
-from edgeseg.onlooker import Onlooker
-from edgeseg.pipeline import Observed
 from edgeseg.preprocess import MAX_TILES, Preprocess
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.recall import Recollection, recall
@@ -59,8 +57,7 @@ class Supervisor:
 
     commands: wishes that came over MQTT; ``tick`` grants them. state: what is kept for the next process.
     leaving: set when no engine is worth loading any more: ``start`` then returns early.
-    onlookers: are shown each analysed picture. observed: is shown all that any camera's rules are shown.
-    evidence: where pictures of alerts are kept. timed: is told when each stage of a frame ends.
+    evidence: where pictures of alerts are kept.
     """
 
     def __init__(
@@ -71,20 +68,16 @@ class Supervisor:
         commands: queue.SimpleQueue[Command],
         state: State,
         leaving: threading.Event,
-        onlookers: Sequence[Onlooker] = (),
-        observed: Observed | None = None,
         evidence: EvidenceRoom | None = None,
-        timed: Timed | None = None,
+        audience: Audience = NOBODY,
     ) -> None:
         self._settings = settings
         self._publisher = publisher
         self._clock = clock
         self._commands = commands
         self._state = state
-        self._onlookers = onlookers
-        self._observed = observed
         self._evidence = evidence
-        self._timed = timed
+        self._audience = audience
         # Several streams of one thread give more frames a second than one of several.
         self._streams = len(os.sched_getaffinity(0))
         self._stop = threading.Event()
@@ -269,10 +262,8 @@ class Supervisor:
             self._seqs[settings.name],
             book=CameraBook(self._state, settings.name),
             recollection=recollection,
-            onlookers=self._onlookers,
-            observed=self._observed,
             witness=self._evidence.witness(settings, need.model) if self._evidence else None,
-            timed=self._timed,
+            audience=self._audience,
         )
         fit = settings.fit or need.model.fit
         live = LiveCapture(

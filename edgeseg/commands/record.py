@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | None) -> None:
     """The daemon's supervisor, for one camera, with nobody to publish to."""
+    from edgeseg.audience import Audience
     from edgeseg.clock import SystemClock
     from edgeseg.publish.silent import SilentPublisher
     from edgeseg.state.books import State
@@ -107,7 +108,7 @@ def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | N
             queue.SimpleQueue(),
             state,
             threading.Event(),
-            observed=writer.observed,
+            audience=Audience(observed=writer.observed),
         )
         try:
             supervisor.start()
