@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.commands import fleet_rollout
+from edgeseg.commands import fleet_capacity, fleet_rollout
 from edgeseg.commands.listen import PASSWORD_VARIABLE, USER_VARIABLE
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_status(commands)
     fleet_rollout.add_parser(commands, _add_broker, broker)
+    fleet_capacity.add_parser(commands)
 
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -45,6 +45,12 @@ class Mosquitto:
             pause.wait(0.05)
         raise EdgesegError(f"soak: mosquitto does not start; try it: {program} -c {file}")
 
+    @property
+    def pid(self) -> int:
+        """While it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL, or the end of one that is frozen. Idempotent."""
         if self._process is not None:
