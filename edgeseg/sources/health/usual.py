@@ -24,6 +24,8 @@ _NOTHING_MOVED = np.eye(2, 3)
 _HAS_EDGES = 6.0
 _LEFT = 0.25
 _ENOUGH_ALIKE = 0.25
+# A cover hides edges everywhere; on an empty ground the only ones are those of what moves about.
+_LEAST_IN_A_QUARTER = 0.05
 # Ramps wider than what is compared have this sharpness.
 _NO_SHARPNESS = 1 / 16
 
@@ -94,7 +96,7 @@ class Usual:
         if (alike & has).sum() >= _ENOUGH_ALIKE * has.sum():
             # Less light, fog or a blur: edges are weaker everywhere, and lost is what lacks more than that.
             dimmed = min(1.0, float(np.median(now[alike & has] / usual[alike & has])))
-        lost = has & (now < _LEFT * dimmed * usual) & ~alike
+        lost = has & (now < _LEFT * dimmed * usual) & ~alike if _in_every_quarter(has) else np.zeros_like(has)
         fine, sharpness, energy, usually = self._means
         contrast = max(float(now.mean()) / max(energy, 1e-6), 1e-6)
         return Difference(
@@ -104,3 +106,10 @@ class Usual:
             fine=look.fine / max(fine, 1e-6) / contrast,
             sharpness=(look.sharpness - _NO_SHARPNESS) / max(sharpness - _NO_SHARPNESS, 1e-6),
         )
+
+
+def _in_every_quarter(blocks: npt.NDArray[np.bool_]) -> bool:
+    """Whether a twentieth of the blocks of each quarter of the picture is among them."""
+    halves = np.array_split(blocks, 2, axis=0)
+    quarters = [quarter for half in halves for quarter in np.array_split(half, 2, axis=1)]
+    return all(quarter.mean() >= _LEAST_IN_A_QUARTER for quarter in quarters)
