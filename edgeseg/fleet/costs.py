@@ -75,7 +75,7 @@ def told(name: str, lines: Iterable[str]) -> Told:
     at = np.array(seconds) - min(seconds)
     # The first second says everything once, as after a start; the last one is not whole.
     messages = np.bincount(at).astype(float)[1:-1]
-    in_bytes = np.bincount(at, weights=np.array(sizes, float))[1:-1]
+    in_bytes = np.bincount(at, weights=np.array(sizes, float)).astype(float)[1:-1]
     return Told(name, messages, in_bytes, alerts, len(kept), sum(kept.values()), kinds)
 
 
