@@ -19,8 +19,8 @@ class DaskWorkers:
     """Whoever has joined the scheduler at ``address`` (host:port), and whoever joins later.
 
     What a worker was doing when it died another one does; after its third dead worker (Dask's
-    ``allowed-failures``) a piece of work counts as what killed them. timeout_s: for the scheduler's answer, and
-    for the first worker.
+    ``allowed-failures``) a piece of work counts as what killed them. timeout_s: for the scheduler's answer,
+    and for the first worker.
     """
 
     def __init__(self, address: str, timeout_s: float = 10.0) -> None:

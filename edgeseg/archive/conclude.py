@@ -17,7 +17,7 @@ from edgeseg.certainty import Certainty
 from edgeseg.errors import EdgesegError
 from edgeseg.frames import Alert, FrameTime, RuleState, ZoneOccupancy
 from edgeseg.manifest import Model
-from edgeseg.recording.lines import header_of
+from edgeseg.recording.lines import header_for
 from edgeseg.recording.reader import Retold
 from edgeseg.rules import ZoneRules
 from edgeseg.settings import CameraSettings
@@ -52,7 +52,7 @@ class Conclusion:
         self, node: str, camera: CameraSettings, model: Model, groups: Mapping[str, tuple[str, ...]]
     ) -> None:
         self.overlapping = 0
-        header = header_of(camera, model.name, model.classes, groups)
+        header = header_for(camera, model.name, model.classes, groups)
         self._camera = camera
         self._retold = Retold(header, camera, groups)
         self._certainty = Certainty(camera.zones)
