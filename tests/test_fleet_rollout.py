@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,24 @@ def test_a_model_comes_along_but_replaces_none(tmp_path: Path) -> None:
     with pytest.raises(EdgesegError, match="give a changed model another name"):
         layout.lay(device, b"new", (model,))
     assert (tmp_path / "device" / "main.yaml").read_text() == "old"
+
+
+def test_a_swap_that_did_not_happen_brings_no_older_file_back(tmp_path: Path) -> None:
+    for name, text in (("main.yaml", "old"), ("main.yaml.previous", "older")):
+        (tmp_path / name).write_text(text)
+    device, layout = FolderDevice(tmp_path), Layout("/main.yaml", "true", "true")
+    digest = hashlib.sha256(b"new").hexdigest()
+    layout.lay(device, b"new")
+    layout.put_back(device, digest)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "main.yaml": "old",
+        "main.yaml.previous": "older",
+    }
+    layout.lay(device, b"new")
+    layout.swap(device)
+    assert (tmp_path / "main.yaml").read_text() == "new"
+    layout.put_back(device, digest)
+    assert (tmp_path / "main.yaml").read_text() == "old"
 
 
 def test_stages() -> None:

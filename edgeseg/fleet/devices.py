@@ -105,11 +105,14 @@ class Layout:
         device.run(f"{keep} && mv -f {following} {place} && sync")
         device.run(self.reload)
 
-    def put_back(self, device: Device) -> None:
-        """The file of before ``swap`` is in its place again, and reloaded."""
+    def put_back(self, device: Device, digest: str) -> None:
+        """The file of before ``swap`` is in its place again, and reloaded. digest: sha256 in hex of what was
+        swapped in; where another file is there the swap had not come so far, and ``.previous`` is older."""
         place, following = self._names(device)
         kept = shlex.quote(f"{device.path(self.place)}.previous")
-        device.run(f"cp -p {kept} {following} && sync && mv -f {following} {place} && sync")
+        swapped = f'[ "$(sha256sum <{place} | cut -c1-64)" = {digest} ]'
+        back = f"cp -p {kept} {following} && sync && mv -f {following} {place} && sync"
+        device.run(f"if {swapped}; then {back}; else rm -f {following}; fi")
         device.run(self.reload)
 
     def forget(self, device: Device) -> None:

@@ -56,7 +56,7 @@ class Steps(Protocol):
 
     def lay(self, device: Device, content: bytes, models: tuple[Path, ...] = ()) -> None: ...
     def swap(self, device: Device) -> None: ...
-    def put_back(self, device: Device) -> None: ...
+    def put_back(self, device: Device, digest: str) -> None: ...
     def forget(self, device: Device) -> None: ...
 
 
@@ -101,7 +101,7 @@ class RollOut:
         except (EdgesegError, KeyboardInterrupt) as error:
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
             left = [target for target in laid if target not in self._changed]
-            stuck = [*self._each(left, self._layout.forget), *self._roll_back()]
+            stuck = [*self._each(left, self._forget), *self._roll_back()]
             if not self._changed and not stuck:
                 raise EdgesegError(f"{why}; nothing was changed") from None
             raise RolledBackError("; ".join((why, self._outcome(stuck)))) from None
@@ -128,13 +128,19 @@ class RollOut:
         """Returns the devices that could not be reached, with the reason."""
         for target in self._changed:
             self._say(f"{target.node}: back to the file of before")
-        return self._each(self._changed, self._layout.put_back)
+        return self._each(self._changed, self._put_back)
 
-    def _each(self, targets: Sequence[Target], step: Callable[[Device], None]) -> list[str]:
+    def _put_back(self, target: Target) -> None:
+        self._layout.put_back(target.device, target.digest)
+
+    def _forget(self, target: Target) -> None:
+        self._layout.forget(target.device)
+
+    def _each(self, targets: Sequence[Target], step: Callable[[Target], None]) -> list[str]:
         failed = []
         for target in targets:
             try:
-                step(target.device)
+                step(target)
             except DeviceError as error:
                 failed.append(str(error))
         return failed
