@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     from edgeseg import config, registry
     from edgeseg.commands.replay import camera_of
-    from edgeseg.recording.lines import header_of
+    from edgeseg.recording.lines import header_for
     from edgeseg.recording.writer import RecordingWriter
     from edgeseg.secrets import Redaction
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     handler.addFilter(redaction)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(levelname)s %(message)s")
     model = registry.find(chosen.model)
-    header = header_of(chosen, model.name, model.classes, settings.groups)
+    header = header_for(chosen, model.name, model.classes, settings.groups)
     with RecordingWriter(args.output, header, args.most) as writer:
         _watch(alone, writer, args.for_s)
     if writer.failure is not None:

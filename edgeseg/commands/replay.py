@@ -103,14 +103,14 @@ def _replay(
 ) -> None:
     from edgeseg.clip import Replay
     from edgeseg.commands.terminal import progress
-    from edgeseg.recording.lines import header_of
+    from edgeseg.recording.lines import header_for
     from edgeseg.recording.writer import RecordingWriter
 
     with contextlib.ExitStack() as opened:
         writer = None
         if args.record is not None:
             model = registry.find(chosen.model)
-            header = header_of(chosen, model.name, model.classes, settings.groups)
+            header = header_for(chosen, model.name, model.classes, settings.groups)
             writer = opened.enter_context(RecordingWriter(args.record, header))
         replay = Replay(settings, chosen, stream, observed=writer.observed if writer else None)
         opened.enter_context(replay)

@@ -48,7 +48,7 @@ class Moment:
     light: Light | None = None
 
 
-def header_of(
+def header_for(
     camera: CameraSettings, model: str, classes: Sequence[str], groups: Mapping[str, tuple[str, ...]]
 ) -> Header:
     """The first line of a recording of this camera."""

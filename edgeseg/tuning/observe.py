@@ -14,9 +14,8 @@ from edgeseg.clip import Replay
 from edgeseg.errors import EdgesegError
 from edgeseg.frames import ZoneOccupancy
 from edgeseg.places import cache_dir
-from edgeseg.recording.lines import header_of
-from edgeseg.recording.reader import header_of as read_header
-from edgeseg.recording.reader import is_recording, occupancies, refusal
+from edgeseg.recording.lines import header_for
+from edgeseg.recording.reader import header_of, is_recording, occupancies, refusal
 from edgeseg.recording.writer import RecordingWriter
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.gate import gate_order
@@ -45,7 +44,7 @@ def watch(
     """
     model = registry.find(camera.model)
     if is_recording(clip):
-        against = refusal(read_header(clip), camera, model)
+        against = refusal(header_of(clip), camera, model)
         if against is not None:
             raise EdgesegError(f"{clip}: cannot be tuned with: {against}")
         return _read(clip, clip, settings, camera, kept=False)
@@ -55,7 +54,7 @@ def watch(
     if is_recording(path):
         return _read(clip, path, settings, camera, kept=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    header = header_of(camera, model.name, model.classes, settings.groups)
+    header = header_for(camera, model.name, model.classes, settings.groups)
     with appearing(path, "name another folder in EDGESEG_CACHE") as partial:
         with (
             RecordingWriter(partial, header) as writer,
