@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from edgeseg.frames import (
     CameraRemoved,
@@ -15,6 +14,7 @@ from edgeseg.frames import (
     RuleState,
     ZoneOccupancy,
 )
+from edgeseg.publish.silent import SilentPublisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,12 @@ class Standing:
     rules: dict[tuple[str, str], ToldState] = field(default_factory=dict)
 
 
-class Board:
+class Board(SilentPublisher):
     """A publisher that keeps the newest event of each kind. Thread-safe; ``send`` takes a microsecond."""
-
-    gone = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._cameras: dict[str, Standing] = {}
-
-    def start(self) -> None:
-        """Nothing to acquire."""
-
-    def close(self) -> None:
-        """Nothing to release."""
 
     def send(self, event: Event) -> None:
         with self._lock:
@@ -85,10 +77,3 @@ class Board:
 
     def _standing(self, camera: str) -> Standing:
         return self._cameras.setdefault(camera, Standing())
-
-    def __enter__(self) -> Board:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...

@@ -8,11 +8,11 @@ from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from edgeseg.clock import Clock
 from edgeseg.frames import Alert, CameraRemoved, Event, FrameTime, ZoneOccupancy
 from edgeseg.publish.payloads import AlertPayload
+from edgeseg.publish.silent import SilentPublisher
 from edgeseg.state.history import History, StepKey, ZoneStep
 
 log = logging.getLogger(__name__)
@@ -49,11 +49,9 @@ class _Last:
     coverage: Mapping[str, float] | None
 
 
-class Chronicle:
+class Chronicle(SilentPublisher):
     """A publisher. Thread-safe; ``send`` takes some microseconds and never waits for the disk, but for
     alerts, which are stored in the transaction that they are stored in anyway."""
-
-    gone = False
 
     def __init__(self, history: History, clock: Clock) -> None:
         self.history = history
@@ -63,9 +61,6 @@ class Chronicle:
         self._last: dict[tuple[str, str], _Last] = {}
         self._records: dict[tuple[str, str], deque[_Record]] = {}
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
-
-    def start(self) -> None:
-        """Nothing to acquire."""
 
     def close(self) -> None:
         """Store what there is of the minute under way. Idempotent."""
@@ -168,14 +163,6 @@ class Chronicle:
         most = max(60, _MOST_RECORDS // len(self._records))
         while len(records) > most or time.camera_time_s - records[0].time_s > _RECORD_S:
             records.popleft()
-
-    def __enter__(self) -> Chronicle:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _occupancy(camera: str, zone: str, model: str, seq: int, one: _Record) -> ZoneOccupancy:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from types import TracebackType
 
 from edgeseg.clock import Clock
 from edgeseg.frames import (
@@ -19,6 +18,7 @@ from edgeseg.frames import (
     ZoneOccupancy,
 )
 from edgeseg.publish.payloads import AlertPayload, CameraStatusPayload, OccupancyPayload, StatsPayload
+from edgeseg.publish.silent import SilentPublisher
 
 # A page that was asleep need not hear of more; /api/v1/alerts has the rest.
 _MOST_ALERTS = 100
@@ -51,22 +51,14 @@ class Listener:
             return taken
 
 
-class Feed:
+class Feed(SilentPublisher):
     """A publisher that hands events to those who listen; ``send`` costs nothing while nobody does."""
-
-    gone = False
 
     def __init__(self, boot: str, clock: Clock) -> None:
         self._boot = boot
         self._clock = clock
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
-
-    def start(self) -> None:
-        """Nothing to acquire."""
-
-    def close(self) -> None:
-        """Nothing to release."""
 
     def send(self, event: Event) -> None:
         for listener in self._listeners:
@@ -115,13 +107,6 @@ class Feed:
                 return json.dumps({"type": "removed", "camera": what.camera})
             case _:
                 return json.dumps({"type": "other"})
-
-    def __enter__(self) -> Feed:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def _key(event: Event) -> tuple[str, ...] | None:

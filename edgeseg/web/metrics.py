@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,6 +13,7 @@ from edgeseg import __version__
 from edgeseg.clock import Clock
 from edgeseg.frames import Alert, CameraStatus, Event, NodeStats
 from edgeseg.laps import Lap, StageName
+from edgeseg.publish.silent import SilentPublisher
 from edgeseg.web.board import Board
 from edgeseg.web.processes import usage
 
@@ -50,13 +50,11 @@ class Facts:
     pages: int = 0
 
 
-class Metrics:
+class Metrics(SilentPublisher):
     """A publisher that counts alerts, told too when stages end. Thread-safe.
 
     facts: looks up the rest; called by scrapes alone.
     """
-
-    gone = False
 
     def __init__(self, facts: Callable[[], Facts], board: Board, clock: Clock) -> None:
         self._clock = clock
@@ -98,12 +96,6 @@ class Metrics:
 
         return lap
 
-    def start(self) -> None:
-        """Nothing to acquire."""
-
-    def close(self) -> None:
-        """Nothing to release."""
-
     def send(self, event: Event) -> None:
         if isinstance(event, Alert) and event.event == "new":
             self._alerts.labels(event.camera, event.zone or "", event.rule, event.kind).inc()
@@ -111,13 +103,6 @@ class Metrics:
     def text(self) -> bytes:
         """Prometheus' text format."""
         return generate_latest(self._registry)
-
-    def __enter__(self) -> Metrics:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 class _Lookup(Collector):
