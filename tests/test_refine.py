@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,17 @@ from hypothesis import strategies as st
 
 from edgeseg import postprocess, registry
 from edgeseg.cli import main
+from edgeseg.clock import ManualClock
+from edgeseg.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
 from edgeseg.errors import ConfigError
 from edgeseg.frames import U8
 from edgeseg.manifest import Model
 from edgeseg.preprocess import make_fit
-from edgeseg.refine import edges, refined
+from edgeseg.refine import RefinedEngine, edges, refined
 from edgeseg.refine.votes import Ballot, count
+from tests.broker import wait_until
 from tests.tiny_models import Convention, expected_labels, picture, write_model
 
 SIZES = [{"size": size, "miou": 0.5} for size in ("96x80", "64x48", "48x32")]
@@ -136,6 +141,22 @@ def test_without_refinements_the_engine_itself(model: Model, opened: ExitStack) 
     engine = open_engine(model, "onnxruntime")
     opened.callback(engine.close)
     assert refined(engine, model, (), 1) is engine
+
+
+def test_a_device_that_cannot_keep_up_does_without(model: Model) -> None:
+    clock = ManualClock()
+    pool = EnginePool(clock, threading.Event())
+    key = EngineKey(model.digest, "onnxruntime", (64, 48), None, ("flip", "edges"))
+    small = replace(key, input_size_px=(48, 32))
+    try:
+        pool.load([Need(model, key, 5.0)], idle_threads=1)
+        assert isinstance(pool.get(key), RefinedEngine)
+        pool.fetch(model, key, small.input_size_px)
+        wait_until(lambda: small in pool.arrived(), "the smaller size")
+        assert pool.get(small) is not None
+        assert not isinstance(pool.get(small), RefinedEngine)
+    finally:
+        pool.close()
 
 
 PIPELINE = """\
