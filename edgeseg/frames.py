@@ -186,8 +186,10 @@ RuleStateName = Literal["ON", "OFF", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
-    """The retained state of one rule; sent whenever it changes. reason: why it is unknown although the zone is
-    not."""
+    """The retained state of one rule; sent whenever it changes.
+
+    reason: why it is unknown although the zone is not.
+    """
 
     camera: str
     zone: str

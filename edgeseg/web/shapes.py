@@ -94,7 +94,7 @@ class RuleShape(Payload):
     classes: tuple[str, ...] = Field(description="Classes and groups as written; those of reference too.")
     unlike: Literal["normal", "before"] | None = Field(
         None,
-        description="Of a rule that learns what is normal: it compares now with that, or that with what it was.",
+        description="Of a rule that learns what is normal: compares now with that, or that with what it was.",
     )
     enter: Share | None
     leave: Share | None
