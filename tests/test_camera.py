@@ -29,7 +29,7 @@ from edgeseg.frames import (
     ZoneOccupancy,
 )
 from edgeseg.preprocess import make_fit
-from edgeseg.recall import recall
+from edgeseg.recall import Recollection, recall
 from edgeseg.rules import carried_over, unchanged
 from edgeseg.rules.stored import fingerprints
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
@@ -267,7 +267,8 @@ def successor(stage: Stage, settings: CameraSettings) -> Camera:
     stage.camera.retire(same)
     memory = carried_over(stage.camera.memory, same)
     model = registry.find(settings.model)
-    return Camera("test", settings, model, {}, stage.published, stage.clock, count(50), memory)
+    past = Recollection(memory)
+    return Camera("test", settings, model, {}, stage.published, stage.clock, count(50), recollection=past)
 
 
 def test_an_alert_outlives_a_change_of_other_settings(stage: Stage) -> None:
