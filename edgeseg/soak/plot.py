@@ -37,7 +37,8 @@ def draw(soaked: Soaked, path: Path) -> None:
     held.plot(minutes, [sample.holdings.threads for sample in soaked.samples], lw=1, label="threads")
     held.plot(minutes, [sample.holdings.processes for sample in soaked.samples], lw=1, label="processes")
     held.legend(loc="upper right", frameon=False, ncols=3)
-    held.set_ylim(bottom=0)
+    # Room for the legend above the highest line.
+    held.set_ylim(0, 1.3 * max(sample.holdings.descriptors for sample in soaked.samples))
     live.step(minutes, [sample.live for sample in soaked.samples], where="post", lw=1)
     live.set(ylabel="live cameras", ylim=(-0.3, soaked.cameras + 0.5))
     for at_s, kind in soaked.history:
