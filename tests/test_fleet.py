@@ -127,7 +127,7 @@ def test_a_real_broker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     for address, words in (
-        (f"mqtt://127.0.0.1:{free_port()}", "the broker: "),
+        (f"mqtt://127.0.0.1:{free_port()}", "the broker at 127.0.0.1:"),
         ("mqtt://me:hidden@host", "EDGESEG_MQTT_PASSWORD"),
         ("host", "expected mqtt://host"),
     ):

@@ -16,6 +16,7 @@ _QUIET_S = 1.0
 _ANSWER_S = 15.0
 # 100,000 nodes of two cameras retain so many.
 _MOST_WAITING = 400_000
+_NEXT_STEP = "check its address and login, and that it runs"
 
 
 class Watch:
@@ -28,6 +29,7 @@ class Watch:
     def __init__(self, settings: MqttSettings, prefixes: Sequence[str], clock: Clock | None = None) -> None:
         self.fleet = Fleet(prefixes)
         self._clock = clock or SystemClock()
+        self._place = f"{settings.host}:{settings.port}"
         self._subscriber = Subscriber(settings, self.fleet.filters, most_waiting=_MOST_WAITING)
 
     def __enter__(self) -> Watch:
@@ -64,9 +66,9 @@ class Watch:
                 return
             trouble = self._subscriber.trouble
             if trouble is not None and trouble != "connecting":
-                raise EdgesegError(f"the broker: {trouble}")
+                raise EdgesegError(f"the broker at {self._place}: {trouble}; {_NEXT_STEP}")
         if self._subscriber.trouble is not None:
-            raise EdgesegError(f"the broker does not answer within {_ANSWER_S:g} s")
+            raise EdgesegError(f"the broker at {self._place}: no answer within {_ANSWER_S:g} s; {_NEXT_STEP}")
 
     def _take(self, timeout_s: float) -> bool:
         """Whether something came that was retained."""
