@@ -33,7 +33,7 @@ from edgeseg.commands import (
     tune,
 )
 from edgeseg.errors import ConfigError, EdgesegError
-from edgeseg.logs import complain
+from edgeseg.system.logs import complain
 
 _COMMANDS = (
     demo,

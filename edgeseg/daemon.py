@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import hashlib
 import logging
 import os
 import queue
 import secrets
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,27 +17,36 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from edgeseg import __version__
-from edgeseg.announcing import announce, prefixes
-from edgeseg.audience import NOBODY, Audience
+from edgeseg.capture.fork_server import warm_up
 from edgeseg.clock import Clock, awake_s
 from edgeseg.errors import ConfigError, EdgesegError, Problem
-from edgeseg.evidence.folder import EvidenceFolder
-from edgeseg.evidence.room import EvidenceRoom
+from edgeseg.evidence.files import EvidenceFolder
+from edgeseg.evidence.store import EvidenceRoom
+from edgeseg.observers import NOBODY, Audience
 from edgeseg.publish.base import Command, Publisher
+from edgeseg.publish.fan_out import SeveralPublishers
+from edgeseg.publish.homeassistant.announce import announce, prefixes
 from edgeseg.publish.jsonl import JsonLinesPublisher
-from edgeseg.publish.mqtt import MqttPublisher
-from edgeseg.publish.outbox import Outbox
-from edgeseg.publish.several import SeveralPublishers
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.topics import Topics
-from edgeseg.sdnotify import notify
+from edgeseg.runtime.process import (
+    DISK_PATIENCE_S,
+    STARTED_AGAIN,
+    Handler,
+    freeze_memory,
+    reap_orphans,
+    signal_handlers,
+    single_instance,
+)
+from edgeseg.runtime.supervisor import Supervisor
+from edgeseg.runtime.watchdog import Stage, Watchdog
 from edgeseg.settings import PipelineSettings
-from edgeseg.sources.fork_server import warm_up
-from edgeseg.state.books import FINISHED, STOPPED, State
-from edgeseg.supervisor import Supervisor
-from edgeseg.watchdog import Stage, Watchdog
+from edgeseg.state.node_state import FINISHED, STOPPED, State
+from edgeseg.system.systemd import notify
 
 if TYPE_CHECKING:
     from edgeseg.web.site import Site
@@ -58,12 +65,7 @@ _STOP_HANGS_AFTER_S = 60.0
 _FREE_RESTARTS = 3
 _RESTARTS_WITHIN_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 120.0
-_DISK_PATIENCE_S = 2.0
-# Set for the process that takes the place of one that was stuck.
-_AGAIN = "EDGESEG_STARTED_AGAIN"
 _PREFIX_WITHOUT_BROKER = "edgeseg"
-
-Handler = Union[Callable[[int, Union[FrameType, None]], object], int, None]
 
 
 class Daemon:
@@ -107,13 +109,13 @@ class Daemon:
             signal.SIGINT: self._stop,
             signal.SIGHUP: self._hup,
         }
-        _await_orphans()
-        with _signals(handlers), self._thread_failures():
+        reap_orphans()
+        with signal_handlers(handlers), self._thread_failures():
             settings = self._load()
             # Before there are threads: it changes the environment for a moment.
             warm_up()
             log.info("edgeseg %s: %s, node %s", __version__, settings.file, settings.node)
-            with _alone(settings), State(self._state_dir / settings.node, self._clock) as state:
+            with single_instance(settings), State(self._state_dir / settings.node, self._clock) as state:
                 self._pause_after_hangs(state)
                 try:
                     supervisor = self._run(settings, state)
@@ -174,7 +176,7 @@ class Daemon:
 
     def _watch(self, supervisor: Supervisor, settings: PipelineSettings, publisher: Publisher) -> None:
         status = ""
-        _settle_memory()
+        freeze_memory()
         collect_due_s = self._clock.monotonic_s() + _COLLECT_EVERY_S
         while not (self._stopping or self._failure or publisher.gone):
             with suppress(queue.Empty):
@@ -226,12 +228,12 @@ class Daemon:
         # The disk may be what hangs.
         word = threading.Thread(target=state.end, args=(f"stuck: {what}",), daemon=True)
         word.start()
-        word.join(_DISK_PATIENCE_S)
+        word.join(DISK_PATIENCE_S)
         notify(f"STATUS=stuck: {what}")
         if self._stopping or "NOTIFY_SOCKET" in os.environ:
             os._exit(EXIT_STUCK)
         # Nobody else would start it again. Camera processes end with their link to this one.
-        os.environ[_AGAIN] = "1"
+        os.environ[STARTED_AGAIN] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     def _publisher(
@@ -334,17 +336,6 @@ def _announce_to_nobody(settings: PipelineSettings) -> None:
     """JSON lines have no Home Assistant at their end."""
 
 
-def _await_orphans() -> None:
-    """The fork server of the process whose place this one took is ending: it is this one's child now."""
-    if os.environ.pop(_AGAIN, None) is None:
-        return
-    until_s, pause = awake_s() + _DISK_PATIENCE_S, threading.Event()
-    with suppress(ChildProcessError):
-        while awake_s() < until_s:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                pause.wait(0.05)
-
-
 def _refuse_another_identity(settings: PipelineSettings, changed: PipelineSettings) -> None:
     """Node and broker are what subscribers know this process by; they need a restart. Raises ConfigError."""
     for key, before, after in (
@@ -355,48 +346,3 @@ def _refuse_another_identity(settings: PipelineSettings, changed: PipelineSettin
         if before != after:
             message = "changed, which takes a restart; nothing of the new file is in force yet"
             raise ConfigError([Problem(changed.file, 0, 0, key, message)])
-
-
-def _settle_memory() -> None:
-    """What the start has made stays: frozen, it is not looked at again, and a collection takes a millisecond.
-
-    One every half minute also empties CPython's lists of free objects. Left to itself it comes so rarely
-    that these fill up for hours, by 2 MiB in the first, which looks like a leak and hides one.
-    """
-    gc.collect()
-    gc.freeze()
-
-
-@contextmanager
-def _alone(settings: PipelineSettings) -> Iterator[None]:
-    """Two daemons that speak as one node would throw each other off the broker for ever.
-
-    The lock is an abstract socket (unix(7)): it spans users, services and state folders of a machine, and
-    the kernel removes it whatever happens. Raises ConfigError.
-    """
-    mqtt = settings.mqtt
-    if mqtt is None:
-        yield
-        return
-    identity = f"{mqtt.prefix}/{settings.node} at {mqtt.host}:{mqtt.port}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as lock:
-        try:
-            lock.bind("\0edgeseg-" + hashlib.sha256(identity.encode()).hexdigest())
-        except OSError:
-            message = (
-                f"another edgeseg on this machine is {identity} already; give each file a node of its own"
-            )
-            raise ConfigError([Problem(settings.file, 0, 0, "node", message)]) from None
-        yield
-
-
-@contextmanager
-def _signals(handlers: dict[signal.Signals, Handler]) -> Iterator[None]:
-    before: dict[signal.Signals, Handler] = {}
-    for number, handler in handlers.items():
-        before[number] = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -10,23 +10,21 @@ the daemon, ``edgeseg replay`` and the tests run the very same lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edgeseg import postprocess
-from edgeseg.certainty import Certainty
 from edgeseg.engines.base import Engine
-from edgeseg.frames import Event, Frame, FrameTime, LabelMap, RuleState, ZoneOccupancy
-from edgeseg.laps import Lap, untimed
-from edgeseg.light import light_of
-from edgeseg.manifest import Model
+from edgeseg.events import Event, RuleState, ZoneOccupancy
+from edgeseg.frames import Frame, FrameTime, LabelMap
+from edgeseg.models.model import Model
+from edgeseg.observers import Lap, Observed, untimed
 from edgeseg.rules import Dwell, RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings, ZoneSettings
-from edgeseg.steady import Steadier
-from edgeseg.zones import ZoneMeter
-
-Observed = Callable[[tuple[ZoneOccupancy, ...]], None]
-"""Is shown what the rules of one camera are shown, just before they are: all zones at one moment."""
+from edgeseg.stages import postprocess
+from edgeseg.stages.confidence_gate import Certainty
+from edgeseg.stages.illumination import light_of
+from edgeseg.stages.smoothing import Steadier
+from edgeseg.stages.zones import ZoneMeter
 
 # Why there is no picture yet after a start; any other reason is the camera's own.
 _CONNECTING = "connecting"

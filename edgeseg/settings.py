@@ -294,7 +294,8 @@ class CameraSettings:
     max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
     gate: None analyses every picture that is due. decode: by which decoder. health: what pictures are
     checked for; None for nothing. evidence: None keeps none. repeat: a clip begins again after its end.
-    remote: the servers of engine ``kserve``, None for every other engine. refine: see ``edgeseg.refine``.
+    remote: the servers of engine ``kserve``, None for every other engine.
+    refine: see ``edgeseg.engines.refine``.
     """
 
     name: str

@@ -19,12 +19,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple, Union
 
-from edgeseg import config, registry
+from edgeseg import config
 from edgeseg.config.units import duration_s, share
 from edgeseg.errors import EdgesegError
-from edgeseg.frames import Alert, FrameTime, GroundCoverage, GroundShare, RuleState, ZoneOccupancy
-from edgeseg.manifest import Model
-from edgeseg.recording.reader import header_of, occupancies, refusal
+from edgeseg.events import Alert, GroundCoverage, GroundShare, RuleState, ZoneOccupancy
+from edgeseg.frames import FrameTime
+from edgeseg.models import registry
+from edgeseg.models.model import Model
+from edgeseg.replay.recording.reader import header_of, occupancies, refusal
 from edgeseg.rules import ZoneRules
 from edgeseg.settings import CameraSettings, PipelineSettings, ZoneSettings
 from edgeseg.yamlfile import nearest

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from edgeseg import registry
+from edgeseg.models import registry
 from tests import passwords
 
 ROOT = Path(__file__).resolve().parent.parent

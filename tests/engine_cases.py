@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 from onnxruntime import get_available_providers
 
-from edgeseg import registry
-from edgeseg.manifest import Model
+from edgeseg.models import registry
+from edgeseg.models.model import Model
 from tests.conftest import ROOT
 from tests.tiny_models import Convention, write_model
 

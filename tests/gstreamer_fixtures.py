@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeseg.errors import SourceError
-from edgeseg.sources import gstreamer_abi
-from edgeseg.sources.gstreamer import has_element
+from edgeseg.sources.gstreamer import abi as gstreamer_abi
+from edgeseg.sources.gstreamer.source import has_element
 from tests.conftest import missing
 
 # What tests/install_servers.sh installs.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeseg import config, registry
-from edgeseg.publish.homeassistant import devices
-from edgeseg.publish.homeassistant_entities import Json
+from edgeseg import config
+from edgeseg.models import registry
+from edgeseg.publish.homeassistant.discovery import devices
+from edgeseg.publish.homeassistant.entities import Json
 from edgeseg.settings import PipelineSettings
 
 BASE = "edgeseg/gatehouse"

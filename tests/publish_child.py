@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from edgeseg.clock import SystemClock
-from edgeseg.publish.mqtt import MqttPublisher
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings
 from tests.broker import wait_until

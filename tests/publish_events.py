@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeseg.frames import (
+from edgeseg.events import (
     Alert,
     CameraStatus,
     CommandAnswer,
     Degraded,
     Event,
     Evidence,
-    FrameTime,
     NodeStats,
     RuleState,
     RuleStateName,
     TracePoint,
     ZoneOccupancy,
 )
+from edgeseg.frames import FrameTime
 
 NOON_S = 1_795_000_000.25
 

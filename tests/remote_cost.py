@@ -18,16 +18,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgeseg import registry
 from edgeseg.clock import SystemClock
-from edgeseg.config.remote import server
+from edgeseg.config.keys.remote import server
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
 from edgeseg.frames import U8, FrameTime, Picture
-from edgeseg.preprocess import Preprocess
-from edgeseg.remote import open_remote
-from edgeseg.serve.jpeg import decode
+from edgeseg.kserve import open_remote
+from edgeseg.kserve.jpeg import decode
+from edgeseg.models import registry
 from edgeseg.settings import RemoteSettings
+from edgeseg.stages.preprocess import Preprocess
 from edgeseg.zoo import gate
 from tests.conftest import test_data
 from tests.inference_servers import KINDS, InferenceServer

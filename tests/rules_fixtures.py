@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from edgeseg.frames import Alert, FrameTime, RuleState, ZoneOccupancy
+from edgeseg.events import Alert, RuleState, ZoneOccupancy
+from edgeseg.frames import FrameTime
 from edgeseg.rules import ZoneRules
 from edgeseg.settings import RuleSettings, ZoneSettings
 

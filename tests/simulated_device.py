@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from edgeseg.budget import Budget, Limit
 from edgeseg.clock import ManualClock
-from edgeseg.load import Load, LoadMeter
-from edgeseg.quality import Ladder, Quality, QualityControl, rate_shares
-from edgeseg.scheduler import Scheduler, due_s, staleness_budget_s
+from edgeseg.runtime.overload.budget import Budget, Limit
+from edgeseg.runtime.overload.load import Load, LoadMeter
+from edgeseg.runtime.overload.quality import Ladder, Quality, QualityControl, rate_shares
+from edgeseg.runtime.scheduler import Scheduler, due_s, staleness_budget_s
 
 
 @dataclass

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import EdgesegError
+from edgeseg.system.atomic_files import INTACT, appearing
 
 
 def fail_while_writing(path: Path, failure: BaseException) -> None:

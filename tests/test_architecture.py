@@ -6,104 +6,94 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
 
 import edgeseg
-from edgeseg.runtimes import RUNTIMES
+from edgeseg.models.runtimes import RUNTIMES
 
 PACKAGE = Path(edgeseg.__file__).parent
 TESTS = Path(__file__).parent
 # The rooms from the ground up: a module may import from floors below its own, never from its own floor
 # (inside a room, its files may know each other).
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "frames", "shipped", "laps"),
-    ("settings", "yamlfile", "secrets", "polygons", "places", "appearing", "launch", "state"),
-    ("manifest", "fetch", "cellcounts", "ground", "registration", "logs"),
-    ("registry", "runtimes", "groundmeter"),
-    # the stages, strangers to each other
-    (
-        "sources",
-        "preprocess",
-        "engines",
-        "postprocess",
-        "steady",
-        "light",
-        "zones",
-        "certainty",
-        "rules",
-        "publish",
-        "config",
-    ),
-    (
-        "announcing",
-        "pipeline",
-        "overlay",
-        "video",
-        "scheduler",
-        "sdnotify",
-        "trial",
-        "remote",
-        "refine",
-        "recall",
-        "onlooker",
-        "recording",
-    ),
-    ("audience",),
-    ("camera", "load", "engine_pool", "watchdog", "evidence", "second_stream"),
-    ("clip", "live", "quality", "budget", "checkup", "expectation"),
-    ("relief",),
-    ("supervisor", "gating"),
-    ("web",),
-    ("daemon", "serve"),
-    # what makes and judges networks: commands that need it import it when they run, nothing else does
-    ("zoo",),
-    # what commands alone use: nothing of it is in the daemon
-    ("bench", "tuning", "fleet", "archive"),
-    # drives the daemon from outside, tests pipeline files
-    ("soak", "testing"),
+    ("clock", "errors", "frames", "settings"),
+    ("events", "geometry", "state", "system", "yamlfile"),
+    ("models", "rules", "sources"),
+    # what a camera's pictures and numbers pass, strangers to each other
+    ("config", "observers", "publish", "screening", "stages"),
+    ("capture", "drawing", "engines"),
+    # commands that need the zoo import it when they run; the daemon never does
+    ("evidence", "kserve", "pipeline", "zoo"),
+    ("runtime",),
+    ("replay", "web"),
+    # what commands alone use is in tools: the daemon imports none of it
+    ("daemon", "testing", "tools"),
     ("commands", "pytest_plugin"),
     ("cli",),
     ("__main__",),
 )
+# Rooms that only these rooms may import.
+ONLY_FOR = {"tools": {"commands"}, "zoo": {"commands"}}
 # Each heavy library and the only files that may import it. av decodes in one place and encodes in another.
 HOMES = {
     "av": {
         "sources/decode.py",
-        "sources/cuts.py",
+        "tools/archive/clip_segments.py",
         "sources/hardware.py",
         "sources/packets.py",
-        "video.py",
-        "bench/clips.py",
-        "bench/faulty.py",
+        "drawing/video_writer.py",
+        "tools/bench/clips.py",
+        "tools/bench/picture_faults.py",
     },
     # The other ways of working that bench compares with use runtimes as others do.
-    "onnxruntime": {"engines/onnxruntime.py", "bench/naive.py"},
-    "openvino": {"engines/openvino.py", "bench/naive.py"},
+    "onnxruntime": {"engines/onnxruntime.py", "tools/bench/naive.py"},
+    "openvino": {"engines/openvino.py", "tools/bench/naive.py"},
     "ai_edge_litert": {"engines/litert.py"},
     "tflite_runtime": {"engines/litert.py"},
     # The soak listens as any other subscriber does.
-    "tritonclient": {"engines/kserve.py", "engines/kserve_memory.py", "serve/protocol.py"},
-    "grpc": {"engines/kserve.py", "serve/protocol.py"},
-    "paho": {"publish/paho_connection.py", "publish/subscriber.py", "soak/listener.py"},
+    "tritonclient": {"kserve/client.py", "kserve/client_memory.py", "kserve/server.py"},
+    "grpc": {"kserve/client.py", "kserve/server.py"},
+    "paho": {"publish/mqtt/paho_connection.py", "publish/mqtt/subscriber.py", "tools/soak/listener.py"},
     # One fetches, one serves.
-    "aiohttp": {"fetch.py", "web/server.py"},
+    "aiohttp": {"system/download.py", "web/server.py"},
     "prometheus_client": {"web/metrics.py"},
     "ruamel": {"yamlfile/rewrite.py"},
-    "tenacity": {"live.py"},
+    "tenacity": {"runtime/capture_loop.py"},
     "sqlite3": {"state/database.py"},
-    "matplotlib": {"bench/plot.py", "soak/plot.py", "tuning/plot.py", "archive/plot.py", "fleet/plot.py"},
-    "distributed": {"archive/cluster.py"},
-    "pyarrow": {"archive/tables.py"},
-    "psutil": {"bench/fleet.py"},
+    "matplotlib": {f"tools/{tool}/plot.py" for tool in ("archive", "bench", "fleet", "soak", "tuning")},
+    "distributed": {"tools/archive/dask_workers.py"},
+    "pyarrow": {"tools/archive/tables.py"},
+    "psutil": {"tools/bench/live_cameras.py"},
 }
 NEVER_IN_THE_DAEMON = ("torch", "onnx", "nncf", "transformers", "matplotlib", "tensorflow")
 
 
+def every_module() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
 def modules() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] != "zoo"]
+    return [path for path in every_module() if path.relative_to(PACKAGE).parts[0] != "zoo"]
+
+
+def dotted(path: Path) -> str:
+    """``edgeseg/sources/open.py`` -> ``edgeseg.sources.open``; a package is named by its folder."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path, names: Collection[str]) -> Iterator[str]:
+    """Which of the modules ``names`` a file imports: ``from a import b`` names ``a.b`` where that is one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield from (name for name in [full if full in names else node.module or ""] if name in names)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -129,7 +119,7 @@ def floor(name: str) -> int:
     raise AssertionError(f"edgeseg/{name} is on no floor: say in FLOORS where it belongs")
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", every_module(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_downward(path: Path) -> None:
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if own == "__init__":
@@ -142,6 +132,52 @@ def test_imports_run_downward(path: Path) -> None:
             continue
         assert other in known, f"{path.name} imports {name}, which is on no floor"
         assert floor(other) < floor(own), f"{path.relative_to(PACKAGE)} imports {name}: not downward"
+        assert own in ONLY_FOR.get(other, {own}), f"{path.relative_to(PACKAGE)} imports {name}"
+
+
+def test_the_root_is_the_vocabulary_and_the_entrances() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 14
+    assert len(FLOORS) <= 12
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in every_module()}
+    assert rooms - {"__init__"} == {room for level in FLOORS for room in level}
+
+
+def is_face(node: ast.stmt) -> bool:
+    """Whether a statement belongs in a face: the docstring, imports, ``__all__`` and ``__version__``."""
+    if isinstance(node, ast.Assign):
+        return all(
+            isinstance(name, ast.Name) and name.id in ("__all__", "__version__") for name in node.targets
+        )
+    return isinstance(node, (ast.Import, ast.ImportFrom)) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    )
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: str(path.parent.relative_to(PACKAGE))
+)
+def test_a_package_s_init_is_a_face(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), f"{path.relative_to(PACKAGE)} does not say what the folder holds"
+    logic = [ast.unparse(node).split("\n")[0] for node in tree.body if not is_face(node)]
+    assert not logic, f"{path.relative_to(PACKAGE)} holds logic: {logic}"
+
+
+def test_no_module_imports_itself_round_a_corner() -> None:
+    """No import circle of modules, imports for types alone and inside functions included."""
+    names = {dotted(path): path for path in every_module()}
+    graph = {name: sorted({*imported_modules(path, names)}) for name, path in names.items()}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

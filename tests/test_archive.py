@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from edgeseg.archive.find import camera_of, find
-from edgeseg.archive.local import LocalWorkers
-from edgeseg.archive.plan import Plan
-from edgeseg.archive.report import page_of
-from edgeseg.archive.tables import read_alerts, read_occupancy
-from edgeseg.archive.times import USUAL_NAMES, beginning, check_pattern
-from edgeseg.archive.workers import Crashed
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError
+from edgeseg.tools.archive.local_workers import LocalWorkers
+from edgeseg.tools.archive.plan import Plan
+from edgeseg.tools.archive.recordings import camera_of, find
+from edgeseg.tools.archive.report import page_of
+from edgeseg.tools.archive.start_times import USUAL_NAMES, beginning, check_pattern
+from edgeseg.tools.archive.tables import read_alerts, read_occupancy
+from edgeseg.tools.archive.workers import Crashed
 from tests.conftest import write_clip
 from tests.test_run import pipeline
 
@@ -212,7 +212,7 @@ def test_a_process_that_dies_takes_nothing_with_it(tmp_path: Path) -> None:
 def test_only_one_run_works_on_an_archive(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edgeseg.archive.shelf import OneAtATime
+    from edgeseg.tools.archive.store import OneAtATime
 
     with OneAtATime(tmp_path / "out"):
         assert archive(recordings, pipeline(tmp_path, "x.mp4"), tmp_path / "out") == 2

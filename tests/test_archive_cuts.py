@@ -8,11 +8,11 @@ import av
 import numpy as np
 import pytest
 
-from edgeseg.archive.plan import Clip, Plan, PlanJob, Refused, plan
 from edgeseg.frames import Picture
-from edgeseg.sources.cuts import ClipCuts, Due
 from edgeseg.sources.file import FileSource
 from edgeseg.sources.pacer import Pacer
+from edgeseg.tools.archive.clip_segments import ClipCuts, Due
+from edgeseg.tools.archive.plan import Clip, Plan, PlanJob, Refused, plan
 
 RATE_FPS = 7.0
 

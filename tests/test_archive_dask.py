@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.archive.cluster import DaskWorkers
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError
+from edgeseg.tools.archive.dask_workers import DaskWorkers
 from tests.broker import free_port, wait_until
 from tests.conftest import write_clip
 from tests.test_archive import tables

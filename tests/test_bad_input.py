@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.appearing import appearing
 from edgeseg.cli import main
-from edgeseg.places import cache_dir, state_dir
+from edgeseg.system.atomic_files import appearing
+from edgeseg.system.paths import cache_dir, state_dir
 from tests.conftest import write_clip
 from tests.tiny_models import Convention, write_manifest, write_model
 

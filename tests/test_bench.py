@@ -11,15 +11,16 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edgeseg.bench import capacity, clips, compare, growth, plot, workload
-from edgeseg.bench.figures import Bar, Figure, Spread, growth_exponent, ratios
-from edgeseg.bench.fleet import Load
-from edgeseg.bench.naive import naive, tutorial
-from edgeseg.bench.schema import JSON_SCHEMA
-from edgeseg.bench.stopwatch import Stages, interleaved
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError
-from edgeseg.preprocess import make_fit
+from edgeseg.stages.preprocess import make_fit
+from edgeseg.tools.bench import capacity, clips, compare, plot, workload
+from edgeseg.tools.bench import scaling as growth
+from edgeseg.tools.bench.live_cameras import Load
+from edgeseg.tools.bench.naive import naive, tutorial
+from edgeseg.tools.bench.schema import JSON_SCHEMA
+from edgeseg.tools.bench.statistics import Bar, Figure, Spread, growth_exponent, ratios
+from edgeseg.tools.bench.stopwatch import Stages, interleaved
 from tests.rtsp_fixtures import require_rtsp_server
 from tests.tiny_models import CLASSES, Convention, write_model, write_onnx
 
@@ -197,7 +198,7 @@ def test_a_tiny_run_of_cameras(
     network: Path, cache: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_rtsp_server()
-    from edgeseg.bench import fleet
+    from edgeseg.tools.bench import live_cameras as fleet
 
     monkeypatch.setenv("EDGESEG_CACHE", str(cache))
     model = workload.network(str(network)).model

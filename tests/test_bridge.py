@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edgeseg.clock import SystemClock
 from edgeseg.publish.base import Command
-from edgeseg.publish.mqtt import MqttPublisher
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings
 from tests.broker import Broker, Received, Subscriber, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.clock import SystemClock
-from edgeseg.publish.probe import Verdict, ask, reach
+from edgeseg.publish.mqtt.access_check import Verdict, ask, reach
 from edgeseg.settings import MqttSettings, Secret
 from tests.broker import Broker, Certificates, Subscriber, free_port, nobody_may_subscribe, old_broker
 

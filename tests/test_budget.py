@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseg.budget import CpuUse, PowerUse
-from edgeseg.quality import ROOM
+from edgeseg.runtime.overload.budget import CpuUse, PowerUse
+from edgeseg.runtime.overload.quality import ROOM
 from tests.simulated_device import SimCamera, SimulatedDevice
 
 

@@ -11,29 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeseg import registry
-from edgeseg.camera import Camera
 from edgeseg.clock import ManualClock
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
-from edgeseg.frames import (
-    Alert,
-    CameraStatus,
-    CommandAnswer,
-    Degraded,
-    Event,
-    Frame,
-    FrameTime,
-    RuleState,
-    ZoneOccupancy,
-)
-from edgeseg.preprocess import make_fit
-from edgeseg.recall import Recollection, recall
+from edgeseg.events import Alert, CameraStatus, CommandAnswer, Degraded, Event, RuleState, ZoneOccupancy
+from edgeseg.frames import Frame, FrameTime
+from edgeseg.models import registry
 from edgeseg.rules import carried_over, unchanged
-from edgeseg.rules.stored import fingerprints
+from edgeseg.rules.serialization import fingerprints
+from edgeseg.runtime.camera import Camera
+from edgeseg.runtime.camera_memory import Recollection, recall
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
-from edgeseg.state.books import CameraBook, State
+from edgeseg.stages.preprocess import make_fit
+from edgeseg.state.node_state import CameraBook, State
 from tests.tiny_models import Convention, picture, write_model
 
 NOON_S = 1_795_000_000.0

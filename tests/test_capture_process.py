@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeseg.capture.messages import SLOTS
+from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import Frame, FrameTime
-from edgeseg.preprocess import Preprocess
-from edgeseg.sources.capture_messages import SLOTS
-from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.open import open_source
+from edgeseg.stages.preprocess import Preprocess
 from tests.conftest import ROOT, write_clip
 from tests.http_fixtures import mute_server
 from tests.rtsp_fixtures import RtspServer
@@ -360,9 +360,9 @@ def test_ten_lives_leave_nothing_behind(tiny_clip: Path, kill: bool) -> None:
 
 DAEMON = """
 import sys
-from edgeseg.preprocess import Preprocess
-from edgeseg.sources.capture_messages import SLOTS
-from edgeseg.sources.capture_process import CaptureProcess
+from edgeseg.stages.preprocess import Preprocess
+from edgeseg.capture.messages import SLOTS
+from edgeseg.capture.process import CaptureProcess
 
 if __name__ == "__main__":
     capture = CaptureProcess("yard", sys.argv[1], "SHOWN", Preprocess("stretch", (64, 48)), 10)

@@ -37,12 +37,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgeseg import postprocess, registry
 from edgeseg.engines import open_engine
 from edgeseg.frames import FrameTime, Picture
-from edgeseg.preprocess import Preprocess
+from edgeseg.models import registry
 from edgeseg.settings import ZoneSettings
-from edgeseg.zones import ZoneMeter, cell_weights
+from edgeseg.stages import postprocess
+from edgeseg.stages.preprocess import Preprocess
+from edgeseg.stages.zones import ZoneMeter, cell_weights
 
 WIDTH_PX, HEIGHT_PX = 320, 240
 ROAD_PX = ((150, 70), (0, 190), (0, 240), (258, 240), (270, 70))

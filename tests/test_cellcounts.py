@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseg.cellcounts import CellCounter, CellWeights
+from edgeseg.stages.cell_counts import CellCounter, CellWeights
 
 CLASSES = 7
 ROWS, COLUMNS = 24, 31

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.checkup import host, machine
-from edgeseg.checkup.finding import Finding, bounded, bounded_all
 from edgeseg.errors import EngineError
 from edgeseg.settings import WebSettings
+from edgeseg.tools.doctor import host, machine
+from edgeseg.tools.doctor.finding import Finding, bounded, bounded_all
 from tests.broker import free_port
 
 STOP = threading.Event()

@@ -11,15 +11,15 @@ import av
 import numpy as np
 import pytest
 
+from edgeseg.capture.clip_recorder import MOST_AT_ONCE, Recorder
+from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.memory_limit import bound_bytes
+from edgeseg.capture.process import CaptureProcess
+from edgeseg.capture.shared_memory import TakenClip
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.preprocess import Preprocess
-from edgeseg.sources.capture_memory import TakenClip
-from edgeseg.sources.capture_process import CaptureProcess
-from edgeseg.sources.clips import TakeClip
-from edgeseg.sources.growth import bound_bytes
 from edgeseg.sources.packets import MOST_CLIP_BYTES, MOST_RING_BYTES, ClipWriter, KeptPacket, PacketRing
-from edgeseg.sources.recorder import MOST_AT_ONCE, Recorder
+from edgeseg.stages.preprocess import Preprocess
 from tests.broker import wait_until
 from tests.conftest import write_clip
 from tests.rtsp_fixtures import RtspServer

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from edgeseg.clock import ManualClock, SystemClock, boot_id, is_synchronised
 from edgeseg.frames import FrameTime
-from edgeseg.rules.life import TOLERANCE_S
-from edgeseg.sources.times import ArrivalTimes, ClipTimes
+from edgeseg.rules.state_machine import TOLERANCE_S
+from edgeseg.sources.timestamps import ArrivalTimes, ClipTimes
 from tests.rules_fixtures import OCCUPIED, Played
 
 NOON_S = 1_795_000_000.0

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from edgeseg import config, registry
+from edgeseg import config
 from edgeseg.commands.schema import DIALECT
 from edgeseg.config import geometry, names, units
 from edgeseg.errors import ConfigError
+from edgeseg.models import registry
 from edgeseg.settings import ActiveHours, GateSettings, PipelineSettings, RuleSettings
 from edgeseg.yamlfile import Sexagesimal, nearest
 

@@ -20,16 +20,17 @@ import av
 import numpy as np
 import pytest
 
+from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.memory_limit import bound_bytes, overgrown
+from edgeseg.capture.messages import ClipTaken
+from edgeseg.capture.sandbox import landlock
+from edgeseg.capture.sandbox import seccomp as syscalls
+from edgeseg.capture.sandbox.confine import gaps, harmless, runs_own_code
+from edgeseg.capture.wire_format import encode
 from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, Picture
-from edgeseg.preprocess import Preprocess
-from edgeseg.sources import landlock, syscalls
-from edgeseg.sources.capture_messages import ClipTaken
-from edgeseg.sources.clips import TakeClip
-from edgeseg.sources.confine import gaps, harmless, runs_own_code
-from edgeseg.sources.growth import bound_bytes, overgrown
 from edgeseg.sources.open import open_source
-from edgeseg.sources.wire import encode
+from edgeseg.stages.preprocess import Preprocess
 from tests.broker import wait_until
 from tests.conftest import missing
 from tests.daemon import Daemon
@@ -51,8 +52,8 @@ MIB = 1 << 20
 # Each attempt prints whether it succeeded. What a taken-over decoder would try first.
 ATTEMPTS = """\
 import json, os, resource, signal, socket, sys, threading
-import edgeseg.sources.capture_child
-from edgeseg.sources.confine import confine
+import edgeseg.capture.child
+from edgeseg.capture.sandbox.confine import confine
 url, secret, parent = sys.argv[1], sys.argv[2], os.getppid()
 said = os.dup(1)
 confine(url)
@@ -188,8 +189,8 @@ def test_without_landlock_and_libseccomp_it_decodes_and_says_so(tiny_clip: Path)
         "rules = ctypes.c_void_p(library.seccomp_init(0x7FFF0000))\n"
         "assert library.seccomp_rule_add_array(rules, 0x00050026, 444, 0, None) == 0\n"
         "assert library.seccomp_load(rules) == 0\n"
-        "import edgeseg.sources.capture_child\n"
-        "from edgeseg.sources.confine import confine, gaps\n"
+        "import edgeseg.capture.child\n"
+        "from edgeseg.capture.sandbox.confine import confine, gaps\n"
         "from edgeseg.sources.open import open_source\n"
         "print(gaps(), file=sys.stderr)\n"
         "confine(sys.argv[1])\n"

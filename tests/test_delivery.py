@@ -10,9 +10,9 @@ import pytest
 
 from edgeseg.clock import ManualClock
 from edgeseg.publish.base import Message
-from edgeseg.publish.delivery import LATE_AFTER_S, UNWRITTEN_WINDOW, Delivery, Outgoing
-from edgeseg.publish.outbox import Outbox
-from edgeseg.publish.quiet import MOST_KINDS, QuietLog
+from edgeseg.publish.mqtt.delivery import LATE_AFTER_S, UNWRITTEN_WINDOW, Delivery, Outgoing
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.system.rate_limited_log import MOST_KINDS, QuietLog
 
 ONLINE = Message("p/n/status", b"online", qos=1, retain=True)
 SUCCESS, UNMATCHED, NOT_AUTHORIZED = 0x00, 0x10, 0x87

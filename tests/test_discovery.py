@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from edgeseg.checkup.discovery import GROUP, FoundCamera, discover, read_answer
 from edgeseg.clock import SystemClock
+from edgeseg.tools.doctor.discovery import GROUP, FoundCamera, discover, read_answer
 from tests.conftest import missing
 
 LOOPBACK = "127.0.0.1"

@@ -8,11 +8,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edgeseg import registry
 from edgeseg.cli import main
 from edgeseg.commands.doctor import JSON_SCHEMA
 from edgeseg.engines.select import settled
-from edgeseg.runtimes import RUNTIMES
+from edgeseg.models import registry
+from edgeseg.models.runtimes import RUNTIMES
 from tests.tiny_models import Convention, write_model
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import yaml
 
-from edgeseg import registry, trial
 from edgeseg.clock import ManualClock, SystemClock
-from edgeseg.engines import open_engine
-from edgeseg.engines.remembered import Result, Table, recall, remember
+from edgeseg.engines import autotune, open_engine
+from edgeseg.engines.autotune.contest import agreement, least_agreement
+from edgeseg.engines.measurement_cache import Result, Table, recall, remember
 from edgeseg.engines.select import Candidate, candidates, choose
-from edgeseg.manifest import Figures, Model
-from edgeseg.runtimes import RUNTIMES
-from edgeseg.trial.contest import agreement, least_agreement
+from edgeseg.models import registry
+from edgeseg.models.model import Figures, Model
+from edgeseg.models.runtimes import RUNTIMES
 from tests.tiny_models import Convention, write_model
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed (extra litert)")
@@ -56,7 +56,7 @@ def on_cpu(model: Model) -> tuple[Candidate, ...]:
 
 
 def measured(model: Model, options: tuple[Candidate, ...], limit_s: float = 60.0) -> Table:
-    return trial.measure(model, options, SIZE, 1, limit_s, SystemClock(), threading.Event())
+    return autotune.measure(model, options, SIZE, 1, limit_s, SystemClock(), threading.Event())
 
 
 def by_engine(table: Table) -> dict[str, Result]:
@@ -114,7 +114,7 @@ def test_wrong_labels_lose(tmp_path: Path) -> None:
     assert results["onnxruntime"].state == "chosen"
     assert results["litert"].state == "failed"
     assert results["litert"].verdict.startswith("other labels than the reference: ")
-    assert (results["litert"].agreement or 1.0) < trial.LEAST_AGREEMENT
+    assert (results["litert"].agreement or 1.0) < autotune.LEAST_AGREEMENT
 
 
 def test_a_file_that_cannot_be_loaded_loses(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_crash_takes_nobody_else_along(tmp_path: Path) -> None:
         replace(option, artefact=Fatal.of(option.artefact)) if option.engine == "litert" else option
         for option in options
     )
-    table = trial.measure(model, fatal, SIZE, 1, 60.0, SystemClock(), threading.Event())
+    table = autotune.measure(model, fatal, SIZE, 1, 60.0, SystemClock(), threading.Event())
     assert [result.verdict for result in table.results if result.engine == "litert"] == [
         "its process died (exit code 3)"
     ]
@@ -172,7 +172,7 @@ def test_a_stop_ends_it(tmp_path: Path) -> None:
     model = two_formats(tmp_path / "tiny")
     stop = threading.Event()
     stop.set()
-    table = trial.measure(model, on_cpu(model), SIZE, 1, 60.0, ManualClock(), stop)
+    table = autotune.measure(model, on_cpu(model), SIZE, 1, 60.0, ManualClock(), stop)
     assert table.best is None
 
 
@@ -194,12 +194,12 @@ def test_agreement_counts_where_the_reference_is_sure() -> None:
 def test_what_passed_the_gate_has_more_room(tmp_path: Path) -> None:
     model = two_formats(tmp_path / "tiny")
     option = candidates(model, SIZE)[0]
-    assert least_agreement(option) == trial.LEAST_AGREEMENT
+    assert least_agreement(option) == autotune.LEAST_AGREEMENT
     figures = Figures(8, 8, 0.99, (), 0.1, 0.2, (0.0, 0.0), False)
     gated = replace(option, artefact=replace(option.artefact, precision="int8", figures=figures))
-    assert least_agreement(gated) == trial.LEAST_AGREEMENT_GATED
+    assert least_agreement(gated) == autotune.LEAST_AGREEMENT_GATED
     forced = replace(option, artefact=replace(gated.artefact, figures=replace(figures, forced=True)))
-    assert least_agreement(forced) == trial.LEAST_AGREEMENT
+    assert least_agreement(forced) == autotune.LEAST_AGREEMENT
 
 
 def table_for(options: tuple[Candidate, ...], best: int) -> Table:
@@ -277,7 +277,7 @@ def test_run_measures_once_and_says_who_is_out(tmp_path: Path, caplog: pytest.Lo
     right = replace(model.artefacts[1], input=replace(model.artefacts[1].input, colour="rgb"))
     model = replace(model, artefacts=(model.artefacts[0], right))
     caplog.set_level(logging.INFO)
-    engine = trial.open_best(model, "auto", SIZE, 1)
+    engine = autotune.open_best(model, "auto", SIZE, 1)
     assert RUNTIMES[engine.name].formats[0] == "onnx"
     engine.close()
     warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]
@@ -286,7 +286,7 @@ def test_run_measures_once_and_says_who_is_out(tmp_path: Path, caplog: pytest.Lo
     )
     assert any(record.message.startswith("engine auto: tiny at 64x48 runs in ") for record in caplog.records)
     caplog.clear()
-    trial.open_best(model, "auto", SIZE, 1).close()
+    autotune.open_best(model, "auto", SIZE, 1).close()
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
@@ -300,7 +300,7 @@ def test_what_fails_after_all_is_replaced(tmp_path: Path, caplog: pytest.LogCapt
     options = candidates(model, SIZE)
     litert = next(number for number, option in enumerate(options) if option.engine == "litert")
     remember(model, SIZE, 1, options, table_for(options, litert))
-    engine = trial.open_best(model, "auto", SIZE, 1)
+    engine = autotune.open_best(model, "auto", SIZE, 1)
     assert engine.name != "litert"
     engine.close()
     assert any("the next best takes over" in record.message for record in caplog.records)
@@ -312,13 +312,13 @@ def test_a_cache_that_cannot_be_written_is_no_fault(
     model = two_formats(tmp_path / "tiny")
     cache.write_text("")
     options = candidates(model, SIZE)
-    trial.keep(model, SIZE, 1, options, table_for(options, 0))
+    autotune.keep(model, SIZE, 1, options, table_for(options, 0))
     assert any("will measure again at the next start" in record.message for record in caplog.records)
 
 
 def test_one_candidate_needs_no_measuring(tmp_path: Path, cache: Path) -> None:
     write_model(tmp_path / "tiny", Convention(layout="nhwc", dtype="int8"), "tflite", "int8")
-    engine = trial.open_best(registry.find(str(tmp_path / "tiny")), "auto", SIZE, 1)
+    engine = autotune.open_best(registry.find(str(tmp_path / "tiny")), "auto", SIZE, 1)
     assert engine.name == "litert"
     engine.close()
     assert not (cache / "engines").exists()

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeseg import registry
 from edgeseg.engines import open_engine
 from edgeseg.engines.hardware import absence, edge_tpus
 from edgeseg.errors import EngineError
-from edgeseg.manifest import Model
+from edgeseg.models import registry
+from edgeseg.models.model import Model
 from tests.engine_cases import real
 from tests.tiny_models import Convention, write_model
 

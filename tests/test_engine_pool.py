@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeseg import registry
 from edgeseg.clock import ManualClock, SystemClock
-from edgeseg.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.errors import ModelError
-from edgeseg.manifest import Model
+from edgeseg.models import registry
+from edgeseg.models.model import Model
+from edgeseg.runtime.engine_pool import EngineKey, EnginePool, Need
 from tests.broker import wait_until
 from tests.tiny_models import Convention, write_model
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from edgeseg import registry
 from edgeseg.engines import open_engine, providers
 from edgeseg.engines.hardware import nvidia_gpus
 from edgeseg.engines.select import adapter
 from edgeseg.errors import EngineError
-from edgeseg.manifest import Artefact
-from edgeseg.runtimes import RUNTIMES
+from edgeseg.models import registry
+from edgeseg.models.model import Artefact
+from edgeseg.models.runtimes import RUNTIMES
 from tests.engine_cases import tiny
 
 OTHERS = ("cuda", "tensorrt", "onnxruntime-openvino")

@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 import yaml
 
-from edgeseg import postprocess, registry
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import adapter, choose
 from edgeseg.errors import EngineError, ModelError
 from edgeseg.frames import Fit
-from edgeseg.manifest import ROLES, Model
-from edgeseg.runtimes import RUNTIMES
+from edgeseg.models import registry
+from edgeseg.models.model import ROLES, Model
+from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.stages import postprocess
 from tests.engine_cases import OPENVINO, REAL, TINY, iou, read_rgb, readers, real, tiny
 from tests.tiny_models import Convention, expected_labels, picture, write_model
 
@@ -296,7 +297,7 @@ def test_a_runtime_that_is_missing_names_what_to_install(folder: Path, tmp_path:
     program = (
         "import sys\n"
         "sys.modules['ai_edge_litert'] = sys.modules['tflite_runtime'] = None\n"
-        "from edgeseg import registry, engines, errors\n"
+        "from edgeseg.models import registry; from edgeseg import engines; from edgeseg import errors\n"
         "try:\n"
         f"    engines.open_engine(registry.find({str(folder / 'tflite-float-logits')!r}), 'litert')\n"
         "except errors.EngineError as error:\n"
@@ -313,7 +314,7 @@ def test_the_runtime_is_quiet_but_not_gagged(folder: Path) -> None:
     tiny("tflite-float-logits", folder)
     program = (
         "import os\n"
-        "from edgeseg import registry, engines\n"
+        "from edgeseg.models import registry; from edgeseg import engines\n"
         "from edgeseg.engines.stderr import without_lines\n"
         "with without_lines(b'INFO:'):\n"
         "    os.write(2, b'INFO: noise\\nERROR: real\\n')\n"
@@ -475,7 +476,7 @@ def test_openvino_says_what_systemd_forbids_it(folder: Path) -> None:
     tiny("onnx-nchw-float-logits", folder)
     program = (
         "import ctypes, sys\n"
-        "from edgeseg import registry, engines, errors\n"
+        "from edgeseg.models import registry; from edgeseg import engines; from edgeseg import errors\n"
         "if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit(77)\n"
         "try:\n"
         f"    engines.open_engine(registry.find({str(folder / 'onnx-nchw-float-logits')!r}), 'openvino')\n"

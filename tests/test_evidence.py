@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg import registry
-from edgeseg.camera import Camera
 from edgeseg.clock import ManualClock
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
-from edgeseg.evidence.folder import EvidenceFolder
-from edgeseg.evidence.room import MOST_WAITING, EvidenceRoom
-from edgeseg.evidence.witness import MOST_KEPT, CameraWitness, Names, Request
-from edgeseg.frames import Alert, Event, Frame, FrameTime, LabelMap
-from edgeseg.preprocess import make_fit
+from edgeseg.events import Alert, Event
+from edgeseg.evidence.collector import MOST_KEPT, CameraWitness, Names, Request
+from edgeseg.evidence.files import EvidenceFolder
+from edgeseg.evidence.store import MOST_WAITING, EvidenceRoom
+from edgeseg.frames import Frame, FrameTime, LabelMap
+from edgeseg.models import registry
 from edgeseg.rules import Dwell
+from edgeseg.runtime.camera import Camera
 from edgeseg.settings import (
     ActiveHours,
     CameraSettings,
@@ -36,6 +36,7 @@ from edgeseg.settings import (
     SourceUrl,
     ZoneSettings,
 )
+from edgeseg.stages.preprocess import make_fit
 from tests.broker import wait_until
 from tests.tiny_models import Convention, write_model
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg import config, registry
-from edgeseg.config.evidence import is_person
-from edgeseg.config.evidence_keys import size_bytes
+from edgeseg import config
+from edgeseg.config.build_evidence import is_person
+from edgeseg.config.keys.evidence import size_bytes
 from edgeseg.errors import ConfigError
+from edgeseg.models import registry
 from edgeseg.settings import ClipSettings, EvidenceBudget, EvidenceSettings, PipelineSettings, Secret
 from tests.tiny_models import Convention, write_model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.clock import ManualClock
-from edgeseg.evidence.folder import EvidenceFolder, file_name
+from edgeseg.evidence.files import EvidenceFolder, file_name
 from edgeseg.settings import EvidenceBudget
 
 NOON_S = 1_795_000_000.0

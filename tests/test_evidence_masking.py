@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg import overlay, postprocess, registry
+from edgeseg.drawing import overlay
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import open_engine
-from edgeseg.evidence.developing import Developing, Shot, indices, people_in, with_comment
+from edgeseg.evidence.rendering import Developing, Shot, indices, people_in, with_comment
 from edgeseg.frames import U8, Frame, FrameTime, LabelMap, Picture
-from edgeseg.manifest import Model
-from edgeseg.preprocess import make_fit, place
+from edgeseg.models import registry
+from edgeseg.models.model import Model
+from edgeseg.stages import postprocess
+from edgeseg.stages.preprocess import make_fit, place
 
 PEOPLE = ("pedestrian", "bicyclist")
 # CamVid's ids of them, which are also this model's.

@@ -13,13 +13,14 @@ import paho.mqtt.client as mqtt
 import pytest
 import yaml
 
-from edgeseg import config, registry
+from edgeseg import config
 from edgeseg.cli import parser
 from edgeseg.clock import SystemClock
-from edgeseg.publish.command import parse
-from edgeseg.publish.homeassistant import devices
-from edgeseg.publish.mqtt import MqttPublisher
-from edgeseg.publish.outbox import Outbox
+from edgeseg.models import registry
+from edgeseg.publish.homeassistant.discovery import devices
+from edgeseg.publish.mqtt.commands import parse
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.topics import TABLE, Topics
 from edgeseg.settings import HomeAssistantSettings, MqttSettings, PipelineSettings, Secret
 from tests.broker import Broker, Subscriber, free_port, wait_until

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.clock import SystemClock
-from edgeseg.frames import ZoneOccupancy
+from edgeseg.events import ZoneOccupancy
 from edgeseg.publish.topics import Topics
 from tests.broker import Broker, Subscriber, accepts, free_port, wait_until
 from tests.publish_events import alert, occupancy

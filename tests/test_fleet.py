@@ -11,9 +11,9 @@ from jsonschema import validate
 
 from edgeseg.cli import main
 from edgeseg.clock import iso_utc
-from edgeseg.fleet import show
-from edgeseg.fleet.view import MOST_CAMERAS, Fleet
-from edgeseg.publish.subscriber import Heard
+from edgeseg.publish.mqtt.subscriber import Heard
+from edgeseg.tools.fleet import format as show
+from edgeseg.tools.fleet.node_status import MOST_CAMERAS, Fleet
 from tests.broker import Broker, Subscriber, free_port
 
 NOON_S = 1_795_348_800.0

@@ -13,8 +13,8 @@ import pytest
 from edgeseg.cli import main
 from edgeseg.clock import iso_utc
 from edgeseg.errors import EdgesegError
-from edgeseg.fleet.capacity import Assumed, most_cameras, simulate
-from edgeseg.fleet.costs import Told, told
+from edgeseg.tools.fleet.capacity import Assumed, most_cameras, simulate
+from edgeseg.tools.fleet.message_cost import Told, told
 from tests.conftest import missing
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from edgeseg.cli import main
-from edgeseg.commands.fleet_rollout import stages_of
+from edgeseg.commands.fleet.rollout import stages_of
 from edgeseg.errors import EdgesegError
-from edgeseg.fleet.devices import FolderDevice, Layout
+from edgeseg.tools.fleet.devices import FolderDevice, Layout
 from tests.broker import Broker, Subscriber, free_port
 from tests.daemon import Daemon
 from tests.tiny_models import Convention, write_model

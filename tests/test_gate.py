@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pytest
 
 from edgeseg.frames import FrameTime, Picture
-from edgeseg.preprocess import Preprocess
+from edgeseg.screening.motion import SENSING, MotionMeter
+from edgeseg.screening.motion_gate import Gate, GateOrder
 from edgeseg.settings import GateSettings, RuleSettings, Sensitivity, ZoneSettings
-from edgeseg.sources.gate import Gate, GateOrder
-from edgeseg.sources.motion import SENSING, MotionMeter
+from edgeseg.stages.preprocess import Preprocess
 
 U8 = npt.NDArray[np.uint8]
 WIDTH_PX, HEIGHT_PX = 1280, 720

@@ -33,11 +33,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgeseg import config, gating
-from edgeseg.clip import Replay
-from edgeseg.preprocess import Preprocess
+from edgeseg import config
+from edgeseg.replay.clip import Replay
 from edgeseg.settings import CameraSettings, GateSettings, PipelineSettings
-from edgeseg.zones import cell_weights
+from edgeseg.stages.preprocess import Preprocess
+from edgeseg.stages.zones import cell_weights
+from edgeseg.tools.bench import gate_cost as gating
 from tests.test_cdnet_highway import HEIGHT_PX, MOVING, OUTLINE, ROAD, WIDTH_PX
 
 FIRST, SHOWN, TIMES = 30, 24, 4

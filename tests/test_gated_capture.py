@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.capture.process import CaptureProcess, StillPicture
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.preprocess import Preprocess
+from edgeseg.screening.motion_gate import GateOrder
 from edgeseg.settings import GateSettings
-from edgeseg.sources.capture_process import CaptureProcess, StillPicture
-from edgeseg.sources.gate import GateOrder
+from edgeseg.stages.preprocess import Preprocess
 from tests.rtsp_fixtures import RtspServer
 from tests.test_keyframes import clip_of, never
 

@@ -10,8 +10,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgeseg.clock import ManualClock
-from edgeseg.frames import Alert, CameraStatus, FrameTime, NodeStats, RuleState, ZoneOccupancy
-from edgeseg.web.board import Board
+from edgeseg.events import Alert, CameraStatus, NodeStats, RuleState, ZoneOccupancy
+from edgeseg.frames import FrameTime
+from edgeseg.web.latest import Board
 from edgeseg.web.metrics import CameraFacts, Facts, Metrics
 
 DASHBOARD = Path(__file__).resolve().parent.parent / "docs" / "examples" / "grafana.json"

@@ -18,14 +18,15 @@ import pytest
 
 from edgeseg import config
 from edgeseg.errors import ConfigError
-from edgeseg.frames import FrameTime, GroundShare, LabelMap, Transform, ZoneOccupancy
-from edgeseg.ground import Ground, GroundError, area_m2, ground_of, quadrilateral
-from edgeseg.polygons import F64
-from edgeseg.preprocess import make_fit
-from edgeseg.registration import moved_zones
+from edgeseg.events import GroundShare, ZoneOccupancy
+from edgeseg.frames import FrameTime, LabelMap, Transform
+from edgeseg.geometry.ground_plane import Ground, GroundError, area_m2, ground_of, quadrilateral
+from edgeseg.geometry.polygons import F64
+from edgeseg.geometry.view_registration import moved_zones
 from edgeseg.settings import GroundSettings, Point, Polygon, ZoneSettings
+from edgeseg.stages.preprocess import make_fit
+from edgeseg.stages.zones import ZoneMeter
 from edgeseg.testing import watch
-from edgeseg.zones import ZoneMeter
 from tests.tiny_models import Convention, write_model
 
 WIDTH_PX, HEIGHT_PX = 1280, 720

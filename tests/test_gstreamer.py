@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeseg import launch
+from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import Picture
-from edgeseg.preprocess import Preprocess
-from edgeseg.sources import gstreamer_abi
-from edgeseg.sources.capture_process import CaptureProcess
-from edgeseg.sources.csi import CsiSource, csi_pipeline
-from edgeseg.sources.gstreamer import has_element
+from edgeseg.sources.gstreamer import abi as gstreamer_abi
+from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer.csi import CsiSource, csi_pipeline
+from edgeseg.sources.gstreamer.source import has_element
 from edgeseg.sources.open import check_pipeline, is_finite, open_source
+from edgeseg.stages.preprocess import Preprocess
 from tests.conftest import ROOT, write_clip
 from tests.gstreamer_fixtures import camera_playing, require_gstreamer
 from tests.rtsp_fixtures import PYTHON, RtspServer, require_rtsp_server

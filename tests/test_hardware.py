@@ -13,12 +13,12 @@ import pytest
 from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 
-from edgeseg.preprocess import Preprocess
+from edgeseg.capture.process import CaptureProcess
 from edgeseg.settings import DecodeName
-from edgeseg.sources.capture_process import CaptureProcess
 from edgeseg.sources.decode import Decoder, Opening
 from edgeseg.sources.hardware import HardwareError, open_hardware
 from edgeseg.sources.open import open_source
+from edgeseg.stages.preprocess import Preprocess
 from tests.broker import wait_until
 from tests.conftest import write_clip
 from tests.daemon import Daemon

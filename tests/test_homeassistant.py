@@ -17,11 +17,11 @@ import pytest
 
 from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.errors import ConfigError
-from edgeseg.publish.command import parse
-from edgeseg.publish.homeassistant import Discovery, filters
-from edgeseg.publish.homeassistant_entities import Json
-from edgeseg.publish.mqtt import MqttPublisher
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.homeassistant.discovery import Discovery, filters
+from edgeseg.publish.homeassistant.entities import Json
+from edgeseg.publish.mqtt.commands import parse
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.topics import TABLE, Topics
 from edgeseg.settings import HomeAssistantSettings, MqttSettings
 from tests.broker import Broker, Received, Subscriber, wait_until

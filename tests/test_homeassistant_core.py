@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from edgeseg.clock import SystemClock
-from edgeseg.frames import CameraStatus, CommandAnswer
+from edgeseg.events import CameraStatus, CommandAnswer
 from edgeseg.publish.base import Command
-from edgeseg.publish.homeassistant_entities import Json
-from edgeseg.publish.mqtt import MqttPublisher
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.homeassistant.entities import Json
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings
 from tests.broker import Broker, wait_until

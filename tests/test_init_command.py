@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from edgeseg import config
-from edgeseg.checkup.streams import substream, vendor_of
 from edgeseg.cli import main
-from edgeseg.commands.init_ask import Asker
-from edgeseg.commands.init_camera import camera_of
-from edgeseg.commands.init_text import Answers, classes_in_short, pipeline_text
+from edgeseg.commands.init.camera import camera_of
+from edgeseg.commands.init.pipeline_text import Answers, classes_in_short, pipeline_text
+from edgeseg.commands.init.prompts import Asker
 from edgeseg.errors import EdgesegError
+from edgeseg.tools.doctor.streams import substream, vendor_of
 from tests.broker import free_port
 from tests.conftest import write_clip
 from tests.rtsp_fixtures import RtspServer

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 from av.video.frame import PictureType
 
-from edgeseg.clip import ClipFrame, gated_frames
-from edgeseg.preprocess import Preprocess
+from edgeseg.replay.clip import ClipFrame, gated_frames
+from edgeseg.screening.motion_gate import Gate, GateOrder
 from edgeseg.settings import GateSettings
 from edgeseg.sources.file import FileSource
-from edgeseg.sources.gate import Gate, GateOrder
+from edgeseg.stages.preprocess import Preprocess
 
 U8 = npt.NDArray[np.uint8]
 FPS = 10

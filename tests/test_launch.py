@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg import config, launch
+from edgeseg import config
 from edgeseg.config.resolve import secrets_of
 from edgeseg.errors import ConfigError
 from edgeseg.settings import PipelineSettings
+from edgeseg.sources.gstreamer import launch_line as launch
 from tests.tiny_models import Convention, write_model
 
 RTSP = "rtspsrc location=rtsp://me:${PASSWORD}@10.0.0.5/s user-pw=${OTHER} ! decodebin ! appsink"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from edgeseg.clock import ManualClock
-from edgeseg.commands.listen_board import Board
+from edgeseg.commands.listen.board import Board
 from edgeseg.publish.base import Message
 from edgeseg.publish.topics import Topics
 from tests.broker import Broker, Subscriber, wait_until

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.logs import JsonLines, Prioritised, is_journal, priority
-from edgeseg.secrets import Redaction
+from edgeseg.system.logs import JsonLines, Prioritised, is_journal, priority
+from edgeseg.system.redaction import Redaction
 
 # As a program that logs and fails: what arrives at the other end of standard error.
 PROGRAM = """
 import logging, os, sys
-from edgeseg.logs import log_to_stderr
-from edgeseg.secrets import Redaction
+from edgeseg.system.logs import log_to_stderr
+from edgeseg.system.redaction import Redaction
 if sys.argv[2] == "journal":
     found = os.fstat(2)
     os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
 log_to_stderr(sys.argv[1], logging.DEBUG, Redaction(["hunter2"]))
-log = logging.getLogger("edgeseg.live")
+log = logging.getLogger("edgeseg.runtime.capture_loop")
 log.info("camera %s: opened", "yard")
 try:
     raise ValueError("rtsp://viewer:hunter2@10.0.0.5 said no\\nand more")
@@ -70,7 +70,7 @@ def test_json_is_one_object_a_line(journal: bool) -> None:
     assert first.pop("at").endswith("Z")
     assert first == {
         "level": "info",
-        "logger": "edgeseg.live",
+        "logger": "edgeseg.runtime.capture_loop",
         "thread": "MainThread",
         "message": "camera yard: opened",
     }

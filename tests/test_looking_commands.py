@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from edgeseg import config, shipped
+from edgeseg import config
 from edgeseg.cli import main
 from edgeseg.commands import segment
-from edgeseg.commands.demo_clip import find_clip
-from edgeseg.commands.demo_pipeline import write_demo_pipeline
+from edgeseg.commands.demo.clip import find_clip
+from edgeseg.commands.demo.pipeline_file import write_demo_pipeline
 from edgeseg.errors import EdgesegError
+from edgeseg.system import paths as shipped
 from tests.tiny_models import Convention, picture, write_model
 
 WRITTEN = ("labels.png", "overlay.jpg")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from edgeseg import manifest
 from edgeseg.errors import ConfigError
+from edgeseg.models import manifest
 from tests.conftest import ROOT
 from tests.tiny_models import CLASSES, PALETTE, Convention, write_model
 

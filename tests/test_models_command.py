@@ -10,9 +10,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edgeseg import registry
 from edgeseg.commands import models
 from edgeseg.errors import ConfigError, ModelError
+from edgeseg.models import registry
 from tests.conftest import ROOT
 from tests.tiny_models import Convention, write_model
 

@@ -10,8 +10,8 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from edgeseg import registry
 from edgeseg.cli import main
+from edgeseg.models import registry
 from tests.tiny_models import Convention, write_model
 
 DEPLOYED = "deeplabv3plus-mnv2-camvid"

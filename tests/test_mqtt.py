@@ -22,11 +22,11 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edgeseg.clock import SystemClock
 from edgeseg.errors import EdgesegError, PublishError, StateError
-from edgeseg.frames import CommandAnswer
+from edgeseg.events import CommandAnswer
 from edgeseg.publish.base import Command
-from edgeseg.publish.mqtt import MqttPublisher
-from edgeseg.publish.outbox import Outbox
-from edgeseg.publish.sender import RIVAL_LOSSES
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.publish.mqtt.publisher import MqttPublisher
+from edgeseg.publish.mqtt.sender import RIVAL_LOSSES
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings, Secret
 from tests.broker import Broker, Certificates, Received, Subscriber, old_broker, wait_until

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from edgeseg import config
 from edgeseg.cli import main
 from edgeseg.errors import ConfigError
-from edgeseg.frames import Light, RuleState, ZoneOccupancy
-from edgeseg.light import light_of
-from edgeseg.preprocess import make_fit
-from edgeseg.recording.reader import occupancies
-from edgeseg.rules import normal
+from edgeseg.events import Light, RuleState, ZoneOccupancy
+from edgeseg.replay.recording.reader import occupancies
+from edgeseg.rules import baseline as normal
+from edgeseg.rules.baseline import Normal
 from edgeseg.rules.memory import AwayMemory
-from edgeseg.rules.normal import Normal
-from edgeseg.rules.stored import decode, encode
+from edgeseg.rules.serialization import decode, encode
+from edgeseg.stages.illumination import light_of
+from edgeseg.stages.preprocess import make_fit
 from tests.rules_fixtures import DOMINANT, Played, Sample, seen
 from tests.test_run import pipeline
 

@@ -18,7 +18,7 @@ import pytest
 
 from edgeseg.clock import ManualClock
 from edgeseg.errors import StateError
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.state.database import open_file
 from edgeseg.state.schema import SCHEMA_VERSION
 
@@ -196,7 +196,7 @@ _AS_NOBODY = """
 import logging, os, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.mqtt.outbox import Outbox
 logging.basicConfig(format="%(message)s")
 if os.getuid() == 0:
     os.setuid(65534)
@@ -263,7 +263,7 @@ _FULL_DISK = """
 import logging, resource, signal, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.mqtt.outbox import Outbox
 logging.basicConfig(format="%(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Outbox(Path(sys.argv[1]), SystemClock(), ttl_s=3600.0, capacity=10_000) as box:
@@ -298,7 +298,7 @@ _DISK_FULL_AT_DELETE = """
 import logging, resource, signal, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.mqtt.outbox import Outbox
 logging.basicConfig(format="%(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
@@ -357,7 +357,7 @@ _APPEND_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
 from edgeseg.clock import SystemClock
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.mqtt.outbox import Outbox
 box = Outbox(Path(sys.argv[1]), SystemClock(), ttl_s=3600.0, capacity=100_000)
 box.open()
 for seq in itertools.count():

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg import overlay
-from edgeseg.frames import Frame, FrameTime, LabelMap, ZoneOccupancy
-from edgeseg.preprocess import make_fit
+from edgeseg.drawing import overlay
+from edgeseg.drawing.video_writer import VideoWriter, encode_labels
+from edgeseg.events import ZoneOccupancy
+from edgeseg.frames import Frame, FrameTime, LabelMap
 from edgeseg.settings import FitName, RuleSettings, ZoneSettings
-from edgeseg.video import VideoWriter, encode_labels
+from edgeseg.stages.preprocess import make_fit
 
 PALETTE = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
 PICTURE = (320, 180)

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from edgeseg.load import WINDOW_S, CameraLoad, Load
-from edgeseg.quality import DOWN_AFTER_S, PATIENCE_S, SETTLE_S, Ladder, Quality, QualityControl
+from edgeseg.runtime.overload.load import WINDOW_S, CameraLoad, Load
+from edgeseg.runtime.overload.quality import (
+    DOWN_AFTER_S,
+    PATIENCE_S,
+    SETTLE_S,
+    Ladder,
+    Quality,
+    QualityControl,
+)
 from tests.simulated_device import SimCamera, SimulatedDevice
 
 LATENESS = st.lists(st.floats(0, 0.45), min_size=1, max_size=5).map(tuple)

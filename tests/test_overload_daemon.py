@@ -14,9 +14,9 @@ import pytest
 import yaml
 from onnx import helper, numpy_helper
 
-from edgeseg import registry
 from edgeseg.clock import SystemClock
 from edgeseg.engines import open_engine
+from edgeseg.models import registry
 from tests.broker import wait_until
 from tests.conftest import write_clip
 from tests.daemon import Daemon

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgeseg.clock import ManualClock
 from edgeseg.sources.pacer import Pacer
-from edgeseg.sources.times import ArrivalTimes, ClipTimes
+from edgeseg.sources.timestamps import ArrivalTimes, ClipTimes
 
 rates = st.floats(0.1, 60)
 gaps = st.lists(st.floats(0.0005, 3.0), min_size=1, max_size=200)

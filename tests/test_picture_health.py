@@ -16,38 +16,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeseg.bench import health as measured
-from edgeseg.bench.faulty import FAULTS
-from edgeseg.camera import Camera
-from edgeseg.certainty import Certainty
+from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
-from edgeseg.frames import (
-    CameraStatus,
-    FrameTime,
-    Picture,
-    PictureHealth,
-    RuleState,
-    Transform,
-    ZoneOccupancy,
-)
-from edgeseg.preprocess import Preprocess
-from edgeseg.publish.payloads import CameraStatusPayload
-from edgeseg.registration import (
+from edgeseg.events import CameraStatus, RuleState, ZoneOccupancy
+from edgeseg.frames import FrameTime, Picture, PictureHealth, Transform
+from edgeseg.geometry.view_registration import (
     moved_points,
     moved_zones,
     register,
     share_in_picture,
     transform_of,
 )
+from edgeseg.publish.payloads import CameraStatusPayload
+from edgeseg.runtime.camera import Camera
+from edgeseg.screening.health.drift import ReferenceView
+from edgeseg.screening.health.monitor import Health, HealthOrder
+from edgeseg.screening.health.reference_store import decode, encode
 from edgeseg.settings import HealthSettings, ZoneSettings
-from edgeseg.sources.capture_process import CaptureProcess
-from edgeseg.sources.health import Health, HealthOrder
-from edgeseg.sources.health.drift import ReferenceView
-from edgeseg.sources.health.stored import decode, encode
-from edgeseg.state.books import State
-from edgeseg.state.views import CameraViews
+from edgeseg.stages.confidence_gate import Certainty
+from edgeseg.stages.preprocess import Preprocess
+from edgeseg.state.node_state import State
+from edgeseg.state.reference_views import CameraViews
+from edgeseg.tools.bench import health_latency as measured
+from edgeseg.tools.bench.picture_faults import FAULTS
 from tests.test_camera import Stage, engine, model_folder  # noqa: F401
 
 CLIP = "one-by-one-person-detection.mp4"
@@ -267,7 +260,7 @@ def test_zones_are_measured_where_the_view_went(stage: Stage) -> None:
 
 
 def _with_zone(stage: Stage, zone: ZoneSettings) -> Stage:
-    from edgeseg import registry
+    from edgeseg.models import registry
 
     settings = replace(stage.settings, zones=(zone,))
     model = registry.find(settings.model)
@@ -308,7 +301,7 @@ def test_a_camera_process_holds_back_what_is_covered_and_says_so(tmp_path: Path)
 
 
 def _noise_that_goes_dark(path: Path) -> Path:
-    from edgeseg.video import VideoWriter
+    from edgeseg.drawing.video_writer import VideoWriter
 
     random = np.random.default_rng(1)
     with VideoWriter(path, 10) as video:
@@ -349,8 +342,8 @@ def test_replay_tells_the_same(
     data_dir: Path, pulled_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edgeseg import config
-    from edgeseg.clip import Replay
-    from edgeseg.video import VideoWriter
+    from edgeseg.drawing.video_writer import VideoWriter
+    from edgeseg.replay.clip import Replay
 
     monkeypatch.setenv("EDGESEG_CACHE", str(pulled_models))
     clip = tmp_path / "covered.mp4"

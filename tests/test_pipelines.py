@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg import config, registry
+from edgeseg import config
 from edgeseg.config.addresses import VARIABLE
+from edgeseg.models import registry
 
 FOLDER = Path(__file__).resolve().parent.parent / "pipelines"
 FILES = sorted(FOLDER.glob("*.yaml"))

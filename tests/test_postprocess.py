@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgeseg import postprocess, registry
 from edgeseg.errors import EngineError
 from edgeseg.frames import Fit
-from edgeseg.manifest import Model
+from edgeseg.models import registry
+from edgeseg.models.model import Model
+from edgeseg.stages import postprocess
 from tests.tiny_models import Convention, write_model
 
 FIT = Fit(1, 1, 1, 1, ())

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeseg.frames import U8, Fit, FrameTime, Picture, Rect, View
-from edgeseg.preprocess import MAX_TILES, PADDING, Preprocess, make_fit, place
 from edgeseg.settings import FitName
 from edgeseg.sources.file import FileSource
+from edgeseg.stages.preprocess import MAX_TILES, PADDING, Preprocess, make_fit, place
 
 KINDS: tuple[FitName, ...] = ("stretch", "letterbox", "tiles")
 NOW = FrameTime(0.0, 0.0)

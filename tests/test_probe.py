@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.capture.probe import SourceFacts, probe
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.preprocess import Preprocess
-from edgeseg.sources.probe import SourceFacts, probe
+from edgeseg.stages.preprocess import Preprocess
 from tests.broker import free_port
 from tests.rtsp_fixtures import RtspServer
 

@@ -18,11 +18,11 @@ from jsonschema import Draft202012Validator
 from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.errors import PublishError
 from edgeseg.publish.base import Message, Publisher
+from edgeseg.publish.fan_out import SeveralPublishers
 from edgeseg.publish.jsonl import JsonLinesPublisher, line
-from edgeseg.publish.mqtt import MqttPublisher
-from edgeseg.publish.outbox import Outbox
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.schema import mqtt_schema
-from edgeseg.publish.several import SeveralPublishers
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings
 from tests.broker import Broker, Subscriber

@@ -14,11 +14,12 @@ import pytest
 from edgeseg import config
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError
-from edgeseg.expectation import zones_alone
-from edgeseg.frames import FrameTime, ZoneOccupancy
-from edgeseg.recording.lines import FORMAT, VERSION, Header
-from edgeseg.recording.reader import header_of, is_recording, occupancies
-from edgeseg.recording.writer import RecordingWriter, older_name
+from edgeseg.events import ZoneOccupancy
+from edgeseg.frames import FrameTime
+from edgeseg.replay.recording.lines import FORMAT, VERSION, Header
+from edgeseg.replay.recording.reader import header_of, is_recording, occupancies
+from edgeseg.replay.recording.writer import RecordingWriter, older_name
+from edgeseg.replay.transcript import zones_alone
 from tests.broker import wait_until
 from tests.conftest import write_clip
 from tests.test_run import pipeline

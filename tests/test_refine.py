@@ -14,18 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseg import postprocess, registry
 from edgeseg.cli import main
 from edgeseg.clock import ManualClock
-from edgeseg.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
+from edgeseg.engines.refine import RefinedEngine, edges, refined
+from edgeseg.engines.refine.votes import Ballot, count
 from edgeseg.errors import ConfigError
 from edgeseg.frames import U8
-from edgeseg.manifest import Model
-from edgeseg.preprocess import make_fit
-from edgeseg.refine import RefinedEngine, edges, refined
-from edgeseg.refine.votes import Ballot, count
+from edgeseg.models import registry
+from edgeseg.models.model import Model
+from edgeseg.runtime.engine_pool import EngineKey, EnginePool, Need
+from edgeseg.stages import postprocess
+from edgeseg.stages.preprocess import make_fit
 from tests.broker import wait_until
 from tests.tiny_models import Convention, expected_labels, picture, write_model
 
@@ -230,9 +231,9 @@ def test_segment_refuses_as_the_file_does(tmp_path: Path, capsys: pytest.Capture
 
 def test_shipped_networks_gain(data_dir: Path) -> None:
     """On the data's own pictures; the whole table is in docs/refinement.md."""
+    from edgeseg.drawing.overlay import labels_on_picture
     from edgeseg.frames import FrameTime, Picture
-    from edgeseg.overlay import labels_on_picture
-    from edgeseg.preprocess import Preprocess
+    from edgeseg.stages.preprocess import Preprocess
     from edgeseg.zoo.data import pairs, read_sample
     from edgeseg.zoo.metrics import Confusion
 

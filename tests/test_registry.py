@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgeseg import registry
 from edgeseg.errors import ModelError
-from edgeseg.manifest import Model
+from edgeseg.models import registry
+from edgeseg.models.model import Model
 from tests.tiny_models import Convention, write_model
 
 BODY = bytes(range(256)) * 4096

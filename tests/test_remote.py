@@ -16,18 +16,18 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg import registry
 from edgeseg.cli import main
 from edgeseg.clock import SystemClock
-from edgeseg.config.remote import server
+from edgeseg.config.keys.remote import server
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
 from edgeseg.errors import EngineAwayError, EngineError
-from edgeseg.manifest import Model
-from edgeseg.remote import RemoteEngine, open_remote
-from edgeseg.serve.jpeg import decode, size_px
-from edgeseg.serve.memory import Regions
-from edgeseg.serve.offer import Admission, BadRequestError, FullError
+from edgeseg.kserve import RemoteEngine, open_remote
+from edgeseg.kserve.jpeg import decode, size_px
+from edgeseg.kserve.served_model import Admission, BadRequestError, FullError
+from edgeseg.kserve.server_memory import Regions
+from edgeseg.models import registry
+from edgeseg.models.model import Model
 from edgeseg.settings import RemoteSettings, Secret
 from tests.broker import Certificates, wait_until
 from tests.inference_servers import KINDS, InferenceServer

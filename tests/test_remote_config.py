@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg import config
-from edgeseg.config.remote import server
+from edgeseg.config.keys.remote import server
 from edgeseg.errors import ConfigError
 from edgeseg.settings import RemoteServer
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from edgeseg import registry
+from edgeseg.models import registry
 from tests.broker import free_port, wait_until
 from tests.daemon import Daemon
 from tests.inference_servers import KINDS, InferenceServer

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgeseg import config
+from edgeseg.capture.process import CaptureProcess
 from edgeseg.errors import ConfigError
-from edgeseg.preprocess import Preprocess
-from edgeseg.sources.capture_process import CaptureProcess
+from edgeseg.stages.preprocess import Preprocess
 from tests.broker import wait_until
 
 PIPELINE = (

@@ -19,20 +19,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from edgeseg import registry
-from edgeseg.camera import Camera
 from edgeseg.clock import ManualClock
 from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
-from edgeseg.frames import Alert, Event, Frame, FrameTime
-from edgeseg.manifest import Model
-from edgeseg.preprocess import make_fit
-from edgeseg.publish.outbox import Outbox
-from edgeseg.recall import BRIDGE_S, recall
-from edgeseg.rules.stored import fingerprints
+from edgeseg.events import Alert, Event
+from edgeseg.frames import Frame, FrameTime
+from edgeseg.models import registry
+from edgeseg.models.model import Model
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.rules.serialization import fingerprints
+from edgeseg.runtime.camera import Camera
+from edgeseg.runtime.camera_memory import BRIDGE_S, recall
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
-from edgeseg.state.books import CameraBook, State
+from edgeseg.stages.preprocess import make_fit
+from edgeseg.state.node_state import CameraBook, State
 from tests.test_camera import WHOLE, Recorder
 from tests.tiny_models import Convention, picture, write_model
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from edgeseg.frames import Alert, CameraState, CameraStatus, RuleState
+from edgeseg.events import Alert, CameraState, CameraStatus, RuleState
 from edgeseg.rules import CameraAlert, ZoneRules
 from edgeseg.rules.hours import is_open
 from edgeseg.rules.trace import MOST_POINTS

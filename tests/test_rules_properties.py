@@ -14,10 +14,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseg.frames import Alert
+from edgeseg.events import Alert
 from edgeseg.rules import ZoneRules
 from edgeseg.rules.hours import is_open
-from edgeseg.rules.life import TOLERANCE_S, UPDATE_INTERVAL_S
+from edgeseg.rules.state_machine import TOLERANCE_S, UPDATE_INTERVAL_S
 from edgeseg.settings import ActiveHours, RuleSettings
 from tests.rules_fixtures import ABSENT, CHANGED, DOMINANT, EPOCH, OCCUPIED, Played, Sample, zone_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from edgeseg.clock import ManualClock
-from edgeseg.scheduler import Scheduler, Work, due_s, staleness_budget_s
+from edgeseg.runtime.scheduler import Scheduler, Work, due_s, staleness_budget_s
 
 
 def test_the_frame_that_was_due_first_goes_first() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from edgeseg import config
 from edgeseg.errors import ConfigError
-from edgeseg.secrets import Redaction, redact, redact_url
 from edgeseg.settings import PipelineSettings, Secret
+from edgeseg.system.redaction import Redaction, redact, redact_url
 
 PIPELINE = """\
 node: n

@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import edgeseg
-from edgeseg import config, registry
+from edgeseg import config
 from edgeseg.cli import main
 from edgeseg.errors import ConfigError, EdgesegError
-from edgeseg.manifest import load as load_manifest
+from edgeseg.models import registry
+from edgeseg.models.manifest import load as load_manifest
 from edgeseg.web.routes import ROUTES
 from tests.broker import Broker, Certificates, Subscriber, free_port, wait_until
 from tests.daemon import Daemon
@@ -317,7 +318,7 @@ def test_no_runtime_sees_weights_that_are_not_the_pinned_ones(tmp_path: Path) ->
         weights.write_bytes(data)
     program = (
         "import sys\n"
-        "from edgeseg import registry\n"
+        "from edgeseg.models import registry\n"
         "from edgeseg.engines.select import open_engine\n"
         "from edgeseg.errors import ModelError\n"
         "try: open_engine(registry.find(sys.argv[1]), 'onnxruntime', None)\n"

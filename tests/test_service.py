@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.cli import main
-from edgeseg.runtimes import RUNTIMES
+from edgeseg.models.runtimes import RUNTIMES
 from tests.booted import Booted
 from tests.broker import Broker, Subscriber, wait_until
 from tests.conftest import missing

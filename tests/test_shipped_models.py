@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg import postprocess, registry
 from edgeseg.cli import main
 from edgeseg.engines import open_engine
 from edgeseg.frames import FrameTime, Picture
-from edgeseg.manifest import Precision
-from edgeseg.preprocess import Preprocess
+from edgeseg.models import registry
+from edgeseg.models.model import Precision
+from edgeseg.stages import postprocess
+from edgeseg.stages.preprocess import Preprocess
 from edgeseg.zoo.data import read_picture
 
 GOLDEN = Path(__file__).parent / "golden"

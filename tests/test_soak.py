@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgeseg.cli import main
-from edgeseg.soak.audit import audit
-from edgeseg.soak.run import MEMORY
-from edgeseg.soak.trend import trend
+from edgeseg.tools.soak.alert_audit import audit
+from edgeseg.tools.soak.run import MEMORY
+from edgeseg.tools.soak.trend import trend
 from tests.conftest import ROOT
 
 HOUR_S = 3600.0

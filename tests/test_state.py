@@ -14,11 +14,11 @@ import pytest
 
 from edgeseg.clock import ManualClock
 from edgeseg.errors import StateError
-from edgeseg.publish.outbox import Outbox
-from edgeseg.recall import BRIDGE_S, recall
+from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.rules import AwayMemory, RuleMemory
-from edgeseg.rules.stored import decode, encode, fingerprints
-from edgeseg.state.books import ALIVE_EVERY_S, FILE, CameraBook, State, Wish
+from edgeseg.rules.serialization import decode, encode, fingerprints
+from edgeseg.runtime.camera_memory import BRIDGE_S, recall
+from edgeseg.state.node_state import ALIVE_EVERY_S, FILE, CameraBook, State, Wish
 from edgeseg.state.schema import SCHEMA_VERSION
 from tests.rules_fixtures import EPOCH, OCCUPIED, Played, zone_of
 
@@ -194,8 +194,8 @@ _FULL_DISK = """
 import logging, resource, signal, sys
 from pathlib import Path
 from edgeseg.clock import ManualClock
-from edgeseg.publish.outbox import Outbox
-from edgeseg.state.books import State
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.state.node_state import State
 logging.basicConfig(format="%(levelname)s %(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 clock = ManualClock(1000.0, 1000.0)

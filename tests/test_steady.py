@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgeseg import postprocess, registry
 from edgeseg.engines.select import open_engine
 from edgeseg.frames import U8, Fit, Frame, FrameTime, LabelMap
-from edgeseg.preprocess import Preprocess, make_fit
+from edgeseg.models import registry
 from edgeseg.sources.open import open_source
-from edgeseg.steady import Steadier, green, moved
+from edgeseg.stages import postprocess
+from edgeseg.stages.preprocess import Preprocess, make_fit
+from edgeseg.stages.smoothing import Steadier, green, moved
 
 FIT = make_fit("stretch", (64, 48), (64, 48))
 GRID = (1, 12, 16)

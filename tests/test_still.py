@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from edgeseg import config, gating
-from edgeseg.clip import Replay
+from edgeseg import config
 from edgeseg.engines.base import Engine
-from edgeseg.frames import FrameTime, RuleState, ZoneOccupancy
+from edgeseg.events import RuleState, ZoneOccupancy
+from edgeseg.frames import FrameTime
+from edgeseg.replay.clip import Replay
 from edgeseg.settings import PipelineSettings
+from edgeseg.tools.bench import gate_cost as gating
 from tests.test_camera import Stage, engine, model_folder  # noqa: F401
 from tests.test_keyframes import clip_of
 from tests.tiny_models import Convention, write_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.errors import PublishError
-from edgeseg.publish.subscriber import Heard, Subscriber
+from edgeseg.publish.mqtt.subscriber import Heard, Subscriber
 from edgeseg.settings import MqttSettings, Secret
 from tests.broker import Broker, Certificates, nobody_may_subscribe, wait_until
 from tests.broker import Subscriber as Other

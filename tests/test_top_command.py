@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from edgeseg.cli import main
-from edgeseg.commands.top_show import plain_view
-from edgeseg.commands.top_view import View
-from edgeseg.publish.subscriber import Heard
+from edgeseg.commands.top.output import plain_view
+from edgeseg.commands.top.view import View
+from edgeseg.publish.mqtt.subscriber import Heard
 from tests.broker import Broker, Subscriber, free_port
 from tests.terminal import Terminal
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from edgeseg.clock import ManualClock
-from edgeseg.frames import CameraRemoved, CommandAnswer, Event, FrameTime, NodeStats, RuleState
+from edgeseg.events import CameraRemoved, CommandAnswer, Event, NodeStats, RuleState
+from edgeseg.frames import FrameTime
 from edgeseg.publish.base import Message
-from edgeseg.publish.command import RateLimit, parse
+from edgeseg.publish.mqtt.commands import RateLimit, parse
 from edgeseg.publish.payloads import OccupancyPayload
 from edgeseg.publish.topics import FORBIDDEN, Topics
 from tests.publish_events import (

@@ -23,7 +23,7 @@ import pytest
 
 from edgeseg import config
 from edgeseg.cli import main
-from edgeseg.clip import Replay
+from edgeseg.replay.clip import Replay
 
 HERE = Path(__file__).parent
 TIME_TOLERANCE_S = 0.4

@@ -23,9 +23,9 @@ from edgeseg import config
 from edgeseg.cli import main
 from edgeseg.commands.tune import JSON_SCHEMA
 from edgeseg.settings import RuleSettings
-from edgeseg.tuning.grid import grid
-from edgeseg.tuning.judge import Occasion, Patience, flaps, occasions, score
-from edgeseg.tuning.track import Span, Track
+from edgeseg.tools.tuning.grid import grid
+from edgeseg.tools.tuning.rule_run import Span, Track
+from edgeseg.tools.tuning.scoring import Occasion, Patience, flaps, occasions, score
 from tests.rules_fixtures import DOMINANT, OCCUPIED, Sample, seen
 from tests.test_rules_properties import rules, series
 from tests.test_run import pipeline

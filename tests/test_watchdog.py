@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from edgeseg.watchdog import Progress, Stage, Watchdog
+from edgeseg.runtime.watchdog import Progress, Stage, Watchdog
 from tests.broker import wait_until
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from edgeseg.clock import SystemClock, cpu_s
-from edgeseg.frames import Frame, FrameTime, LabelMap, ZoneOccupancy
-from edgeseg.laps import StageName
-from edgeseg.preprocess import make_fit
+from edgeseg.events import ZoneOccupancy
+from edgeseg.frames import Frame, FrameTime, LabelMap
+from edgeseg.observers import StageName
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import PipelineSettings, WebSettings
-from edgeseg.state.books import State
+from edgeseg.stages.preprocess import make_fit
+from edgeseg.state.node_state import State
 from edgeseg.web.site import Site
 from tests.broker import free_port
 

@@ -8,8 +8,8 @@ import pytest
 
 from edgeseg.clock import ManualClock
 from edgeseg.settings import Secret, WebSettings
-from edgeseg.web.exchange import RefusedError
-from edgeseg.web.guard import SESSION_S, Guard
+from edgeseg.web.auth import SESSION_S, Guard
+from edgeseg.web.request import RefusedError
 
 TOKEN = "0123456789abcdef"
 

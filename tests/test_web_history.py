@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from edgeseg.clock import ManualClock
-from edgeseg.frames import FrameTime, ZoneOccupancy
+from edgeseg.events import ZoneOccupancy
+from edgeseg.frames import FrameTime
 from edgeseg.state import history as module
 from edgeseg.state.database import Database
 from edgeseg.state.history import History, StepKey, ZoneStep
-from edgeseg.web.chronicle import Chronicle
+from edgeseg.web.history_recorder import Chronicle
 
 NOON_S = 1_795_348_800
 

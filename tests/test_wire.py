@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeseg.capture.messages import Alive, Failed, FromCamera, Layout, Ready, Tally
+from edgeseg.capture.wire_format import MAX_MESSAGE_BYTES, WireError, decode, encode
 from edgeseg.errors import SourceError
 from edgeseg.frames import FrameTime
-from edgeseg.preprocess import Preprocess
-from edgeseg.sources.capture_messages import Alive, Failed, FromCamera, Layout, Ready, Tally
-from edgeseg.sources.wire import MAX_MESSAGE_BYTES, WireError, decode, encode
+from edgeseg.stages.preprocess import Preprocess
 
 TALLY = Tally(decoded=7, corrupt_packets=1, no_slot=0, source_fps=None, gated=2)
 TILES = Preprocess("tiles", (64, 48)).fit_for((1920, 1080))

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeseg.frames import Fit, FrameTime, LabelMap
-from edgeseg.polygons import F64, area_in_cells, rectangle
-from edgeseg.preprocess import make_fit
+from edgeseg.geometry.polygons import F64, area_in_cells, rectangle
 from edgeseg.settings import Point, Polygon, RuleSettings, ZoneSettings
-from edgeseg.zones import ZoneMeter, cell_weights
+from edgeseg.stages.preprocess import make_fit
+from edgeseg.stages.zones import ZoneMeter, cell_weights
 
 NOW = FrameTime(camera_time_s=12.0, captured_at_s=1_800_000_000.0)
 FITS: tuple[Literal["stretch", "letterbox", "tiles"], ...] = ("stretch", "letterbox", "tiles")

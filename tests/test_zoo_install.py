@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
-from edgeseg import manifest, registry
 from edgeseg.cli import main
 from edgeseg.commands import models
+from edgeseg.models import manifest, registry
 from tests.conftest import ROOT
 from tests.tiny_models import Convention, write_model
 

@@ -17,8 +17,8 @@ from edgeseg.errors import EdgesegError
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from edgeseg.archive.pace import Done
-    from edgeseg.archive.workers import Workers
+    from edgeseg.tools.archive.progress import Done
+    from edgeseg.tools.archive.workers import Workers
 
 _REPORT = "report"
 _SAID_EVERY_S = 10.0
@@ -98,10 +98,10 @@ def run(args: argparse.Namespace) -> int:
     if args.recordings == _REPORT:
         return _report(args)
     from edgeseg import config
-    from edgeseg.archive.find import find
-    from edgeseg.archive.run import Order, make
-    from edgeseg.archive.shelf import OneAtATime
-    from edgeseg.archive.times import USUAL_NAMES, check_pattern
+    from edgeseg.tools.archive.recordings import find
+    from edgeseg.tools.archive.run import Order, make
+    from edgeseg.tools.archive.start_times import USUAL_NAMES, check_pattern
+    from edgeseg.tools.archive.store import OneAtATime
 
     for pattern in args.names or ():
         check_pattern(pattern)
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from edgeseg.archive.report import report
+    from edgeseg.tools.archive.report import report
 
     for path in report(args.pipeline, args.output or args.pipeline / _REPORT):
         print(path)
@@ -143,8 +143,8 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _workers(scheduler: str, count: int | None) -> Workers:
-    from edgeseg.archive.cluster import SCHEME, DaskWorkers
-    from edgeseg.archive.local import LocalWorkers
+    from edgeseg.tools.archive.dask_workers import SCHEME, DaskWorkers
+    from edgeseg.tools.archive.local_workers import LocalWorkers
 
     if scheduler == "local":
         return LocalWorkers(count)
@@ -174,8 +174,8 @@ def _count(text: str) -> int:
 @contextmanager
 def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[Done], None]]]:
     """Where it goes on: a bar on a terminal with rich, else a line now and then. Yields say and advance."""
-    from edgeseg.archive.pace import Pace
     from edgeseg.clock import SystemClock
+    from edgeseg.tools.archive.progress import Pace
 
     pace = Pace(SystemClock())
     if not sys.stderr.isatty() or find_spec("rich") is None:

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.bench.schema import JSON_SCHEMA
-from edgeseg.commands.terminal import print_table, progress
+from edgeseg.commands._terminal import print_table, progress
 from edgeseg.errors import EdgesegError
-from edgeseg.runtimes import ENGINES
+from edgeseg.models.runtimes import ENGINES
+from edgeseg.tools.bench.schema import JSON_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgeseg.bench.clips import Clips
-    from edgeseg.bench.figures import Figure
-    from edgeseg.bench.workload import Network
+    from edgeseg.tools.bench.clips import Clips
+    from edgeseg.tools.bench.statistics import Figure
+    from edgeseg.tools.bench.workload import Network
 
 __all__ = ["JSON_SCHEMA", "add_parser", "run"]
 
@@ -103,7 +103,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure. Raises EdgesegError."""
-    from edgeseg.bench import machine, report
+    from edgeseg.tools.bench import machine, report
 
     described = machine.describe()
     notes: list[str] = []
@@ -133,7 +133,7 @@ _OPTIONS = ("action", "quick", "models", "rounds", "engine", "parts", "sizes")
 
 
 def _all(args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]) -> list[Figure]:
-    from edgeseg.bench import capacity, compare, inference, plot, stages, workload
+    from edgeseg.tools.bench import capacity, compare, inference, plot, stages, workload
 
     networks = _networks(args.models or (workload.SEGFORMER, workload.DEEPLAB, workload.SHIPPED), say)
     clips = _clips(args, advance)
@@ -171,7 +171,8 @@ def _all(args: argparse.Namespace, say: Callable[[str], None], advance: Callable
 def _growth(
     args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]
 ) -> tuple[list[Figure], dict[str, Any]]:
-    from edgeseg.bench import growth, plot, workload
+    from edgeseg.tools.bench import plot, workload
+    from edgeseg.tools.bench import scaling as growth
 
     names = args.models or [workload.DEEPLAB]
     model = (_networks(names, say) or _networks([workload.SHIPPED], say))[0].model
@@ -202,8 +203,8 @@ def _growth(
 def _sizes(
     args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]
 ) -> tuple[list[Figure], dict[str, Any]]:
-    from edgeseg.bench import plot, sizes, workload
     from edgeseg.config.units import size_px
+    from edgeseg.tools.bench import plot, sizes, workload
 
     if not args.data.exists():
         raise EdgesegError(f"{args.data}: no such folder")
@@ -223,7 +224,7 @@ def _sizes(
 
 
 def _networks(names: Sequence[str], say: Callable[[str], None]) -> list[Network]:
-    from edgeseg.bench import workload
+    from edgeseg.tools.bench import workload
 
     found = []
     for name in names:
@@ -237,9 +238,9 @@ def _networks(names: Sequence[str], say: Callable[[str], None]) -> list[Network]
 
 
 def _clips(args: argparse.Namespace, advance: Callable[[], None]) -> Clips:
-    from edgeseg.bench import clips, workload
-    from edgeseg.commands.demo_clip import find_clip
-    from edgeseg.places import cache_dir
+    from edgeseg.commands.demo.clip import find_clip
+    from edgeseg.system.paths import cache_dir
+    from edgeseg.tools.bench import clips, workload
 
     found = find_clip(args.clip, cache_dir() / "demo", lambda line: print(line, file=sys.stderr))
     return clips.prepare(found.path, workload.home(), advance)
@@ -278,7 +279,7 @@ def _shown(
 def _print(
     args: argparse.Namespace, figures: Sequence[Figure], more: dict[str, Any], notes: Sequence[str]
 ) -> None:
-    from edgeseg.bench import report
+    from edgeseg.tools.bench import report
 
     if figures:
         print_table(report.HEADER, report.rows(figures))

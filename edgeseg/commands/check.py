@@ -101,7 +101,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 2 with ``--json`` and problems; without ``--json`` they are raised as ConfigError."""
-    from edgeseg import config, registry
+    from edgeseg import config
+    from edgeseg.models import registry
 
     engines: tuple[LoadedEngine, ...] = ()
     try:
@@ -179,11 +180,11 @@ def _load_engine(camera: CameraSettings) -> LoadedEngine:
     """Verify the weights and load them. Raises ModelError, EngineError."""
     from functools import partial
 
-    from edgeseg import registry
+    from edgeseg.engines.refine import refined
     from edgeseg.engines.select import choose, open_engine, settled
-    from edgeseg.refine import refined
-    from edgeseg.remote import open_remote
-    from edgeseg.runtimes import AUTO
+    from edgeseg.kserve import open_remote
+    from edgeseg.models import registry
+    from edgeseg.models.runtimes import AUTO
 
     model = registry.find(camera.model)
     if camera.remote is None:

@@ -12,16 +12,16 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.clock import cpu_s
-from edgeseg.commands.refining import add_refine, open_refined
-from edgeseg.commands.terminal import print_table
+from edgeseg.commands._refine import add_refine, open_refined
+from edgeseg.commands._terminal import print_table
 from edgeseg.errors import EdgesegError
-from edgeseg.runtimes import ENGINES
+from edgeseg.models.runtimes import ENGINES
 from edgeseg.settings import FIT_NAMES, REFINEMENTS
 
 if TYPE_CHECKING:
     from edgeseg.engines.base import Engine
     from edgeseg.frames import U8, LabelMap, Picture
-    from edgeseg.manifest import Model
+    from edgeseg.models.model import Model
     from edgeseg.settings import Refinement
     from edgeseg.zoo.data import Sample
 
@@ -82,7 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeseg import registry
+    from edgeseg.models import registry
 
     if not args.data.exists():
         raise EdgesegError(f"{args.data}: no such folder or clip")
@@ -117,8 +117,8 @@ class _Network:
     took_s: list[float] = field(default_factory=list)
 
     def label_map(self, picture: Picture) -> LabelMap:
-        from edgeseg import postprocess
-        from edgeseg.preprocess import Preprocess
+        from edgeseg.stages import postprocess
+        from edgeseg.stages.preprocess import Preprocess
 
         fit, views = Preprocess(self.fit, self.engine.input_size_px)(picture)
         began_s = cpu_s()
@@ -151,9 +151,9 @@ def _open(args: argparse.Namespace, model: Model, precision: Any) -> _Network:
 
 def _score(args: argparse.Namespace, model: Model, samples: tuple[Sample, ...]) -> dict[str, Any]:
     """Labels brought back through the fit, enlarged by nearest neighbour, scored at the picture's size."""
-    from edgeseg.commands.terminal import progress
+    from edgeseg.commands._terminal import progress
+    from edgeseg.drawing.overlay import labels_on_picture
     from edgeseg.frames import FrameTime, Picture
-    from edgeseg.overlay import labels_on_picture
     from edgeseg.zoo.data import read_sample
     from edgeseg.zoo.metrics import Confusion
 

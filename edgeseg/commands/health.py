@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
-    from edgeseg.bench.health import Watch
+    from edgeseg.tools.bench.health_latency import Watch
 
 _OUT = Path("out/health/health.json")
 
@@ -30,8 +30,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeseg.bench import health
-    from edgeseg.commands.terminal import print_table, progress
+    from edgeseg.commands._terminal import print_table, progress
+    from edgeseg.tools.bench import health_latency as health
 
     for clip in args.clips:
         if not clip.exists():
@@ -74,7 +74,7 @@ def _times(median_and_longest: tuple[float, float] | None) -> str:
 
 
 def _watched(kind: str, watches: list[Watch]) -> tuple[str, ...]:
-    from edgeseg.bench.health import upper_bound_per_hour
+    from edgeseg.tools.bench.health_latency import upper_bound_per_hour
 
     hours = sum(one.duration_s for one in watches) / 3600
     alarms = [state for one in watches for state in one.alarms]

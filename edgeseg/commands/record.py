@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
-    from edgeseg.recording.writer import RecordingWriter
+    from edgeseg.replay.recording.writer import RecordingWriter
     from edgeseg.settings import PipelineSettings
 
 _TICK_S = 1.0
@@ -57,11 +57,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     import os
 
-    from edgeseg import config, registry
+    from edgeseg import config
     from edgeseg.commands.replay import camera_of
-    from edgeseg.recording.lines import header_for
-    from edgeseg.recording.writer import RecordingWriter
-    from edgeseg.secrets import Redaction
+    from edgeseg.models import registry
+    from edgeseg.replay.recording.lines import header_for
+    from edgeseg.replay.recording.writer import RecordingWriter
+    from edgeseg.system.redaction import Redaction
 
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     settings = config.load(args.pipeline)
@@ -88,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | None) -> None:
     """The daemon's supervisor, for one camera, with nobody to publish to."""
-    from edgeseg.audience import Audience
     from edgeseg.clock import SystemClock
-    from edgeseg.publish.silent import SilentPublisher
-    from edgeseg.state.books import State
-    from edgeseg.supervisor import Supervisor
+    from edgeseg.observers import Audience
+    from edgeseg.publish.base import SilentPublisher
+    from edgeseg.runtime.supervisor import Supervisor
+    from edgeseg.state.node_state import State
 
     clock = SystemClock()
     with (

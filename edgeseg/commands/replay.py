@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from edgeseg import registry
-from edgeseg.appearing import appearing
 from edgeseg.errors import EdgesegError
+from edgeseg.models import registry
+from edgeseg.system.atomic_files import appearing
 
 if TYPE_CHECKING:
     from edgeseg.settings import CameraSettings, PipelineSettings
@@ -63,8 +63,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config
-    from edgeseg.expectation import Chosen, Expectation, alerts_alone, everything, zones_alone
-    from edgeseg.recording.reader import is_recording
+    from edgeseg.replay.recording.reader import is_recording
+    from edgeseg.replay.transcript import Chosen, Expectation, alerts_alone, everything, zones_alone
 
     if _is_yaml(args.clip) and not _is_yaml(args.pipeline):
         raise EdgesegError(
@@ -101,10 +101,10 @@ def run(args: argparse.Namespace) -> int:
 def _replay(
     args: argparse.Namespace, settings: PipelineSettings, chosen: CameraSettings, stream: TextIO
 ) -> None:
-    from edgeseg.clip import Replay
-    from edgeseg.commands.terminal import progress
-    from edgeseg.recording.lines import header_for
-    from edgeseg.recording.writer import RecordingWriter
+    from edgeseg.commands._terminal import progress
+    from edgeseg.replay.clip import Replay
+    from edgeseg.replay.recording.lines import header_for
+    from edgeseg.replay.recording.writer import RecordingWriter
 
     with contextlib.ExitStack() as opened:
         writer = None
@@ -126,9 +126,9 @@ def _replay(
 def _play(
     args: argparse.Namespace, settings: PipelineSettings, chosen: CameraSettings, stream: TextIO
 ) -> None:
-    from edgeseg.clip import transcript_publisher
     from edgeseg.clock import ManualClock
-    from edgeseg.recording.playback import play
+    from edgeseg.replay.clip import transcript_publisher
+    from edgeseg.replay.recording.playback import play
 
     for option in ("start", "record", "ungated"):
         if getattr(args, option):

@@ -7,7 +7,7 @@ import logging
 import os
 from pathlib import Path
 
-from edgeseg.logs import LOG_STYLES, log_to_stderr
+from edgeseg.system.logs import LOG_STYLES, log_to_stderr
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg import config
     from edgeseg.clock import SystemClock
     from edgeseg.daemon import Daemon
-    from edgeseg.places import state_dir
-    from edgeseg.secrets import Redaction
     from edgeseg.settings import PipelineSettings
+    from edgeseg.system.paths import state_dir
+    from edgeseg.system.redaction import Redaction
 
     redaction = Redaction()
     log_to_stderr(args.log, logging.DEBUG if args.verbose else logging.INFO, redaction)

@@ -54,7 +54,7 @@ def _pipeline() -> dict[str, Any]:
 
 
 def _model() -> dict[str, Any]:
-    from edgeseg.manifest import json_schema
+    from edgeseg.models.manifest import json_schema
 
     return json_schema()
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.appearing import ADVICE, beside
-from edgeseg.commands.refining import add_refine, open_refined
-from edgeseg.commands.terminal import print_table
+from edgeseg.commands._refine import add_refine, open_refined
+from edgeseg.commands._terminal import print_table
 from edgeseg.errors import EdgesegError
-from edgeseg.runtimes import AUTO, ENGINES
+from edgeseg.models.runtimes import AUTO, ENGINES
 from edgeseg.settings import DEFAULT_MODEL, FASTEST_FPS, FIT_NAMES, SLOWEST_FPS
+from edgeseg.system.atomic_files import ADVICE, beside
 
 if TYPE_CHECKING:
     from edgeseg.frames import U8
-    from edgeseg.manifest import Model
+    from edgeseg.models.model import Model
 
 # A class that never covers a thousandth of a picture is noise of the network.
 SHOWN_FROM = 0.001
@@ -79,7 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeseg import registry
+    from edgeseg.models import registry
     from edgeseg.sources.pictures import pictures_in
 
     if not args.input.exists():
@@ -112,11 +112,13 @@ def _segment(
     args: argparse.Namespace, model: Model, pictures: list[Path], tally: _Tally, output: _Output
 ) -> None:
     """pictures: in the folder that is the input; none for a clip."""
-    from edgeseg import clip, overlay, postprocess
-    from edgeseg.commands.terminal import progress
+    from edgeseg.commands._terminal import progress
     from edgeseg.config.units import size_px
-    from edgeseg.preprocess import Preprocess
-    from edgeseg.video import VideoWriter, encode_labels
+    from edgeseg.drawing import overlay
+    from edgeseg.drawing.video_writer import VideoWriter, encode_labels
+    from edgeseg.replay import clip
+    from edgeseg.stages import postprocess
+    from edgeseg.stages.preprocess import Preprocess
 
     try:
         size = size_px(args.input_size) if args.input_size else None

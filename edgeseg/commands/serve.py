@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import EdgesegError
-from edgeseg.runtimes import AUTO, ENGINES, JPEG_SUFFIX, RUNTIMES
+from edgeseg.models.runtimes import AUTO, ENGINES, JPEG_SUFFIX, RUNTIMES
 
 if TYPE_CHECKING:
     from edgeseg.engines.base import Engine
-    from edgeseg.manifest import Model
-    from edgeseg.serve.offer import Offer
-    from edgeseg.serve.protocol import Tls
+    from edgeseg.kserve.served_model import Offer
+    from edgeseg.kserve.server import Tls
+    from edgeseg.models.model import Model
 
 DEFAULT_LISTEN = "127.0.0.1:8001"
 _LEAST_TOKEN_CHARS = 16
@@ -67,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C. Raises EdgesegError."""
-    from edgeseg.config.web import listen
+    from edgeseg.config.keys.web import listen
 
     try:
         place = listen(args.listen)
@@ -82,12 +82,12 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from edgeseg.serve import protocol
+        from edgeseg.kserve import server as protocol
     except ModuleNotFoundError as error:
         if error.name not in ("grpc", "tritonclient"):
             raise
         raise EdgesegError("serve needs what is not installed; pip install 'edgeseg[remote]'") from None
-    from edgeseg.serve.memory import Regions
+    from edgeseg.kserve.server_memory import Regions
 
     tls: Tls | None = None if tls_files is None else protocol.Tls(*tls_files)
     # Before anything takes long: a signal then ends it as it does later.
@@ -115,10 +115,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _offers(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tuple[Offer, ...], int]:
-    from edgeseg import registry
     from edgeseg.config.units import size_px
     from edgeseg.engines.select import choose
-    from edgeseg.serve.offer import Admission, offer
+    from edgeseg.kserve.served_model import Admission, offer
+    from edgeseg.models import registry
 
     loaded: list[tuple[Model, Engine]] = []
     for text in args.models:
@@ -140,9 +140,9 @@ def _offers(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tuple[Of
 
 
 def _opened(model: Model, engine: str, size_px: tuple[int, int]) -> Engine:
-    from edgeseg import trial
+    from edgeseg.engines import autotune
 
-    return trial.open_best(model, engine, size_px, 1)
+    return autotune.open_best(model, engine, size_px, 1)
 
 
 def _token(path: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgeseg.soak.run import Plan
+    from edgeseg.tools.soak.run import Plan
 
 _COLOURS_RULE = "{occupied: [red], enter: 5 %, leave: 2 %, for: 500 ms, clear: 500 ms}"
 _ANY_RULE = "{changed: dominant, for: 2 s, clear: 2 s}"
@@ -50,12 +50,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeseg.appearing import writing
     from edgeseg.clock import SystemClock
     from edgeseg.errors import EdgesegError
-    from edgeseg.soak.plot import draw
-    from edgeseg.soak.run import Soak
-    from edgeseg.soak.verdict import document, judge
+    from edgeseg.system.atomic_files import writing
+    from edgeseg.tools.soak.plot import draw
+    from edgeseg.tools.soak.run import Soak
+    from edgeseg.tools.soak.verdict import document, judge
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     seed = random.randrange(10_000) if args.seed is None else args.seed
@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace, seed: int) -> Plan:
     """Raises SourceError for a clip that cannot be read."""
-    from edgeseg.soak import cameras
-    from edgeseg.soak import run as soak
+    from edgeseg.tools.soak import cameras
+    from edgeseg.tools.soak import run as soak
 
     urls = [source for source in args.sources if "://" in source]
     clips = [source for source in args.sources if "://" not in source]

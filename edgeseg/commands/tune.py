@@ -7,17 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeseg.commands._terminal import print_table, progress
 from edgeseg.commands.record import duration
 from edgeseg.commands.replay import camera_of
-from edgeseg.commands.terminal import print_table, progress
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
     from edgeseg.settings import CameraSettings, PipelineSettings
-    from edgeseg.tuning.grid import Place
-    from edgeseg.tuning.judge import Occasion, Patience
-    from edgeseg.tuning.observe import Watched
-    from edgeseg.tuning.sweep import Swept
+    from edgeseg.tools.tuning.grid import Place
+    from edgeseg.tools.tuning.observe import Watched
+    from edgeseg.tools.tuning.scoring import Occasion, Patience
+    from edgeseg.tools.tuning.sweep import Swept
 
 _SETTING = {
     "type": "object",
@@ -109,9 +109,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config
-    from edgeseg.tuning import patch, plot
-    from edgeseg.tuning.judge import Patience
-    from edgeseg.tuning.observe import watch
+    from edgeseg.tools.tuning import plot
+    from edgeseg.tools.tuning import suggest_patch as patch
+    from edgeseg.tools.tuning.observe import watch
+    from edgeseg.tools.tuning.scoring import Patience
 
     settings = config.load(args.pipeline)
     camera = camera_of(settings, args.camera)
@@ -160,9 +161,9 @@ def _swept(
     watched: list[Watched],
     patience: Patience,
 ) -> list[Swept]:
-    from edgeseg.tuning.labels import check_names, read_labels
-    from edgeseg.tuning.sweep import sweep
-    from edgeseg.tuning.track import Track
+    from edgeseg.tools.tuning.labels import check_names, read_labels
+    from edgeseg.tools.tuning.rule_run import Track
+    from edgeseg.tools.tuning.sweep import sweep
 
     labels = None
     if args.labels is not None:
@@ -216,7 +217,7 @@ def _print(swept: Swept) -> None:
 
 
 def _row(swept: Swept, name: str, place: Place) -> tuple[str, ...]:
-    from edgeseg.tuning.patch import words
+    from edgeseg.tools.tuning.suggest_patch import words
 
     score = swept.scores[place]
     setting = ", ".join(f"{key}: {text}" for key, text in words(swept.grid.rules[place]).items())
@@ -243,7 +244,7 @@ def _json(swept: Swept) -> dict[str, object]:
 
 
 def _setting(swept: Swept, place: Place) -> dict[str, object]:
-    from edgeseg.tuning.patch import words
+    from edgeseg.tools.tuning.suggest_patch import words
 
     score = swept.scores[place]
     return {

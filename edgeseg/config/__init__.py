@@ -7,7 +7,7 @@ fills in what the machine has to give: secrets from the environment and from fil
 from __future__ import annotations
 
 from edgeseg.config.loader import check, json_schema, load
-from edgeseg.config.notes import notes
 from edgeseg.config.resolve import resolve, secrets_of
+from edgeseg.config.warnings import notes
 
 __all__ = ["check", "json_schema", "load", "notes", "resolve", "secrets_of"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from edgeseg import launch
-from edgeseg.secrets import redact_url
 from edgeseg.settings import SourceUrl
+from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.system.redaction import redact_url
 from edgeseg.yamlfile import nearest
 
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from edgeseg.config import names, units
-from edgeseg.runtimes import ENGINES, REMOTE
+from edgeseg.models.runtimes import ENGINES, REMOTE
 from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS
 from edgeseg.yamlfile import Switch, nearest, shown
 

@@ -8,18 +8,18 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from edgeseg import registry as installed
-from edgeseg.config.build import Builder
-from edgeseg.config.schema import PipelineFile
+from edgeseg.config.builder import Builder
+from edgeseg.config.keys.pipeline import PipelineFile
 from edgeseg.errors import ConfigError, Problem
-from edgeseg.manifest import Model
+from edgeseg.models import registry as installed
+from edgeseg.models.model import Model
 from edgeseg.settings import PipelineSettings
 from edgeseg.yamlfile import Places, Steps, dotted, editor_schema, parse, problems_from
 from edgeseg.yamlfile import load as load_yaml
 
 
 class Registry(Protocol):
-    """Finds models by name or path; ``edgeseg.registry`` is one."""
+    """Finds models by name or path; ``edgeseg.models.registry`` is one."""
 
     def find(self, name: str) -> Model:
         """Raises ModelError (unknown) or ConfigError (its manifest is wrong)."""

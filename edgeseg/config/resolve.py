@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from edgeseg import launch
 from edgeseg.config import addresses
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.settings import (
@@ -20,6 +19,7 @@ from edgeseg.settings import (
     SourceUrl,
     WebSettings,
 )
+from edgeseg.sources.gstreamer import launch_line as launch
 from edgeseg.yamlfile import Places, Steps, dotted, shown
 from edgeseg.yamlfile import load as load_yaml
 
@@ -47,8 +47,8 @@ def resolve(
 
 
 def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
-    """Every credential that resolved settings hold, for ``edgeseg.secrets.Redaction``: what was filled in
-    for ``${VAR}`` in URLs, passwords in addresses, the broker's password. A path holds none."""
+    """Every credential that resolved settings hold, for ``edgeseg.system.redaction.Redaction``: what was
+    filled in for ``${VAR}`` in URLs, passwords in addresses, the broker's password. A path holds none."""
     found: set[str] = set()
     for camera in settings.cameras:
         found |= _secrets_of_source(camera.source)

@@ -21,8 +21,8 @@ from edgeseg.engines.stderr import without_lines
 from edgeseg.engines.tensors import PictureTable, TensorInfo
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
-from edgeseg.manifest import Artefact, Role
-from edgeseg.runtimes import RUNTIMES
+from edgeseg.models.model import Artefact, Role
+from edgeseg.models.runtimes import RUNTIMES
 
 CORAL = "coral"
 _RUNTIME = RUNTIMES["litert"]

@@ -13,8 +13,8 @@ from edgeseg.engines.base import Outputs
 from edgeseg.engines.tensors import PictureTable, TensorInfo
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
-from edgeseg.manifest import Artefact, Role
-from edgeseg.runtimes import RUNTIMES
+from edgeseg.models.model import Artefact, Role
+from edgeseg.models.runtimes import RUNTIMES
 
 # onnxruntime's exceptions share no base but Exception; not every version has all of them.
 _NAMES = "EPFail EngineError Fail InvalidArgument InvalidGraph InvalidProtobuf ModelLoaded NoModel NoSuchFile"

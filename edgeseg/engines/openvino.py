@@ -19,8 +19,8 @@ from edgeseg.engines.base import Outputs
 from edgeseg.engines.tensors import PictureTable, TensorInfo
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.frames import U8
-from edgeseg.manifest import Artefact, Format, Role
-from edgeseg.places import cache_dir
+from edgeseg.models.model import Artefact, Format, Role
+from edgeseg.system.paths import cache_dir
 
 _FAILURES = (
     "GeneralFailure InitializationFailure NotImplementedFailure OpConversionFailure OpValidationFailure"

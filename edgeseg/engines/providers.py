@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edgeseg.engines.hardware import nvidia_gpus
 from edgeseg.errors import EdgesegError
-from edgeseg.manifest import Artefact
-from edgeseg.places import cache_dir
+from edgeseg.models.model import Artefact
+from edgeseg.system.paths import cache_dir
 
 NAMES = {
     "onnxruntime": "CPUExecutionProvider",

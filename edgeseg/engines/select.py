@@ -7,13 +7,13 @@ import os
 from dataclasses import dataclass
 from types import ModuleType
 
-from edgeseg import registry
-from edgeseg.engines import remembered
+from edgeseg.engines import measurement_cache as remembered
 from edgeseg.engines.base import Engine
 from edgeseg.engines.tensors import bare_integers
 from edgeseg.errors import EngineError
-from edgeseg.manifest import Artefact, Model, Precision
-from edgeseg.runtimes import AUTO, ENGINES, REMOTE, RUNTIMES, formats
+from edgeseg.models import registry
+from edgeseg.models.model import Artefact, Model, Precision
+from edgeseg.models.runtimes import AUTO, ENGINES, REMOTE, RUNTIMES, formats
 from edgeseg.yamlfile import nearest
 
 CORAL = "coral"
@@ -42,8 +42,8 @@ def open_engine(
     """Load ``model``, ready to run: every check is behind it.
 
     engine: one of ENGINES; ``auto`` takes what was measured to be the best on this machine. Where nothing
-        was measured (``edgeseg.trial`` does it): in this order, what is installed, whose weights are here,
-        what can take the size, int8 before float, the manifest's order.
+        was measured (``engines.autotune`` does it): in this order, what is installed, whose weights are
+        here, what can take the size, int8 before float, the manifest's order.
     input_size_px: (width, height), None for the manifest's.
     precision: of the artefact, where only that will do.
     threads: for one run, 0 for as many as this process has cores; several callers may run at once.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgeseg.engines.base import Outputs
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
-from edgeseg.manifest import ROLES, Artefact, InputSpec, Role
+from edgeseg.models.model import ROLES, Artefact, InputSpec, Role
 
 Tensor = npt.NDArray[np.generic]
 
@@ -110,7 +110,7 @@ class PictureTable:
 
 
 def _table(spec: InputSpec, tensor: TensorInfo) -> Tensor:
-    """(1, 256, 3), channels in the network's order: the formula of ``edgeseg.manifest``."""
+    """(1, 256, 3), channels in the network's order: the formula of ``edgeseg.models.manifest``."""
     pixels = np.arange(256, dtype=np.float64)[:, np.newaxis]
     values = (pixels / spec.scale - np.array(spec.mean)) / np.array(spec.std)
     table: Tensor = values.astype(np.float32)

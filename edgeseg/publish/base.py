@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
-from edgeseg.frames import Event
+from edgeseg.events import Event
 
 QoS = Literal[0, 1]
 
@@ -60,3 +60,27 @@ class Publisher(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+Self = TypeVar("Self", bound="SilentPublisher")
+
+
+class SilentPublisher:
+    """Takes events and keeps none. The base of those that keep a copy: they have nothing to acquire."""
+
+    gone = False
+
+    def start(self) -> None: ...
+
+    def send(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self: Self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TextIO
 
 from edgeseg.errors import PublishError
-from edgeseg.frames import Event
+from edgeseg.events import Event
 from edgeseg.publish.base import Message
 from edgeseg.publish.topics import Topics
 

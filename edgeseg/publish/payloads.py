@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgeseg.clock import iso_utc
-from edgeseg.frames import (
+from edgeseg.events import (
     Alert,
     CameraState,
     CameraStatus,
@@ -24,9 +24,9 @@ from edgeseg.frames import (
     Evidence,
     NodeStats,
     PreviousRun,
-    Transform,
     ZoneOccupancy,
 )
+from edgeseg.frames import Transform
 
 SHARE_DECIMALS = 4
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeseg.clock import Clock
-from edgeseg.frames import (
+from edgeseg.events import (
     Alert,
     CameraRemoved,
     CameraStatus,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import blake2s
 
-from edgeseg.frames import Alert, Evidence, FrameTime
+from edgeseg.events import Alert, Evidence
+from edgeseg.frames import FrameTime
 from edgeseg.rules.memory import OpenAlert, Pending, Scene
 from edgeseg.settings import RuleSettings
 

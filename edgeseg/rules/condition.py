@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgeseg.frames import ZoneOccupancy
-from edgeseg.rules.normal import LEAVE
+from edgeseg.events import ZoneOccupancy
+from edgeseg.rules.baseline import LEAVE
 from edgeseg.settings import RuleSettings
 
 

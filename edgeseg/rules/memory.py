@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from edgeseg.frames import Alert, FrameTime, RuleStateName
-from edgeseg.rules.normal import Normal
+from edgeseg.events import Alert, RuleStateName
+from edgeseg.frames import FrameTime
+from edgeseg.rules.baseline import Normal
 from edgeseg.rules.trace import Trace
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeseg.frames import TracePoint
+from edgeseg.events import TracePoint
 
 # An alert of 32 points is about 2 KB of JSON: enough to draw its curve, small enough for any broker.
 MOST_POINTS = 32

@@ -7,7 +7,7 @@ from pathlib import Path
 from edgeseg.errors import SourceError
 from edgeseg.settings import DecodeName
 from edgeseg.sources.decode import Opening
-from edgeseg.sources.video import VideoSource
+from edgeseg.sources.video_source import VideoSource
 
 _MP4_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".3gp"})
 

@@ -10,7 +10,7 @@ from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
 from edgeseg.settings import DecodeName
 from edgeseg.sources.decode import Opening, UnclearError
-from edgeseg.sources.video import VideoSource
+from edgeseg.sources.video_source import VideoSource
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
-from edgeseg import launch
 from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
-from edgeseg.secrets import redact_url
 from edgeseg.settings import DecodeName
 from edgeseg.sources.base import Source
-from edgeseg.sources.csi import CsiSource
 from edgeseg.sources.file import FileSource
-from edgeseg.sources.gstreamer import GstreamerSource
+from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer.csi import CsiSource
+from edgeseg.sources.gstreamer.source import GstreamerSource
 from edgeseg.sources.network import PORTS, NetworkSource
 from edgeseg.sources.pictures import PICTURE_SUFFIXES, PicturesSource
 from edgeseg.sources.v4l2 import V4l2Source
+from edgeseg.system.redaction import redact_url
 
 
 def open_source(

@@ -11,15 +11,13 @@ from fractions import Fraction
 from io import FileIO
 from itertools import chain
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import av
 import av.error
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
-
-from edgeseg.sources.clips import suffix_of
 
 # Ten seconds of 20 Mbit/s; what is more goes from the old end.
 MOST_RING_BYTES = 24 * 1024 * 1024
@@ -191,3 +189,11 @@ class ClipWriter:
 
 class ClipError(Exception):
     """These packets make no file."""
+
+
+_IN_MP4 = frozenset({"h264", "hevc", "av1"})
+
+
+def suffix_of(codec: str) -> Literal["mp4", "mkv"]:
+    """Of a clip of packets of this codec."""
+    return "mp4" if codec in _IN_MP4 else "mkv"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeseg.clock import Clock
 from edgeseg.settings import DecodeName
 from edgeseg.sources.decode import Opening
-from edgeseg.sources.video import VideoSource
+from edgeseg.sources.video_source import VideoSource
 
 
 class V4l2Source(VideoSource):

@@ -16,7 +16,7 @@ from typing import Any, Union
 
 from edgeseg.clock import Clock
 from edgeseg.errors import StateError
-from edgeseg.state.files import advice, set_aside
+from edgeseg.state.damaged_files import advice, set_aside
 from edgeseg.state.schema import MIGRATIONS, SCHEMA_VERSION, TABLES, refuse_newer, version_on_disk
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from prometheus_client.registry import Collector
 
 from edgeseg import __version__
 from edgeseg.clock import Clock
-from edgeseg.frames import Alert, CameraStatus, Event, NodeStats
-from edgeseg.laps import Lap, StageName
-from edgeseg.publish.silent import SilentPublisher
-from edgeseg.web.board import Board
-from edgeseg.web.processes import usage
+from edgeseg.events import Alert, CameraStatus, Event, NodeStats
+from edgeseg.observers import Lap, StageName
+from edgeseg.publish.base import SilentPublisher
+from edgeseg.system.process_usage import usage
+from edgeseg.web.latest import Board
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Stages take from a tenth of a millisecond (rules) to seconds (a network on a small board).

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from edgeseg import __version__
-from edgeseg.config.schema import ZoneFile
+from edgeseg.config.keys.pipeline import ZoneFile
 from edgeseg.web.routes import ROUTES, Route
-from edgeseg.web.shapes import ErrorShape, HealthShape
+from edgeseg.web.schemas import ErrorShape, HealthShape
 
 _DESCRIPTION = """\
 What the dashboard of edgeseg is made of, for other programs too. Where the pipeline file names a token, send

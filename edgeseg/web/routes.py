@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from edgeseg.web import shapes
+from edgeseg.web import schemas as shapes
 
 _NAME = {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"}
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from aiohttp import WSMsgType, web
 
-from edgeseg.web.album import Album
-from edgeseg.web.exchange import Answer, Call, RefusedError
-from edgeseg.web.feed import Feed
-from edgeseg.web.guard import COOKIE, Guard
-from edgeseg.web.manners import HEADERS, OPEN, faults
+from edgeseg.web.auth import COOKIE, Guard
+from edgeseg.web.daemon_view import Running
+from edgeseg.web.handlers.picture import Showing, overlay_of
+from edgeseg.web.live_feed import Feed
+from edgeseg.web.picture_cache import Album
+from edgeseg.web.request import Answer, Call, RefusedError
+from edgeseg.web.response_defaults import HEADERS, OPEN, faults
 from edgeseg.web.routes import ROUTES, Route
-from edgeseg.web.running import Running
-from edgeseg.web.showing import Showing, overlay_of
 
 log = logging.getLogger(__name__)
 

@@ -11,24 +11,24 @@ from edgeseg.clock import Clock
 from edgeseg.errors import ConfigError, EdgesegError, Problem
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.settings import PipelineSettings, WebSettings
-from edgeseg.state.books import State
 from edgeseg.state.history import History
-from edgeseg.web.album import Album
-from edgeseg.web.board import Board
-from edgeseg.web.chronicle import Chronicle
-from edgeseg.web.doing import Doing
-from edgeseg.web.editor import ZoneEditor
-from edgeseg.web.exchange import Answer, Call
-from edgeseg.web.feed import Feed
-from edgeseg.web.guard import Guard
-from edgeseg.web.keeping import Keeping
+from edgeseg.state.node_state import State
+from edgeseg.web.auth import Guard
+from edgeseg.web.daemon_view import Running, Supervised
+from edgeseg.web.handlers.command import Doing
+from edgeseg.web.handlers.evidence import Keeping
+from edgeseg.web.handlers.picture import Showing
+from edgeseg.web.handlers.status import Telling
+from edgeseg.web.history_recorder import Chronicle
+from edgeseg.web.latest import Board
+from edgeseg.web.live_feed import Feed
 from edgeseg.web.metrics import CONTENT_TYPE, Metrics
 from edgeseg.web.openapi import document
+from edgeseg.web.picture_cache import Album
+from edgeseg.web.request import Answer, Call
 from edgeseg.web.routes import ROUTES
-from edgeseg.web.running import Running, Supervised
 from edgeseg.web.server import Respond, Server
-from edgeseg.web.showing import Showing
-from edgeseg.web.telling import Telling
+from edgeseg.web.zone_editor import ZoneEditor
 
 
 class Site:

@@ -19,9 +19,9 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
+from edgeseg.system.atomic_files import INTACT, appearing
 from edgeseg.zoo import agreement, export, gate, surgery
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.onnx_session import Session

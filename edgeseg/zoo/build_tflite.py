@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
+from edgeseg.system.atomic_files import INTACT, appearing
 from edgeseg.zoo import gate, tflite
 from edgeseg.zoo.data import to_input
 from edgeseg.zoo.networks.segformer import SegFormer

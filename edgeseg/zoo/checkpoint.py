@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import ModelError
+from edgeseg.system.atomic_files import INTACT, appearing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

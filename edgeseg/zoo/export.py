@@ -11,8 +11,8 @@ import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import nn
 
-from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import ModelError
+from edgeseg.system.atomic_files import INTACT, appearing
 from edgeseg.zoo.sizes import STEP_PX
 from edgeseg.zoo.surgery import clean
 

@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,12 +24,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg import cli, overlay, postprocess, registry
-from edgeseg.appearing import INTACT, writing
+from edgeseg.drawing import overlay
 from edgeseg.engines import open_engine
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8, FrameTime, Picture
-from edgeseg.preprocess import Preprocess
+from edgeseg.models import registry
+from edgeseg.stages import postprocess
+from edgeseg.stages.preprocess import Preprocess
+from edgeseg.system.atomic_files import INTACT, writing
 from edgeseg.zoo.data import VOID, read_picture
 from edgeseg.zoo.metrics import Confusion
 
@@ -130,7 +133,7 @@ def run(data: Path, out: Path, threads: int) -> dict[str, Score]:
     )
     for step, more in zip(steps, (("--threads", str(threads)), ("--into", str(out / "models"))), strict=True):
         print("$ edgeseg models", *step, *more, flush=True)
-        if cli.main(["models", *step, *more]):
+        if subprocess.run([sys.executable, "-m", "edgeseg", "models", *step, *more]).returncode:
             raise ModelError(f"edgeseg models {step[0]} failed")
     return {
         "before": judge(highway, START, ("car",)),

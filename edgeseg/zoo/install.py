@@ -19,11 +19,13 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgeseg import manifest, registry, shipped
-from edgeseg.appearing import INTACT, beside
 from edgeseg.errors import ModelError
 from edgeseg.frames import U8
-from edgeseg.manifest import CARD, MANIFEST, Artefact, Figures, Flavour, Model
+from edgeseg.models import manifest, registry
+from edgeseg.models.manifest import CARD, MANIFEST
+from edgeseg.models.model import Artefact, Figures, Flavour, Model
+from edgeseg.system import paths as shipped
+from edgeseg.system.atomic_files import INTACT, beside
 from edgeseg.zoo import export, gate, importing, surgery
 from edgeseg.zoo.build import deploy_graph
 from edgeseg.zoo.data import read_picture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from edgeseg.appearing import INTACT, appearing
 from edgeseg.errors import EdgesegError, ModelError
+from edgeseg.system.atomic_files import INTACT, appearing
 
 
 def plot_curves(curves: Path, picture: Path) -> None:

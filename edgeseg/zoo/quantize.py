@@ -21,10 +21,10 @@ import onnx
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edgeseg.appearing import writing
 from edgeseg.errors import ModelError
 from edgeseg.frames import U8
-from edgeseg.manifest import Flavour
+from edgeseg.models.model import Flavour
+from edgeseg.system.atomic_files import writing
 from edgeseg.zoo.export import load_model, save_model
 from edgeseg.zoo.surgery import INPUT, clean
 

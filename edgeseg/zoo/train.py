@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import runpy
 import signal
 import sys
 import threading
@@ -26,10 +27,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeseg import registry
-from edgeseg.appearing import INTACT, appearing, writing
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import ModelError
+from edgeseg.models import registry
+from edgeseg.system.atomic_files import INTACT, appearing, writing
 from edgeseg.zoo.augment import Crops
 from edgeseg.zoo.batches import Batch, Batches, as_input
 from edgeseg.zoo.data import Split, find_split, index_classes, read_picture
@@ -296,6 +297,6 @@ def _teacher(name: str | None, recipe: Recipe, split: Split, device: str) -> nn.
 
 
 if __name__ == "__main__":
-    from edgeseg.cli import main
-
-    sys.exit(main(["models", "train", *sys.argv[1:]]))
+    # The same as `edgeseg models train`; the command line imports the zoo, never the other way round.
+    sys.argv[1:1] = ["models", "train"]
+    runpy.run_module("edgeseg", run_name="__main__")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from edgeseg.errors import ModelError
 from edgeseg.frames import U8
-from edgeseg.preprocess import Preprocess
 from edgeseg.settings import FitName
 from edgeseg.sources.open import open_source
+from edgeseg.stages.preprocess import Preprocess
 
 
 def views_of(

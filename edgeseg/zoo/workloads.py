@@ -22,8 +22,8 @@ import yaml
 
 from edgeseg.errors import EdgesegError
 from edgeseg.frames import U8
-from edgeseg.manifest import MANIFEST
-from edgeseg.places import cache_dir
+from edgeseg.models.manifest import MANIFEST
+from edgeseg.system.paths import cache_dir
 from edgeseg.zoo import export, networks, surgery
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.quantize import quantize

@@ -6,8 +6,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from edgeseg.soak.audit import audit
-from edgeseg.soak.holdings import Holdings
+from edgeseg.tools.soak.alert_audit import audit
+from edgeseg.tools.soak.process_resources import Holdings
 from tests.faults.ledger import Row
 from tests.faults.scene import Scene, pause
 from tests.rtsp_fixtures import RtspServer

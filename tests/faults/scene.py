@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgeseg.soak.audit import utc_s
-from edgeseg.soak.holdings import Holdings, session
+from edgeseg.tools.soak.alert_audit import utc_s
+from edgeseg.tools.soak.process_resources import Holdings, session
 from tests.broker import Broker, Received, Subscriber, wait_until
 from tests.daemon import Daemon
 from tests.tiny_models import Convention, write_model

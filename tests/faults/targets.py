@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from edgeseg import config, manifest
+from edgeseg import config
+from edgeseg.capture import wire_format as wire
 from edgeseg.errors import ConfigError, EdgesegError
-from edgeseg.publish import command
-from edgeseg.sources import wire
+from edgeseg.models import manifest
+from edgeseg.publish.mqtt import commands as command
 
 _FOLDER = Path(tempfile.gettempdir())
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.audit import audit
-from edgeseg.soak.holdings import Holdings
-from edgeseg.soak.relay import TcpRelay
+from edgeseg.tools.soak.alert_audit import audit
+from edgeseg.tools.soak.process_resources import Holdings
+from edgeseg.tools.soak.tcp_relay import TcpRelay
 from tests.broker import Broker, wait_until
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.audit import audit, utc_s
-from edgeseg.soak.holdings import connected_to, parent
+from edgeseg.tools.soak.alert_audit import audit, utc_s
+from edgeseg.tools.soak.process_resources import connected_to, parent
 from tests.broker import wait_until
 from tests.faults.conftest import Note
 from tests.faults.pair import BACK_WITHIN_S, GOP_S, NOTICED_WITHIN_S, Pair

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.relay import TcpRelay
+from edgeseg.tools.soak.tcp_relay import TcpRelay
 from tests.faults.clips import blinking_clip, still_clip
 from tests.faults.conftest import Note
 from tests.faults.impostor import answering

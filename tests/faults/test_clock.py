@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.audit import audit, utc_s
-from edgeseg.soak.holdings import Holdings
+from edgeseg.tools.soak.alert_audit import audit, utc_s
+from edgeseg.tools.soak.process_resources import Holdings
 from tests.conftest import missing
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.audit import audit
-from edgeseg.soak.holdings import session
+from edgeseg.tools.soak.alert_audit import audit
+from edgeseg.tools.soak.process_resources import session
 from tests.broker import Broker, wait_until
 from tests.faults.clips import blinking_clip, coloured_clip
 from tests.faults.conftest import Note

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from edgeseg.clock import SystemClock
 from edgeseg.errors import StateError
 from edgeseg.publish.base import Message
-from edgeseg.publish.delivery import Delivery
-from edgeseg.publish.outbox import Outbox
-from edgeseg.publish.quiet import QuietLog
-from edgeseg.state.books import State
+from edgeseg.publish.mqtt.delivery import Delivery
+from edgeseg.publish.mqtt.outbox import Outbox
+from edgeseg.state.node_state import State
+from edgeseg.system.rate_limited_log import QuietLog
 from tests.faults.conftest import WHOLE_SUITE, Note
 from tests.faults.hostile import mutated
 from tests.faults.ledger import Row

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.audit import audit
-from edgeseg.soak.holdings import Holdings, cameras, peak_memory_mib
+from edgeseg.tools.soak.alert_audit import audit
+from edgeseg.tools.soak.process_resources import Holdings, cameras, peak_memory_mib
 from tests.broker import wait_until
 from tests.conftest import test_data
 from tests.faults.clips import blinking_clip

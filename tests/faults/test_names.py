@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.audit import audit
-from edgeseg.soak.holdings import Holdings
+from edgeseg.tools.soak.alert_audit import audit
+from edgeseg.tools.soak.process_resources import Holdings
 from tests.faults.clips import blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row

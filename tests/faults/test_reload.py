@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.audit import audit
-from edgeseg.soak.holdings import Holdings
+from edgeseg.tools.soak.alert_audit import audit
+from edgeseg.tools.soak.process_resources import Holdings
 from tests.broker import wait_until
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from edgeseg.soak.audit import Audit, audit
-from edgeseg.soak.holdings import session
-from edgeseg.soak.relay import TcpRelay
+from edgeseg.tools.soak.alert_audit import Audit, audit
+from edgeseg.tools.soak.process_resources import session
+from edgeseg.tools.soak.tcp_relay import TcpRelay
 from tests.broker import Broker, wait_until
 from tests.daemon import Daemon
 from tests.faults.clips import blinking_clip

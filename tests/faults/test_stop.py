@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.soak.holdings import session
-from edgeseg.soak.relay import TcpRelay
+from edgeseg.tools.soak.process_resources import session
+from edgeseg.tools.soak.tcp_relay import TcpRelay
 from tests.broker import Broker, wait_until
 from tests.daemon import Daemon
 from tests.faults.clips import blinking_clip

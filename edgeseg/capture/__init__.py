@@ -1,0 +1,1 @@
+"""Capture: one camera in a process of its own."""

@@ -1,0 +1,1 @@
+"""Sandbox: Landlock and seccomp around a camera process."""

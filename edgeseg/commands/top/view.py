@@ -1,0 +1,107 @@
+"""What ``edgeseg top`` knows of the nodes it hears, gathered from their topics."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeseg.publish.mqtt.subscriber import Heard
+
+# Anybody may publish below the prefix; what is beyond is not shown.
+_MOST_NODES, _MOST_ZONES = 32, 512
+_ALERTS_SHOWN = 5
+# A share below is noise to a reader.
+_LEAST_SHARE = 0.01
+_CLASSES_SHOWN = 3
+# The class that is everything else tells nothing while there is another.
+_BACKGROUND = ("background", "unlabeled", "void")
+
+
+@dataclass(slots=True)
+class Zone:
+    """The newest occupancy, as published, and the rules' states by name."""
+
+    occupancy: Mapping[str, Any] = field(default_factory=dict)
+    rules: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shares(self) -> list[tuple[str, float]]:
+        """The classes that cover most, largest first; empty while unknown."""
+        coverage = self.occupancy.get("coverage") or {}
+        named = [(name, share) for name, share in coverage.items() if share >= _LEAST_SHARE]
+        told = [pair for pair in named if pair[0] not in _BACKGROUND] or named
+        return sorted(told, key=lambda pair: -pair[1])[:_CLASSES_SHOWN]
+
+    @property
+    def on(self) -> list[str]:
+        """The rules that hold now."""
+        return sorted(name for name, state in self.rules.items() if state == "ON")
+
+    @property
+    def unknown(self) -> str | None:
+        """Why nothing is known; None while something is."""
+        if self.occupancy.get("state") == "unknown":
+            return str(self.occupancy.get("reason") or "unknown")
+        return None
+
+
+@dataclass(slots=True)
+class Node:
+    """One device. cameras: their statuses as published. zones: by camera and zone."""
+
+    availability: str = "?"
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    cameras: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    zones: dict[tuple[str, str], Zone] = field(default_factory=dict)
+
+
+class View:
+    """Nodes by name. prefix: of all topics. Believes nothing: what does not fit is left out."""
+
+    def __init__(self, prefix: str) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.alerts: deque[Mapping[str, Any]] = deque(maxlen=_ALERTS_SHOWN)
+        self._prefix = prefix + "/"
+
+    def hear(self, heard: Heard) -> None:
+        """Take in one message. An empty one says nothing: that is how retained ones are taken back, and how
+        `edgeseg doctor` tries whether it may publish."""
+        if not heard.payload or not heard.topic.startswith(self._prefix):
+            return
+        name, *rest = heard.topic.removeprefix(self._prefix).split("/")
+        if name not in self.nodes and len(self.nodes) >= _MOST_NODES:
+            return
+        match rest:
+            case ["status"]:
+                self._node(name).availability = heard.payload.decode("utf-8", "replace")[:20]
+            case ["stats"]:
+                self._node(name).stats = _object(heard)
+            case ["alert"]:
+                self.alerts.append({"node": name, **_object(heard)})
+            case [camera, "status"]:
+                if status := _object(heard):
+                    self._node(name).cameras[camera] = status
+            case [camera, "zone", zone, "occupancy"]:
+                self._zone(name, camera, zone).occupancy = _object(heard)
+            case [camera, "zone", zone, "rule", rule]:
+                self._zone(name, camera, zone).rules[rule] = heard.payload.decode("utf-8", "replace")[:20]
+
+    def _node(self, name: str) -> Node:
+        return self.nodes.setdefault(name, Node())
+
+    def _zone(self, name: str, camera: str, zone: str) -> Zone:
+        zones = self._node(name).zones
+        if (camera, zone) not in zones and len(zones) >= _MOST_ZONES:
+            return Zone()
+        return zones.setdefault((camera, zone), Zone())
+
+
+def _object(heard: Heard) -> Mapping[str, Any]:
+    try:
+        found = json.loads(heard.payload)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,1 @@
+"""Drawing: overlays on pictures, and videos of them."""

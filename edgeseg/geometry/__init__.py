@@ -1,0 +1,1 @@
+"""Geometry: pure mathematics of polygons, ground planes and camera views."""

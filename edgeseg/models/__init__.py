@@ -1,0 +1,1 @@
+"""Models: which networks there are, where they are, what runs them."""

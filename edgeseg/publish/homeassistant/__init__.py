@@ -1,0 +1,1 @@
+"""Home Assistant: discovery of the entities of a node."""

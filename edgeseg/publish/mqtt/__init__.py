@@ -1,0 +1,1 @@
+"""MQTT: publisher, outbox, delivery and the connection to the broker."""

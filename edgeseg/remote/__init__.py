@@ -1,8 +1,0 @@
-"""Inference on other machines: which server, a second try, and what takes over while there is none.
-
-``engine: kserve`` of a pipeline file. ``engines.kserve`` speaks with one server; here several are one engine.
-"""
-
-from edgeseg.remote.engine import RemoteEngine, open_remote
-
-__all__ = ["RemoteEngine", "open_remote"]

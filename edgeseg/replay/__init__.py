@@ -1,0 +1,1 @@
+"""Replay: runs a clip through a pipeline and compares what it publishes."""

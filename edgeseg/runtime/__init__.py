@@ -1,0 +1,1 @@
+"""Runtime: keeps the cameras of a node going."""

@@ -1,0 +1,393 @@
+"""One camera as subscribers know it: its state, and what its frames gave."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from edgeseg.clock import Clock
+from edgeseg.drawing import overlay
+from edgeseg.engines.base import Engine
+from edgeseg.errors import SourceError
+from edgeseg.events import Alert, CameraState, CameraStatus, CommandAnswer, Degraded, Event, RuleState
+from edgeseg.frames import Frame, FrameTime, LabelMap, PictureHealth, Transform
+from edgeseg.geometry.view_registration import moved_zones
+from edgeseg.models.model import Model
+from edgeseg.observers import NOBODY, Audience, Witness, untimed
+from edgeseg.pipeline import Analysis, CameraPipeline
+from edgeseg.publish.base import Publisher
+from edgeseg.rules import CameraAlert, RuleMemory
+from edgeseg.rules.serialization import encode, fingerprints
+from edgeseg.runtime.camera_memory import Recollection
+from edgeseg.settings import CameraSettings
+from edgeseg.state.node_state import CameraBook
+
+log = logging.getLogger(__name__)
+
+# A camera that has given nothing for longer is stale; a slowly analysed one gets three intervals.
+_STALE_AFTER_S = 3.0
+_STALE_AFTER_INTERVALS = 3
+_STATUS_EVERY_S = 10.0
+# How often zones in which nothing moves are published; rules look at every picture that is checked.
+_STILL_TOLD_EVERY_S = 1.0
+_FPS_WINDOW_S = 10.0
+# Frame times are sums of floats.
+_ROUNDING_S = 1e-3
+# How often what rules remember is kept although nothing happened to it: scenes and traces.
+_KEEP_EVERY_S = 10.0
+
+
+def stale_after_s(rate_fps: float) -> float:
+    """How long a camera of this rate may give nothing until its last picture says nothing about now."""
+    return max(_STALE_AFTER_S, _STALE_AFTER_INTERVALS / rate_fps)
+
+
+class Camera:
+    """Connecting, live, stale, offline, disabled: publishes each change and everything its frames gave.
+
+    Knows no thread and no process: the daemon, where a ``LiveCapture`` feeds it, and ``edgeseg replay``
+    run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
+    seq: numbers its occupancies. book: where what its rules know is kept for the next process, together with
+    each alert. recollection: what an earlier one kept. witness: keeps pictures of alerts.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        settings: CameraSettings,
+        model: Model,
+        groups: Mapping[str, tuple[str, ...]],
+        publisher: Publisher,
+        clock: Clock,
+        seq: Iterator[int],
+        book: CameraBook | None = None,
+        recollection: Recollection | None = None,
+        witness: Witness | None = None,
+        audience: Audience = NOBODY,
+    ) -> None:
+        past = recollection or Recollection()
+        self.name = settings.name
+        self.state: CameraState = "disabled"
+        self.analysed = 0
+        self.rate_fps = settings.rate_fps
+        self.board = overlay.ZoneBoard(settings.zones)
+        self._pipeline = CameraPipeline(
+            node, settings, model, groups, seq, past.memories, past.bridge_until_s, audience.observed
+        )
+        self._palette = model.palette
+        self._publisher = publisher
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._expected = False
+        self._degraded: Degraded | None = None
+        self._reason: str | None = None
+        self._since_s: float | None = None
+        self._status_due_s = 0.0
+        self._received_s: float | None = None
+        self._gap = False
+        self._zones = settings.zones
+        self._health = PictureHealth()
+        self._transform: Transform | None = None
+        self._zones_told_s = 0.0
+        self._analysed_at_s: deque[float] = deque()
+        self._away_alert = CameraAlert(node, settings.name, past.away, past.bridge_until_s)
+        self._book = book
+        self._fingerprints = fingerprints(settings.zones, model.classes)
+        self._kept: object = None
+        self._keep_due_s = 0.0
+        self._snapshot_asked = False
+        self._witness = witness
+        self._onlookers = audience.onlookers
+        self._timed = audience.timed
+
+    def connecting(self) -> None:
+        """The camera is switched on and being tried; its zones are unknown until the first picture."""
+        with self._lock:
+            self._expected = True
+            self._send([CommandAnswer(self.name, "enabled", "ON"), self._rate_answer()])
+            self._suspend("connecting", None)
+
+    def offline(self, error: SourceError) -> None:
+        """The camera cannot be read."""
+        with self._lock:
+            self._suspend("offline", error.reason)
+
+    def disabled(self) -> None:
+        """Somebody switched the camera off; frames that are still under way are not analysed."""
+        with self._lock:
+            self._expected = False
+            self._send([CommandAnswer(self.name, "enabled", "OFF")])
+            self._suspend("disabled", None)
+
+    def leave(self) -> None:
+        """edgeseg stops: nothing that is retained may go on claiming a picture."""
+        with self._lock:
+            self._expected = False
+            if self.state not in ("offline", "disabled") and self._enter("offline", "stopped"):
+                # Whatever follows a stop, what was on and for how long is true until then.
+                self._send(self._pipeline.interrupt("offline", self._now()))
+            self._note_memory(self._now(), always=True)
+
+    def settle(self, ends: Iterable[Alert]) -> None:
+        """Publish the ends of alerts of an earlier process that this one cannot go on with."""
+        with self._lock:
+            self._send(ends)
+
+    @property
+    def memory(self) -> Mapping[str, Mapping[str, RuleMemory]]:
+        """Zone -> rule -> what it knows now."""
+        with self._lock:
+            return self._pipeline.memory
+
+    def retire(self, but: Collection[tuple[str, str]] = ()) -> None:
+        """The camera is gone from the file: alerts that are on end, and no frame is analysed any more.
+
+        but: zones and rules that live on in the camera that takes its place.
+        """
+        with self._lock:
+            self._expected = False
+            self._send(self._pipeline.retire(self._now(), but))
+            self._send(self._away_alert.retire(self._now()))
+            self._enter("disabled", "removed")
+
+    def received(self, time: FrameTime) -> None:
+        """A picture has arrived; it may yet be replaced by a newer one before it is analysed."""
+        before_s, self._received_s = self._received_s, time.camera_time_s
+        if before_s is not None and time.camera_time_s - before_s > self.stale_after_s:
+            self._gap = True
+
+    def judged(self, health: PictureHealth, time: FrameTime | None = None) -> None:
+        """Whether pictures can be measured from now on; while they cannot, zones are unknown and frames that
+        are still under way are not analysed. time: of the picture that shows it."""
+        if health == self._health and health.state in (None, self.state):
+            return
+        with self._lock:
+            if health.state is None and health.transform != self._transform:
+                self._transform = health.transform
+                zones = moved_zones(self._zones, health.transform)
+                self._pipeline.redraw(zones)
+                self.board.redraw(zones)
+            self._health = health
+            self._status_due_s = 0.0
+            if health.state is not None and self._expected:
+                self._suspend(health.state, health.reason, time)
+
+    def analyse(self, frame: Frame, engine: Engine) -> Analysis | None:
+        """Take a frame through the pipeline and publish what it gave; None for a camera that is switched
+        off. Raises EngineError."""
+        with self._lock:
+            if not self._expected:
+                return None
+            if self._health.state is not None:
+                if self._onlookers:
+                    # People may look at what cannot be measured.
+                    label_map = self._pipeline.look(frame, engine)
+                    for onlooker in self._onlookers:
+                        onlooker.saw(frame, label_map, ())
+                return None
+            self._mind_gap(frame.time)
+            lap = untimed if self._timed is None else self._timed(self.name, frame.time.camera_time_s)
+            analysis = self._pipeline.analyse(frame, engine, lap)
+            self.analysed += 1
+            self._zones_told_s = frame.time.camera_time_s
+            self._analysed_at_s.append(self._clock.monotonic_s())
+            self._enter("live", None)
+            self._show(analysis.events, frame, analysis.label_map)
+            self._send(analysis.events)
+            lap("publish")
+            if self._snapshot_asked:
+                self._snapshot_asked = False
+                self._send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
+            for onlooker in self._onlookers:
+                onlooker.saw(frame, analysis.label_map, analysis.events)
+            self._tend(self._now())
+            return analysis
+
+    def still(self, time: FrameTime) -> None:
+        """A picture was due and nothing in it has moved since the frame analysed last: what was true then
+        is true now, and is told so once a second. Skipped while a frame is being analysed."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if not self._expected or self._health.state is not None:
+                return
+            self._mind_gap(time)
+            self._enter("live", None)
+            told = time.camera_time_s - self._zones_told_s >= _STILL_TOLD_EVERY_S - _ROUNDING_S
+            if told:
+                self._zones_told_s = time.camera_time_s
+            events = self._pipeline.still(time, told=told)
+            self._show(events)
+            self._send(events)
+            self._tend(self._now())
+        finally:
+            self._lock.release()
+
+    def tick(self) -> None:
+        """Once a second: notice that nothing came, and say how the camera does.
+
+        Skipped while a frame is being analysed, which does the same at its end.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            now = self._now()
+            if self.state != "live":
+                events = self._pipeline.still_suspended(self.state, now)
+                self._show(events)
+                self._send(events)
+            elif now.camera_time_s - (self._received_s or 0.0) > self.stale_after_s:
+                self._suspend("stale", f"no picture for {self.stale_after_s:g} s")
+            self._tend(now)
+        finally:
+            self._lock.release()
+
+    def set_rate(self, rate_fps: float) -> None:
+        """Frames are analysed at another rate from now on."""
+        with self._lock:
+            self.rate_fps = rate_fps
+            self._send([self._rate_answer()])
+
+    def degrade(self, degraded: Degraded | None) -> None:
+        """It gets less from now on than it was set to, or (None) what it was set to."""
+        if degraded == self._degraded:
+            return
+        self._degraded = degraded
+        self._status_due_s = 0.0
+        # Where a frame is being analysed the status goes out at its end: nobody waits for an inference.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._say_status()
+            finally:
+                self._lock.release()
+
+    def ask_for_snapshot(self) -> None:
+        """The next analysed frame is published as an overlay picture, if the camera is live."""
+        if self.state == "live":
+            self._snapshot_asked = True
+        else:
+            log.warning("camera %s: no snapshot, it is %s", self.name, self.state)
+
+    @property
+    def received_s(self) -> float | None:
+        """Camera time of the newest picture that has arrived; None before the first."""
+        return self._received_s
+
+    @property
+    def stale_after_s(self) -> float:
+        slower_fps = self._degraded.rate_fps if self._degraded else None
+        return stale_after_s(slower_fps or self.rate_fps)
+
+    def _mind_gap(self, time: FrameTime) -> None:
+        """Nobody ticked while pictures were missing, for the whole machine was suspended: what the rules saw
+        before does not go on."""
+        gap, self._gap = self._gap, False
+        if gap and self.state == "live":
+            self._suspend("stale", f"no picture for {self.stale_after_s:g} s", time)
+
+    def _suspend(self, state: CameraState, reason: str | None, time: FrameTime | None = None) -> None:
+        if self._enter(state, reason):
+            self._snapshot_asked = False
+            self._send(self._pipeline.suspend(state, time or self._now()))
+
+    def _enter(self, state: CameraState, reason: str | None) -> bool:
+        """Whether the state is another one than before."""
+        if self._since_s is not None and (state, reason) == (self.state, self._reason):
+            return False
+        self.state, self._reason, self._since_s = state, reason, self._clock.utc_s()
+        log.info("camera %s: %s%s", self.name, state, f" ({reason})" if reason else "")
+        self._say_status()
+        return True
+
+    def _tend(self, now: FrameTime) -> None:
+        """What is due whether or not frames come."""
+        if now.camera_time_s >= self._status_due_s:
+            self._say_status()
+        self._send(self._away_alert.observe(self._status(), now))
+        self._note_memory(now)
+
+    def _say_status(self) -> None:
+        self._status_due_s = self._clock.monotonic_s() + _STATUS_EVERY_S
+        self._send([self._status()])
+
+    def _status(self) -> CameraStatus:
+        now_s, times = self._clock.monotonic_s(), self._analysed_at_s
+        while times and now_s - times[0] > _FPS_WINDOW_S:
+            times.popleft()
+        span_s = times[-1] - times[0] if times else 0.0
+        return CameraStatus(
+            camera=self.name,
+            state=self.state,
+            reason=self._reason,
+            since_s=self._since_s or self._clock.utc_s(),
+            fps=round((len(times) - 1) / span_s, 2) if span_s > 0 else None,
+            age_s=None if self._received_s is None else round(max(0.0, now_s - self._received_s), 3),
+            degraded=self._degraded,
+            moved=self._health.transform,
+        )
+
+    def _rate_answer(self) -> CommandAnswer:
+        return CommandAnswer(self.name, "rate", f"{self.rate_fps:g}")
+
+    def _snapshot(self, frame: Frame, analysis: Analysis) -> bytes:
+        picture = overlay.picture_of(frame)
+        shown = overlay.render(picture, analysis.label_map, self._palette, self.board.drawings())
+        return overlay.encode_jpeg(shown)
+
+    def _show(
+        self, events: Sequence[Event], frame: Frame | None = None, label_map: LabelMap | None = None
+    ) -> None:
+        """Let the witness see what the rules were shown, before their alerts go out."""
+        if self._witness is not None:
+            self._witness.look(self._pipeline.dwells, events, frame, label_map)
+
+    def _send(self, events: Iterable[Event]) -> None:
+        events = tuple(events)
+        alerts = any(isinstance(event, Alert) for event in events)
+        if alerts and self._witness is not None:
+            events = self._witness.attest(events)
+        if self._book is None or not alerts:
+            self._publish(events)
+            return
+        # An alert and what its rule knows of it are stored together: killed in between, the next process
+        # would forget the one or raise it twice.
+        with self._book.together():
+            self._publish(events)
+            self._kept = self._essence()
+            self._book.keep(self._encoded(self._book))
+
+    def _publish(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, RuleState) and event.reason is not None:
+                log.info("camera %s: zone %s: rule %s: %s", self.name, event.zone, event.rule, event.reason)
+            self.board.note(event)
+            self._publisher.send(event)
+
+    def _note_memory(self, now: FrameTime, *, always: bool = False) -> None:
+        """Keep what the rules know where something happened to it, and now and then the rest."""
+        if self._book is None:
+            return
+        essence = self._essence()
+        if always or essence != self._kept or now.camera_time_s >= self._keep_due_s:
+            self._kept = essence
+            self._keep_due_s = now.camera_time_s + _KEEP_EVERY_S
+            self._book.note(self._encoded(self._book))
+
+    def _essence(self) -> object:
+        return self._pipeline.essence, self._away_alert.memory.essence
+
+    def _encoded(self, book: CameraBook) -> str:
+        now = book.now()
+        return encode(
+            self._pipeline.memory,
+            self._away_alert.memory,
+            self._fingerprints,
+            now.boot,
+            now.monotonic_s,
+            now.utc_s,
+        )
+
+    def _now(self) -> FrameTime:
+        return FrameTime(self._clock.monotonic_s(), self._clock.utc_s())

@@ -1,0 +1,1 @@
+"""Picture health: is a camera covered, out of focus, turned, frozen?"""

@@ -1,0 +1,1 @@
+"""GStreamer sources: launch lines, CSI cameras, hardware decoders of boards."""

@@ -1,0 +1,1 @@
+"""Stages: what happens to a frame between the decoder and the rules."""

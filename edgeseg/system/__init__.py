@@ -1,0 +1,1 @@
+"""System: the machine around the daemon. Imports errors and clock alone."""

@@ -1,0 +1,1 @@
+"""Tools: what commands alone use. The daemon imports none of it."""

@@ -1,0 +1,1 @@
+"""Handlers: what answers a request, by what it is about."""
