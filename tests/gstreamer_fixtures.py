@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeseg.errors import SourceError
-from edgeseg.sources.gstreamer import abi as gstreamer_abi
+from edgeseg.sources.gstreamer import abi
 from edgeseg.sources.gstreamer.source import has_element
 from tests.conftest import missing
 
@@ -16,7 +16,7 @@ NEEDED = ("videotestsrc", "decodebin", "rtspsrc", "qtdemux", "h264parse", "openh
 def require_gstreamer() -> None:
     """Skip (fail on CI) where GStreamer or a plugin that the tests play with is not installed."""
     try:
-        gstreamer_abi.load()
+        abi.load()
     except SourceError as error:
         missing(f"GStreamer ({error})")
     absent = [name for name in NEEDED if not has_element("", name)]

@@ -14,8 +14,7 @@ import pytest
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError
 from edgeseg.stages.preprocess import make_fit
-from edgeseg.tools.bench import capacity, clips, compare, plot, workload
-from edgeseg.tools.bench import scaling as growth
+from edgeseg.tools.bench import capacity, clips, compare, plot, scaling, workload
 from edgeseg.tools.bench.live_cameras import Load
 from edgeseg.tools.bench.naive import naive, tutorial
 from edgeseg.tools.bench.schema import JSON_SCHEMA
@@ -198,12 +197,12 @@ def test_a_tiny_run_of_cameras(
     network: Path, cache: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_rtsp_server()
-    from edgeseg.tools.bench import live_cameras as fleet
+    from edgeseg.tools.bench import live_cameras
 
     monkeypatch.setenv("EDGESEG_CACHE", str(cache))
     model = workload.network(str(network)).model
-    with fleet.rtsp(tiny_clip, tmp_path) as url:
-        load = fleet.run(model, [url, url], 2.0, engine="onnxruntime", warm_up_s=0.5)
+    with live_cameras.rtsp(tiny_clip, tmp_path) as url:
+        load = live_cameras.run(model, [url, url], 2.0, engine="onnxruntime", warm_up_s=0.5)
     assert load.cameras == len(load.fps) == 2
     # Two seconds at 5 frames a second, on a machine that may be busy.
     assert min(load.fps) > 1
@@ -215,9 +214,9 @@ def test_a_tiny_run_of_cameras(
 def test_growth(network: Path, tmp_path: Path) -> None:
     model, counts = workload.network(str(network)).model, (2, 4, 6, 8)
     curves = [
-        growth.zones(1, lambda: None, counts),
-        *growth.classes(model, 1, lambda: None, counts),
-        growth.cameras(model, 1, lambda: None, counts),
+        scaling.zones(1, lambda: None, counts),
+        *scaling.classes(model, 1, lambda: None, counts),
+        scaling.cameras(model, 1, lambda: None, counts),
     ]
     for curve in curves:
         assert tuple(curve.costs) == counts

@@ -23,8 +23,7 @@ import pytest
 from edgeseg.capture.clip_request import TakeClip
 from edgeseg.capture.memory_limit import bound_bytes, overgrown
 from edgeseg.capture.messages import ClipTaken
-from edgeseg.capture.sandbox import landlock
-from edgeseg.capture.sandbox import seccomp as syscalls
+from edgeseg.capture.sandbox import landlock, seccomp
 from edgeseg.capture.sandbox.confine import gaps, harmless, runs_own_code
 from edgeseg.capture.wire_format import encode
 from edgeseg.errors import SourceError
@@ -180,7 +179,7 @@ def test_a_name_is_resolved_in_confinement(tiny_clip: Path) -> None:
 
 def test_without_landlock_and_libseccomp_it_decodes_and_says_so(tiny_clip: Path) -> None:
     """A kernel that lacks Landlock, by a filter that answers as it would."""
-    if not syscalls.available():
+    if not seccomp.available():
         missing("libseccomp")
     program = (
         "import ctypes, sys\n"

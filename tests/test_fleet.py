@@ -12,7 +12,7 @@ from jsonschema import validate
 from edgeseg.cli import main
 from edgeseg.clock import iso_utc
 from edgeseg.publish.mqtt.subscriber import Heard
-from edgeseg.tools.fleet import format as show
+from edgeseg.tools.fleet import format
 from edgeseg.tools.fleet.node_status import MOST_CAMERAS, Fleet
 from tests.broker import Broker, Subscriber, free_port
 
@@ -60,13 +60,13 @@ def fleet_of(messages: dict[str, Any], *prefixes: str) -> Fleet:
 
 def test_those_that_need_somebody_come_first() -> None:
     fleet = fleet_of(NODES)
-    assert show.rows(fleet, NOON_S) == [
+    assert format.rows(fleet, NOON_S) == [
         ("hall", "offline", "1 offline", "0", "0", "2 h ago", "1.0", "bbbbbbbb"),
         ("attic", "silent", "none", "0", "0", "10 min ago", "1.0", "aaaaaaaa"),
         ("dock", "online", "1 live, 1 stale", "3", "2", "20 s ago", "0.9", "bbbbbbbb"),
         ("gate", "online", "2 live", "0", "0", "20 s ago", "1.0", "aaaaaaaa"),
     ]
-    assert list(show.sentences(fleet, NOON_S)) == [
+    assert list(format.sentences(fleet, NOON_S)) == [
         "2 of 4 nodes online, 3 of 5 cameras live",
         "versions differ: 1.0: attic, gate, hall; 0.9: dock",
         "pipeline files differ: aaaaaaaa: attic, gate; bbbbbbbb: dock, hall",
@@ -100,7 +100,7 @@ def test_sites_are_told_apart_by_their_prefix() -> None:
 )
 def test_what_does_not_fit_is_left_out(topic: str, value: Any) -> None:
     fleet = fleet_of({"edgeseg/gate/status": "online", topic: value})
-    assert show.rows(fleet, NOON_S) == [("gate", "online", "none", "?", "?", "never", "?", "?")]
+    assert format.rows(fleet, NOON_S) == [("gate", "online", "none", "?", "?", "never", "?", "?")]
 
 
 def test_a_node_cannot_fill_the_memory() -> None:
@@ -117,7 +117,7 @@ def test_a_real_broker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         )
         assert main(["fleet", "status", broker.url, "--json"]) == 0
         said = json.loads(capsys.readouterr().out)
-        validate(said, dict(show.JSON_SCHEMA))
+        validate(said, dict(format.JSON_SCHEMA))
         assert {name: one["state"] for name, one in said["nodes"].items()}["hall"] == "offline"
         assert said["nodes"]["dock"]["cameras"] == {"door": "live", "ramp": "stale"}
         assert said["versions"] == {"1.0": ["attic", "gate", "hall"], "0.9": ["dock"]}

@@ -38,7 +38,7 @@ from edgeseg.replay.clip import Replay
 from edgeseg.settings import CameraSettings, GateSettings, PipelineSettings
 from edgeseg.stages.preprocess import Preprocess
 from edgeseg.stages.zones import cell_weights
-from edgeseg.tools.bench import gate_cost as gating
+from edgeseg.tools.bench import gate_cost
 from tests.test_cdnet_highway import HEIGHT_PX, MOVING, OUTLINE, ROAD, WIDTH_PX
 
 FIRST, SHOWN, TIMES = 30, 24, 4
@@ -116,7 +116,7 @@ def test_no_alert_of_a_real_clip_is_missed_or_late(
     monkeypatch.setenv("EDGESEG_CACHE", str(pulled_models))
     settings = config.load(Path(__file__).parent / "pipelines" / "cars.yaml")
     gate = GateSettings(refresh_s=5.0, sensitivity="medium", keyframes=True)
-    figures = gating.measure(settings, settings.cameras[0], data_dir / "video" / "car-detection.mp4", gate)
+    figures = gate_cost.measure(settings, settings.cameras[0], data_dir / "video" / "car-detection.mp4", gate)
     print(figures)
     assert (figures.missed, figures.extra) == (0, 0)
     assert figures.max_delay_s <= 0.4

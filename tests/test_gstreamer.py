@@ -19,8 +19,7 @@ from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import Picture
-from edgeseg.sources.gstreamer import abi as gstreamer_abi
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import abi, launch_line
 from edgeseg.sources.gstreamer.csi import CsiSource, csi_pipeline
 from edgeseg.sources.gstreamer.source import has_element
 from edgeseg.sources.open import check_pipeline, is_finite, open_source
@@ -218,8 +217,8 @@ def test_passwords_get_in_and_never_out(tiny_clip: Path, digest: bool) -> None:
             f'location="{with_login}"',
         ):
             template = f"rtspsrc {properties} protocols=tcp latency=0 ! {DECODED}"
-            assert launch.flaw(template) is None
-            source = f"gstreamer: {launch.filled(template, values)}"
+            assert launch_line.flaw(template) is None
+            source = f"gstreamer: {launch_line.filled(template, values)}"
             with open_source(source) as opened:
                 assert next(iter(opened)).width_px == 64
         assert failure(rtspsrc(server, "user-id=me user-pw=hunter2-wrong"))[0] == "auth"
@@ -306,10 +305,10 @@ def test_a_pipeline_can_be_checked_without_playing_it() -> None:
 def test_csi_is_short_for_the_boards_own_pipeline() -> None:
     jetson = csi_pipeline("1", "csi://1", lambda name: True)
     assert jetson.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM)")
-    assert launch.flaw(jetson) is None
+    assert launch_line.flaw(jetson) is None
     raspberry_pi = csi_pipeline("0", "csi://0", lambda name: name == "libcamerasrc")
     assert raspberry_pi.startswith("libcamerasrc ! ")
-    assert launch.flaw(raspberry_pi) is None
+    assert launch_line.flaw(raspberry_pi) is None
     with pytest.raises(SourceError, match="csi://1: libcamera names its cameras"):
         csi_pipeline("1", "csi://1", lambda name: name == "libcamerasrc")
     with pytest.raises(SourceError, match="csi://0: GStreamer has neither nvarguscamerasrc"):
@@ -345,7 +344,7 @@ def test_structures_are_laid_out_as_gstreamer_says() -> None:
     require_rtsp_server()
     answer = subprocess.run([PYTHON, "-c", LAYOUTS], capture_output=True, text=True, timeout=60, check=True)
     for name, offsets in json.loads(answer.stdout).items():
-        ours = getattr(gstreamer_abi, name)
+        ours = getattr(abi, name)
         named = {field for field, _ in ours._fields_} & set(offsets)
         assert len(named) >= 2, name
         assert {field: getattr(ours, field).offset for field in named} == {

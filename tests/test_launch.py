@@ -10,7 +10,7 @@ from edgeseg import config
 from edgeseg.config.resolve import secrets_of
 from edgeseg.errors import ConfigError
 from edgeseg.settings import PipelineSettings
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 from tests.tiny_models import Convention, write_model
 
 RTSP = "rtspsrc location=rtsp://me:${PASSWORD}@10.0.0.5/s user-pw=${OTHER} ! decodebin ! appsink"
@@ -27,7 +27,7 @@ RTSP = "rtspsrc location=rtsp://me:${PASSWORD}@10.0.0.5/s user-pw=${OTHER} ! dec
     ],
 )
 def test_a_pipeline_is_known_by_its_prefix(source: str, pipeline: str | None) -> None:
-    assert launch.pipeline_of(source) == pipeline
+    assert launch_line.pipeline_of(source) == pipeline
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_a_pipeline_is_known_by_its_prefix(source: str, pipeline: str | None) ->
     ],
 )
 def test_passwords_are_found_where_pipelines_have_them(pipeline: str, found: set[str]) -> None:
-    assert launch.secrets(pipeline) == found
-    assert not any(secret in launch.shown(pipeline) for secret in found)
+    assert launch_line.secrets(pipeline) == found
+    assert not any(secret in launch_line.shown(pipeline) for secret in found)
 
 
 def test_variables_become_what_their_place_needs() -> None:
     values = {"PASSWORD": "a b/@!", "OTHER": 'c "d" ! e'}
-    assert launch.filled(RTSP, values) == (
+    assert launch_line.filled(RTSP, values) == (
         "rtspsrc location=rtsp://me:a%20b%2F%40%21@10.0.0.5/s "
         r"user-pw=c\ \"d\"\ \!\ e ! decodebin ! appsink"
     )
@@ -67,7 +67,7 @@ def test_variables_become_what_their_place_needs() -> None:
     ],
 )
 def test_what_the_text_alone_tells(pipeline: str, words: str) -> None:
-    assert words in (launch.flaw(pipeline) or "")
+    assert words in (launch_line.flaw(pipeline) or "")
 
 
 def test_the_converter_comes_before_the_sink_and_nowhere_else() -> None:
@@ -75,7 +75,7 @@ def test_the_converter_comes_before_the_sink_and_nowhere_else() -> None:
     converted = (
         'filesrc location="a ! appsink" ! tee name=t ! fakesink t. ! videoconvert name=edgeseg-convert '
     )
-    assert launch.with_converter(text) == converted + "! appsink sync=false"
+    assert launch_line.with_converter(text) == converted + "! appsink sync=false"
 
 
 def loaded(folder: Path, camera: str) -> PipelineSettings:

@@ -17,7 +17,7 @@ from edgeseg.commands import segment
 from edgeseg.commands.demo.clip import find_clip
 from edgeseg.commands.demo.pipeline_file import write_demo_pipeline
 from edgeseg.errors import EdgesegError
-from edgeseg.system import paths as shipped
+from edgeseg.system import paths
 from tests.tiny_models import Convention, picture, write_model
 
 WRITTEN = ("labels.png", "overlay.jpg")
@@ -132,7 +132,7 @@ def test_the_demo_on_a_clip_of_ones_own(
 
 @pytest.mark.parametrize("camera", ["room", "yard", "yours"])
 def test_each_demo_has_a_file_to_go_on_with(tmp_path: Path, camera: str) -> None:
-    demo = config.load(shipped.folder("pipelines") / "demo.yaml")
+    demo = config.load(paths.folder("pipelines") / "demo.yaml")
     chosen = next(one for one in demo.cameras if one.name == camera)
     file = tmp_path / "demo.yaml"
     assert write_demo_pipeline(Path(demo.file), camera, tmp_path / "a: clip.mp4", chosen.model, file)

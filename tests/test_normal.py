@@ -20,7 +20,7 @@ from edgeseg.cli import main
 from edgeseg.errors import ConfigError
 from edgeseg.events import Light, RuleState, ZoneOccupancy
 from edgeseg.replay.recording.reader import occupancies
-from edgeseg.rules import baseline as normal
+from edgeseg.rules import baseline
 from edgeseg.rules.baseline import Normal
 from edgeseg.rules.memory import AwayMemory
 from edgeseg.rules.serialization import decode, encode
@@ -44,20 +44,20 @@ def shares(parts: list[int]) -> dict[str, float]:
 @given(weights, weights, weights)
 def test_the_distance_is_a_metric(one: list[int], two: list[int], three: list[int]) -> None:
     a, b, c = shares(one), shares(two), shares(three)
-    assert 0 <= normal.distance(a, b) <= 1
-    assert normal.distance(a, b) == pytest.approx(normal.distance(b, a))
-    assert normal.distance(a, a) == pytest.approx(0, abs=1e-7)
-    assert normal.distance(a, c) <= normal.distance(a, b) + normal.distance(b, c) + 1e-7
+    assert 0 <= baseline.distance(a, b) <= 1
+    assert baseline.distance(a, b) == pytest.approx(baseline.distance(b, a))
+    assert baseline.distance(a, a) == pytest.approx(0, abs=1e-7)
+    assert baseline.distance(a, c) <= baseline.distance(a, b) + baseline.distance(b, c) + 1e-7
 
 
 def test_distances_worked_out_by_hand() -> None:
-    assert normal.distance({"road": 1.0}, {"car": 1.0}) == 1.0
+    assert baseline.distance({"road": 1.0}, {"car": 1.0}) == 1.0
     # Half of it another thing: 1 bit less the entropies' mean, 0.8113 - 0.5.
-    assert normal.distance({"road": 1.0}, {"road": 0.5, "car": 0.5}) == pytest.approx(math.sqrt(0.3112781))
+    assert baseline.distance({"road": 1.0}, {"road": 0.5, "car": 0.5}) == pytest.approx(math.sqrt(0.3112781))
 
 
 def test_what_is_uncertain_is_a_class_of_its_own() -> None:
-    assert normal.composition({"road": 0.7, "car": 0.0, "vehicle": 0.3}, ("vehicle",)) == pytest.approx(
+    assert baseline.composition({"road": 0.7, "car": 0.0, "vehicle": 0.3}, ("vehicle",)) == pytest.approx(
         {"road": 0.7, "uncertain": 0.3}
     )
 
@@ -73,11 +73,11 @@ def test_whatever_it_sees_it_stays_bounded(seen_so_far: list[tuple[int, list[int
     for passed_s, parts, light in seen_so_far:
         t += passed_s
         occupancy = replace(seen(t, shares(parts)), light=light)
-        now = normal.composition(shares(parts), ())
-        outlook = normal.learned(known, occupancy, now, float(passed_s), 20.0, "normal")
+        now = baseline.composition(shares(parts), ())
+        outlook = baseline.learned(known, occupancy, now, float(passed_s), 20.0, "normal")
         known = outlook.normal
         assert outlook.value is None or 0 <= outlook.value <= 1
-        assert known.threshold is None or normal.LEAST_DISTANCE <= known.threshold <= 1
+        assert known.threshold is None or baseline.LEAST_DISTANCE <= known.threshold <= 1
     assert len(known.bins) <= 24 * 3
     for one in known.bins.values():
         assert len(one.spread) <= 51
@@ -173,8 +173,8 @@ def test_memory_is_small() -> None:
     generator, known = np.random.default_rng(1), Normal()
     for step in range(4 * 24 * 120):
         occupancy: ZoneOccupancy = replace(seen(step * 30.0, EMPTY), light="dim" if step % 7 else "bright")
-        now = normal.composition(shares(generator.integers(1, 100, 3).tolist()), ())
-        known = normal.learned(known, occupancy, now, 30.0, 60.0, "normal").normal
+        now = baseline.composition(shares(generator.integers(1, 100, 3).tolist()), ())
+        known = baseline.learned(known, occupancy, now, 30.0, 60.0, "normal").normal
     memories = {"bay": {"unusual": replace(Played(UNUSUAL, []).rules.memory["unusual"], normal=known)}}
     assert len(known.bins) == 48
     assert len(encode(memories, AwayMemory(), {("bay", "unusual"): "f"}, "boot", 0.0, 0.0)) < 80_000
@@ -220,7 +220,7 @@ def test_a_visitor_is_unusual_in_a_room_that_was_learned_empty(tmp_path: Path) -
     # When the person's edge comes in, give or take an interval.
     assert new["began_at"].startswith(("1970-01-01T00:00:06", "1970-01-01T00:00:07"))
     assert new["after"]["coverage"]["person"] > 0.1
-    assert new["evidence"]["value"] > new["evidence"]["threshold"] == normal.LEAST_DISTANCE
+    assert new["evidence"]["value"] > new["evidence"]["threshold"] == baseline.LEAST_DISTANCE
 
 
 def test_visitors_are_normal_in_a_room_that_was_learned_with_them(tmp_path: Path) -> None:

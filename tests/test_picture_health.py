@@ -39,7 +39,7 @@ from edgeseg.stages.confidence_gate import Certainty
 from edgeseg.stages.preprocess import Preprocess
 from edgeseg.state.node_state import State
 from edgeseg.state.reference_views import CameraViews
-from edgeseg.tools.bench import health_latency as measured
+from edgeseg.tools.bench import health_latency
 from edgeseg.tools.bench.picture_faults import FAULTS
 from tests.test_camera import Stage, engine, model_folder  # noqa: F401
 
@@ -52,7 +52,7 @@ OF = {fault.name: fault for fault in FAULTS}
 @pytest.fixture(scope="module")
 def pictures(data_dir: Path) -> list[Picture]:
     """28 s of a real room, 5 a second."""
-    return list(measured._pictures(data_dir / "video" / CLIP, 28.0))
+    return list(health_latency._pictures(data_dir / "video" / CLIP, 28.0))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def pictures(data_dir: Path) -> list[Picture]:
 def test_faults_are_noticed_and_rightly_named(
     pictures: list[Picture], name: str, told_within_s: float
 ) -> None:
-    trial = measured._try(OF[name], CLIP, pictures)
+    trial = health_latency._try(OF[name], CLIP, pictures)
     assert trial.told == trial.expected
     assert trial.told_s is not None
     assert trial.told_s <= told_within_s
@@ -79,10 +79,10 @@ def test_faults_are_noticed_and_rightly_named(
 
 
 def test_nothing_is_noticed_where_nothing_is_wrong(data_dir: Path) -> None:
-    (watched,) = measured.watch([data_dir / "video" / "car-detection.mp4"], [""])
+    (watched,) = health_latency.watch([data_dir / "video" / "car-detection.mp4"], [""])
     assert (watched.alarms, watched.doubtful_s) == ((), 0.0)
-    assert measured.upper_bound_per_hour(0, 1.0) == pytest.approx(3.0, abs=0.01)
-    assert measured.upper_bound_per_hour(2, 2.0) == pytest.approx(6.3 / 2, abs=0.01)
+    assert health_latency.upper_bound_per_hour(0, 1.0) == pytest.approx(3.0, abs=0.01)
+    assert health_latency.upper_bound_per_hour(2, 2.0) == pytest.approx(6.3 / 2, abs=0.01)
 
 
 def spoilt(pictures: Sequence[Picture], name: str, since_s: float, until_s: float) -> Iterator[Picture]:
@@ -349,7 +349,7 @@ def test_replay_tells_the_same(
     clip = tmp_path / "covered.mp4"
     with VideoWriter(clip, 5) as video:
         for picture in spoilt(
-            list(measured._pictures(data_dir / "video" / CLIP, 19.0)), "covered", 12.0, 30.0
+            list(health_latency._pictures(data_dir / "video" / CLIP, 19.0)), "covered", 12.0, 30.0
         ):
             _, views = Preprocess("stretch", (picture.width_px, picture.height_px))(picture)
             video.append(views[0], picture.time.camera_time_s)

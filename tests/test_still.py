@@ -17,7 +17,7 @@ from edgeseg.events import RuleState, ZoneOccupancy
 from edgeseg.frames import FrameTime
 from edgeseg.replay.clip import Replay
 from edgeseg.settings import PipelineSettings
-from edgeseg.tools.bench import gate_cost as gating
+from edgeseg.tools.bench import gate_cost
 from tests.test_camera import Stage, engine, model_folder  # noqa: F401
 from tests.test_keyframes import clip_of
 from tests.tiny_models import Convention, write_model
@@ -156,7 +156,7 @@ def test_what_the_gate_misses_on_a_clip_that_moves_a_quarter_of_the_time(
     tmp_path: Path, a_minute: Path, gate: str
 ) -> None:
     settings = settings_of(tmp_path, gate)
-    figures = gating.measure(settings, settings.cameras[0], a_minute)
+    figures = gate_cost.measure(settings, settings.cameras[0], a_minute)
     assert figures.due == 300
     # A quarter of the time, and one in 5 s otherwise.
     assert figures.analysed <= 0.33 * figures.due

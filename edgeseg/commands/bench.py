@@ -171,19 +171,18 @@ def _all(args: argparse.Namespace, say: Callable[[str], None], advance: Callable
 def _growth(
     args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]
 ) -> tuple[list[Figure], dict[str, Any]]:
-    from edgeseg.tools.bench import plot, workload
-    from edgeseg.tools.bench import scaling as growth
+    from edgeseg.tools.bench import plot, scaling, workload
 
     names = args.models or [workload.DEEPLAB]
     model = (_networks(names, say) or _networks([workload.SHIPPED], say))[0].model
     curves = [
-        growth.zones(args.rounds, advance),
-        *growth.classes(model, args.rounds, advance),
-        growth.cameras(model, args.rounds, advance),
+        scaling.zones(args.rounds, advance),
+        *scaling.classes(model, args.rounds, advance),
+        scaling.cameras(model, args.rounds, advance),
     ]
     if not args.quick:
         try:
-            curves += growth.daemons(model, _clips(args, advance), advance)
+            curves += scaling.daemons(model, _clips(args, advance), advance)
         except EdgesegError as error:
             say(f"daemons not measured: {error}")
     args.out.mkdir(parents=True, exist_ok=True)

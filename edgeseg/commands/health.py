@@ -31,14 +31,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from edgeseg.commands._terminal import print_table, progress
-    from edgeseg.tools.bench import health_latency as health
+    from edgeseg.tools.bench import health_latency
 
     for clip in args.clips:
         if not clip.exists():
             raise EdgesegError(f"{clip}: no such file; name a recording of a fixed camera")
     with progress("trying faults", "fault") as advance:
-        trials = health.try_faults(args.clips, advance=advance)
-    table = health.rows(trials)
+        trials = health_latency.try_faults(args.clips, advance=advance)
+    table = health_latency.rows(trials)
     print_table(
         ("fault", "noticed", "rightly named", "held back after", "told after", "transform off by"),
         [
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         ],
     )
     print("Times are the median and the longest, in seconds.\n")
-    watches = health.watch(args.clips)
+    watches = health_latency.watch(args.clips)
     kinds = list(dict.fromkeys(one.change for one in watches))
     lines = [_watched(kind, [one for one in watches if one.change == kind]) for kind in kinds]
     print_table(("without a fault", "hours", "false alarms", "at most, 95 %", "held back", "a look"), lines)

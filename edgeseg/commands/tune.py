@@ -109,8 +109,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config
-    from edgeseg.tools.tuning import plot
-    from edgeseg.tools.tuning import suggest_patch as patch
+    from edgeseg.tools.tuning import plot, suggest_patch
     from edgeseg.tools.tuning.observe import watch
     from edgeseg.tools.tuning.scoring import Patience
 
@@ -125,9 +124,9 @@ def run(args: argparse.Namespace) -> int:
         with progress(f"watching {clip.name}", "frame", quiet=args.json) as advance:
             watched.append(watch(clip, settings, camera, advance))
     results = _swept(args, settings, camera, watched, Patience(args.gap, args.short))
-    better = [swept for swept in results if patch.changes(swept)]
-    text = patch.patched(args.pipeline, camera.name, better) if better else ""
-    diff = patch.difference(args.pipeline, text) if better else ""
+    better = [swept for swept in results if suggest_patch.changes(swept)]
+    text = suggest_patch.patched(args.pipeline, camera.name, better) if better else ""
+    diff = suggest_patch.difference(args.pipeline, text) if better else ""
     if args.json:
         said = {
             "file": settings.file,

@@ -11,13 +11,13 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from edgeseg.settings import SourceUrl
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 from edgeseg.system.redaction import redact_url
 from edgeseg.yamlfile import nearest
 
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 SCHEMES = (*NETWORK_SCHEMES, "v4l2", "csi", "file")
-VARIABLE = launch.VARIABLE
+VARIABLE = launch_line.VARIABLE
 # Capitals alone between two separators: a '$' elsewhere may well belong to a password.
 _BARE_VARIABLE = re.compile(r"(?:^|(?<=[/:@?&=]))\$[A-Z_][A-Z0-9_]*(?=[/:@?&#]|$)")
 
@@ -43,15 +43,15 @@ def source(text: str) -> SourceUrl:
     """Check a camera's ``source`` as written. Raises ValueError in the words of a config problem."""
     if not text.strip():
         raise ValueError(f"is empty, expected {_TAKES}")
-    pipeline = launch.pipeline_of(text)
+    pipeline = launch_line.pipeline_of(text)
     if any(ord(char) < 32 or ord(char) == 127 for char in (text if pipeline is None else pipeline)):
         raise ValueError("has a control character in it")
     _check_variables(text)
     if pipeline is not None:
-        flaw = launch.flaw(pipeline)
+        flaw = launch_line.flaw(pipeline)
         if flaw:
             raise ValueError(flaw)
-        return SourceUrl(f"{launch.PREFIX} {pipeline}", url=None, shown=launch.shown(pipeline))
+        return SourceUrl(f"{launch_line.PREFIX} {pipeline}", url=None, shown=launch_line.shown(pipeline))
     found = _SCHEME.match(text)
     if found is None:
         _check_path(text)
@@ -77,9 +77,9 @@ def source(text: str) -> SourceUrl:
 def filled(template: str, values: dict[str, str], base: Path) -> str:
     """A checked template with its variables' ``values``: a URL (values percent-encoded), a GStreamer
     pipeline, or for a file the absolute path, ``base`` being the folder that relative ones start from."""
-    pipeline = launch.pipeline_of(template)
+    pipeline = launch_line.pipeline_of(template)
     if pipeline is not None:
-        return f"{launch.PREFIX} {launch.filled(pipeline, values)}"
+        return f"{launch_line.PREFIX} {launch_line.filled(pipeline, values)}"
     scheme = _SCHEME.match(template)
     if scheme is None or scheme[1].lower() == "file":
         path = unquote(template[scheme.end() :]) if scheme else template

@@ -10,7 +10,7 @@ from edgeseg.config import addresses
 from edgeseg.config.classes import Vocabulary
 from edgeseg.config.keys.evidence import DEFAULT_PICTURES, CameraEvidenceFile, ClipFile, EvidenceFile
 from edgeseg.settings import ClipSettings, EvidenceBudget, EvidenceSettings, SourceUrl
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 from edgeseg.yamlfile import Step, Steps
 
 # Words in the names of classes, as data sets call people on foot, on wheels and in general.
@@ -91,7 +91,7 @@ def _clip(written: Written, wrong: Wrong) -> ClipSettings | None:
     if not isinstance(clip, ClipFile):
         return None
     recordable = "://" not in written.source or written.source.lower().startswith(_RECORDABLE)
-    if launch.pipeline_of(written.source) is not None or not recordable:
+    if launch_line.pipeline_of(written.source) is not None or not recordable:
         _need_record_source(written, wrong)
     return ClipSettings(clip.before, clip.after)
 

@@ -41,7 +41,7 @@ from edgeseg.settings import (
     WebSettings,
     ZoneSettings,
 )
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 from edgeseg.yamlfile import Places, Step, Steps, dotted, shown
 
 DEFAULT_RATE_FPS = 5.0
@@ -239,13 +239,13 @@ class Builder:
         return CameraGround(settings, flawed=settings is None)
 
     def _decode(self, at: Steps, camera: CameraFile) -> DecodeName:
-        own = launch.pipeline_of(camera.source) is not None or camera.source.lower().startswith("csi://")
+        own = launch_line.pipeline_of(camera.source) is not None or camera.source.lower().startswith("csi://")
         if own and camera.decode is not None:
             self._wrong(at, "has no effect there: a GStreamer pipeline names its own decoder", key=True)
         return camera.decode or "software"
 
     def _repeat(self, at: Steps, camera: CameraFile) -> bool:
-        own = launch.pipeline_of(camera.source) is not None
+        own = launch_line.pipeline_of(camera.source) is not None
         if camera.repeat and (own or ("://" in camera.source and not camera.source.startswith("file://"))):
             self._wrong(at, "has no effect there: only a clip or a folder of pictures has an end", key=True)
         return bool(camera.repeat)

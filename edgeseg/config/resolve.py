@@ -19,7 +19,7 @@ from edgeseg.settings import (
     SourceUrl,
     WebSettings,
 )
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 from edgeseg.yamlfile import Places, Steps, dotted, shown
 from edgeseg.yamlfile import load as load_yaml
 
@@ -198,7 +198,7 @@ def _secrets_of_source(source: SourceUrl) -> set[str]:
         return set()
     url = source.url.reveal()
     found: set[str] = set()
-    pipeline = launch.pipeline_of(url)
+    pipeline = launch_line.pipeline_of(url)
     if pipeline is None and "://" not in url:
         return found
     literals = [re.escape(part) for part in addresses.VARIABLE.split(source.template)[::2]]
@@ -207,7 +207,7 @@ def _secrets_of_source(source: SourceUrl) -> set[str]:
         found.update(unquote(value) for value in filled.groups())
     if pipeline is not None:
         # What was filled in outside of URLs is escaped.
-        return found | {re.sub(r"\\(.)", r"\1", value) for value in found} | launch.secrets(pipeline)
+        return found | {re.sub(r"\\(.)", r"\1", value) for value in found} | launch_line.secrets(pipeline)
     # The user name alone is no secret, and often a word such as "admin" or "live".
     found.add(unquote(urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]))
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from edgeseg.config.addresses import VARIABLE
 from edgeseg.models.model import Model
 from edgeseg.settings import CameraSettings, PipelineSettings
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 
 _LITERAL_PASSWORD = re.compile(r"://[^/?#@]*:[^/?#@]+@")
 
@@ -25,8 +25,8 @@ def notes(settings: PipelineSettings, find_model: Callable[[str], Model]) -> tup
 def _of_camera(camera: CameraSettings, model: Model) -> Iterator[str]:
     at = f"cameras.{camera.name}"
     bare = VARIABLE.sub("", camera.source.template)
-    pipeline = launch.pipeline_of(bare)
-    if _LITERAL_PASSWORD.search(bare) or (pipeline is not None and launch.secrets(pipeline)):
+    pipeline = launch_line.pipeline_of(bare)
+    if _LITERAL_PASSWORD.search(bare) or (pipeline is not None and launch_line.secrets(pipeline)):
         yield f"{at}.source: a password stands in the file; ${{VAR}} would take it from the environment"
     if camera.evidence is not None and camera.evidence.clip and camera.evidence.pictures != "full":
         yield (

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from types import ModuleType
 
-from edgeseg.engines import measurement_cache as remembered
+from edgeseg.engines import measurement_cache
 from edgeseg.engines.base import Engine
 from edgeseg.engines.tensors import bare_integers
 from edgeseg.errors import EngineError
@@ -56,7 +56,7 @@ def open_engine(
     name, artefact = choose(model, engine, input_size_px, precision)
     size_px = input_size_px or artefact.input.size_px
     if engine == AUTO and precision is None:
-        best = remembered.choice(model, size_px, cores, candidates(model, size_px))
+        best = measurement_cache.choice(model, size_px, cores, candidates(model, size_px))
         if best is not None:
             name, artefact = best.engine, best.artefact
     return open_candidate(model, Candidate(name, artefact), size_px, cores)
@@ -65,7 +65,7 @@ def open_engine(
 def settled(model: Model, input_size_px: tuple[int, int]) -> bool:
     """Whether ``auto`` knows what is best here: it was measured, or there is nothing to choose from."""
     options = candidates(model, input_size_px)
-    return len(options) < 2 or remembered.choice(model, input_size_px, 1, options) is not None
+    return len(options) < 2 or measurement_cache.choice(model, input_size_px, 1, options) is not None
 
 
 def open_candidate(

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from edgeseg.events import Alert, Evidence, RuleState, RuleStateName, TracePoint, ZoneOccupancy
 from edgeseg.frames import FrameTime
-from edgeseg.rules import alerts
-from edgeseg.rules import baseline as normal
+from edgeseg.rules import alerts, baseline
 from edgeseg.rules.condition import Reading, compared, is_worse, read, shares, unlike
 from edgeseg.rules.hours import is_open
 from edgeseg.rules.memory import Candidate, OpenAlert, Pending, RuleMemory, Scene
@@ -57,7 +56,7 @@ def observe(node: str, rule: RuleSettings, memory: RuleMemory, occupancy: ZoneOc
         return step
     reason = None
     if _is_learning(rule, step.memory):
-        reason = f"learning what is normal ({normal.bin_name(occupancy)})"
+        reason = f"learning what is normal ({baseline.bin_name(occupancy)})"
     state = RuleState(occupancy.camera, occupancy.zone, rule.name, shown, occupancy.time, reason)
     return Step(replace(step.memory, shown=shown), (state, *step.events))
 
@@ -113,8 +112,8 @@ def _held_against_normal(
     passed_s = 0.0
     if memory.known and memory.last_s is not None:
         passed_s = occupancy.time.camera_time_s - memory.last_s
-    now = normal.composition(compares, rule.groups)
-    outlook = normal.learned(memory.normal or normal.Normal(), occupancy, now, passed_s, rule.learn_s, to)
+    now = baseline.composition(compares, rule.groups)
+    outlook = baseline.learned(memory.normal or baseline.Normal(), occupancy, now, passed_s, rule.learn_s, to)
     return replace(memory, normal=outlook.normal), unlike(outlook.value, outlook.normal.threshold)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from edgeseg.events import Alert, RuleState, ZoneOccupancy
 from edgeseg.frames import FrameTime
-from edgeseg.rules import state_machine as life
+from edgeseg.rules import state_machine
 from edgeseg.rules.memory import Dwell, RuleMemory
 from edgeseg.settings import ZoneSettings
 
@@ -72,7 +72,7 @@ class ZoneRules:
         """What the rules have to say about one more occupancy; a state comes before its alert."""
         events: list[Alert | RuleState] = []
         for rule in self._zone.rules:
-            step = life.observe(self._node, rule, self._memory[rule.name], occupancy)
+            step = state_machine.observe(self._node, rule, self._memory[rule.name], occupancy)
             self._memory[rule.name] = step.memory
             events.extend(step.events)
         return events
@@ -86,7 +86,7 @@ class ZoneRules:
         for name, memory in self._memory.items():
             if name in but:
                 continue
-            step = life.retire(memory, time)
+            step = state_machine.retire(memory, time)
             self._memory[name] = step.memory
             events.extend(step.events)
         return events

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from edgeseg.events import Alert
 from edgeseg.frames import FrameTime
-from edgeseg.rules import AwayMemory, CameraAlert, RuleMemory, carried_over
-from edgeseg.rules import state_machine as life
+from edgeseg.rules import AwayMemory, CameraAlert, RuleMemory, carried_over, state_machine
 from edgeseg.rules.serialization import Fingerprints, StoredCamera, decode
 from edgeseg.state.node_state import Moment, State
 
@@ -60,7 +59,7 @@ def recall(state: State, camera: str, text: str | None, prints: Fingerprints | N
         memory = rule.memory.shifted(shift_s)
         before.setdefault(rule.zone, {})[rule.rule] = memory
         if (rule.zone, rule.rule) not in same:
-            ends += [event for event in life.retire(memory, time).events if isinstance(event, Alert)]
+            ends += [event for event in state_machine.retire(memory, time).events if isinstance(event, Alert)]
     away = stored.away.shifted(shift_s)
     if prints is None:
         ends += CameraAlert("", camera, away).retire(time)

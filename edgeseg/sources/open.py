@@ -10,7 +10,7 @@ from edgeseg.errors import SourceError
 from edgeseg.settings import DecodeName
 from edgeseg.sources.base import Source
 from edgeseg.sources.file import FileSource
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 from edgeseg.sources.gstreamer.csi import CsiSource
 from edgeseg.sources.gstreamer.source import GstreamerSource
 from edgeseg.sources.network import PORTS, NetworkSource
@@ -38,7 +38,7 @@ def open_source(
     picture_rate_fps: how many pictures of a folder make one second. decode: by which decoder; no matter
     where GStreamer reads, and for pictures. Raises SourceError (``not_found``) for another scheme.
     """
-    pipeline = launch.pipeline_of(url)
+    pipeline = launch_line.pipeline_of(url)
     if pipeline is not None:
         return GstreamerSource(
             pipeline, shown=shown, clock=clock, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
@@ -86,6 +86,6 @@ def check_pipeline(url: str, shown: str) -> bool:
 
 def is_finite(url: str) -> bool:
     """Whether a source ends for good: a clip, a picture or a folder, not a camera or a stream."""
-    if launch.pipeline_of(url) is not None:
+    if launch_line.pipeline_of(url) is not None:
         return False
     return "://" not in url or url.lower().startswith("file://")

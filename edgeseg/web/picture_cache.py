@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeseg.clock import Clock
-from edgeseg.drawing import overlay
-from edgeseg.drawing import video_writer as video
+from edgeseg.drawing import overlay, video_writer
 from edgeseg.events import Event
 from edgeseg.frames import U8, Fit, Frame, LabelMap
 from edgeseg.models.model import Model
@@ -156,4 +155,4 @@ def _labels_png(shot: Shot, palette: U8) -> bytes:
         max(1, round(fit.picture_width_px * scale)),
         max(1, round(fit.picture_height_px * scale)),
     )
-    return video.encode_labels(overlay.labels_on_picture(shot.label_map, size_px), palette)
+    return video_writer.encode_labels(overlay.labels_on_picture(shot.label_map, size_px), palette)

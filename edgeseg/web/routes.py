@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from edgeseg.web import schemas as shapes
+from edgeseg.web import schemas
 
 _NAME = {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"}
 
@@ -54,9 +54,9 @@ _OF_CAMERA = Parameter("camera", _NAME, "Of this camera alone.")
 _MOMENT = {"type": "string", "format": "date-time"}
 
 ROUTES = (
-    Route("GET", "/api/v1/node", "This device", "node", shapes.NodeShape),
-    Route("GET", "/api/v1/cameras", "All cameras", "cameras", shapes.CamerasShape),
-    Route("GET", _CAMERA, "One camera", "camera", shapes.CameraShape, refuses=(404,)),
+    Route("GET", "/api/v1/node", "This device", "node", schemas.NodeShape),
+    Route("GET", "/api/v1/cameras", "All cameras", "cameras", schemas.CamerasShape),
+    Route("GET", _CAMERA, "One camera", "camera", schemas.CameraShape, refuses=(404,)),
     Route(
         "GET",
         f"{_CAMERA}/picture.jpg",
@@ -88,7 +88,7 @@ ROUTES = (
         "/api/v1/occupancy",
         "The newest occupancy of each zone",
         "occupancy",
-        shapes.OccupanciesShape,
+        schemas.OccupanciesShape,
         query=(_OF_CAMERA,),
         refuses=(404,),
     ),
@@ -97,7 +97,7 @@ ROUTES = (
         f"{_ZONE}/history",
         "Occupancy over time: 1m for a day, 15m for a month. Default: the last 3 hours, or the last day",
         "history",
-        shapes.HistoryShape,
+        schemas.HistoryShape,
         query=(
             Parameter("resolution", {"enum": ["1m", "15m"], "default": "1m"}, "Length of a step."),
             Parameter("from", _MOMENT, "Steps that begin then or later."),
@@ -110,7 +110,7 @@ ROUTES = (
         "/api/v1/alerts",
         "Alerts, the newest first",
         "alerts",
-        shapes.AlertsShape,
+        schemas.AlertsShape,
         query=(
             Parameter("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "At most."),
             _OF_CAMERA,
@@ -138,8 +138,8 @@ ROUTES = (
         f"{_CAMERA}/enabled",
         "Switch a camera on or off",
         "switch",
-        shapes.DoneShape,
-        body=shapes.EnabledShape,
+        schemas.DoneShape,
+        body=schemas.EnabledShape,
         status=202,
         refuses=(400, 404),
     ),
@@ -148,8 +148,8 @@ ROUTES = (
         f"{_CAMERA}/rate",
         "Analyse at another rate",
         "set_rate",
-        shapes.DoneShape,
-        body=shapes.RateShape,
+        schemas.DoneShape,
+        body=schemas.RateShape,
         status=202,
         refuses=(400, 404),
     ),
@@ -158,7 +158,7 @@ ROUTES = (
         f"{_CAMERA}/zones",
         "Zones as the pipeline file has them",
         "zones",
-        shapes.ZonesFileShape,
+        schemas.ZonesFileShape,
         refuses=(404, 409),
         etag=True,
     ),
@@ -167,7 +167,7 @@ ROUTES = (
         _ZONE,
         "Save a zone to the pipeline file, new or changed; the daemon reads it again then",
         "save_zone",
-        shapes.SavedShape,
+        schemas.SavedShape,
         body="zone",
         refuses=(400, 404, 409, 412, 422, 428),
         etag=True,
@@ -178,7 +178,7 @@ ROUTES = (
         _ZONE,
         "Take a zone out of the pipeline file",
         "delete_zone",
-        shapes.SavedShape,
+        schemas.SavedShape,
         refuses=(400, 404, 409, 412, 422, 428),
         etag=True,
         if_match=True,
@@ -188,8 +188,8 @@ ROUTES = (
         f"{_CAMERA}/measure",
         "What the newest picture shows in a draft",
         "measure",
-        shapes.MeasureShape,
-        body=shapes.DraftShape,
+        schemas.MeasureShape,
+        body=schemas.DraftShape,
         refuses=(400, 404, 422, 503),
     ),
     Route(
@@ -197,8 +197,8 @@ ROUTES = (
         f"{_CAMERA}/try-rule",
         "What a rule would have said in the last hour, by what was recorded of a zone",
         "try_rule",
-        shapes.TriedShape,
-        body=shapes.TryShape,
+        schemas.TriedShape,
+        body=schemas.TryShape,
         refuses=(400, 404, 409, 422),
     ),
     Route(
@@ -206,21 +206,21 @@ ROUTES = (
         "/api/v1/login",
         "Exchange the token for a cookie",
         "login",
-        shapes.DoneShape,
-        body=shapes.LoginShape,
+        schemas.DoneShape,
+        body=schemas.LoginShape,
         refuses=(400,),
         open=True,
     ),
-    Route("POST", "/api/v1/logout", "Take the cookie back", "logout", shapes.DoneShape, open=True),
+    Route("POST", "/api/v1/logout", "Take the cookie back", "logout", schemas.DoneShape, open=True),
     Route("GET", "/openapi.json", "This document", "openapi", "application/json"),
     Route("GET", "/metrics", "Prometheus metrics", "scrape", "text/plain"),
-    Route("GET", "/healthz", "Alive: it answers", "healthz", shapes.HealthShape, open=True),
+    Route("GET", "/healthz", "Alive: it answers", "healthz", schemas.HealthShape, open=True),
     Route(
         "GET",
         "/readyz",
         "Ready: every camera that is switched on is live, and the broker is there",
         "readyz",
-        shapes.HealthShape,
+        schemas.HealthShape,
         refuses=(503,),
         open=True,
     ),

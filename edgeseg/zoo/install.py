@@ -24,7 +24,7 @@ from edgeseg.frames import U8
 from edgeseg.models import manifest, registry
 from edgeseg.models.manifest import CARD, MANIFEST
 from edgeseg.models.model import Artefact, Figures, Flavour, Model
-from edgeseg.system import paths as shipped
+from edgeseg.system import paths
 from edgeseg.system.atomic_files import INTACT, beside
 from edgeseg.zoo import export, gate, importing, surgery
 from edgeseg.zoo.build import deploy_graph
@@ -66,7 +66,7 @@ def own_folder(into: Path | None) -> Path:
         return into
     listed = [part for part in os.environ.get("EDGESEG_MODELS", "").split(os.pathsep) if part]
     chosen = Path(listed[0] if listed else "models")
-    if chosen.resolve() == shipped.folder("models").resolve():
+    if chosen.resolve() == paths.folder("models").resolve():
         raise ModelError(
             f"{chosen}: is edgeseg's own folder; name one of yours with --into DIR or EDGESEG_MODELS"
         )
@@ -159,7 +159,7 @@ def _graph_of(origin: str) -> tuple[ir.Model, tuple[str, ...]]:
 
 def _pictures() -> list[U8]:
     """Street scenes that travel with edgeseg, to compare graph and network on: noise is all near-ties."""
-    found = sorted(shipped.folder("models").glob("*/overlay-*.jpg"))
+    found = sorted(paths.folder("models").glob("*/overlay-*.jpg"))
     return [read_picture(path) for path in found[:2]]
 
 
@@ -178,7 +178,7 @@ def _float_graph(model: Model) -> Artefact:
 
 def _target(model: Model, into: Path | None) -> Path:
     """The folder that will hold the int8 artefact. Raises ModelError."""
-    packaged = model.folder.resolve().parent == shipped.folder("models").resolve()
+    packaged = model.folder.resolve().parent == paths.folder("models").resolve()
     if into is None and not packaged:
         return model.folder
     folder = own_folder(into) / model.name

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeseg import config
-from edgeseg.capture import wire_format as wire
+from edgeseg.capture import wire_format
 from edgeseg.errors import ConfigError, EdgesegError
 from edgeseg.models import manifest
-from edgeseg.publish.mqtt import commands as command
+from edgeseg.publish.mqtt import commands
 
 _FOLDER = Path(tempfile.gettempdir())
 
@@ -48,7 +48,7 @@ def mqtt_command(raw: bytes) -> None:
     """The first line is the topic."""
     topic, _, payload = raw.partition(b"\n")
     try:
-        found = command.parse("edgeseg/test", topic.decode("utf-8", "replace"), payload)
+        found = commands.parse("edgeseg/test", topic.decode("utf-8", "replace"), payload)
     except ValueError as error:
         refused(error)
     else:
@@ -60,8 +60,8 @@ def mqtt_command(raw: bytes) -> None:
 def camera_message(raw: bytes) -> None:
     """What a camera process says: it decodes what strangers send."""
     try:
-        wire.decode(raw)
-    except wire.WireError as error:
+        wire_format.decode(raw)
+    except wire_format.WireError as error:
         refused(error)
 
 

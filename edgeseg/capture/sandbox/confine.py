@@ -21,11 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from edgeseg.capture.sandbox import landlock
-from edgeseg.capture.sandbox import seccomp as syscalls
+from edgeseg.capture.sandbox import landlock, seccomp
 from edgeseg.capture.sandbox.landlock import Access
 from edgeseg.errors import SourceError
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 from edgeseg.sources.network import PORTS
 
 _READ = Access.READ_FILE | Access.READ_DIR
@@ -75,7 +74,7 @@ def gaps() -> str | None:
         missing.append(
             "Landlock of this kernel knows no ports (Linux 6.7 or newer): they may connect anywhere"
         )
-    if not syscalls.available():
+    if not seccomp.available():
         missing.append("no libseccomp (Debian: libseccomp2): system calls stay unfiltered")
     return "; ".join(missing) or None
 
@@ -99,7 +98,7 @@ def runs_own_code(url: str, decode: str = "software") -> bool:
 
 def _kind(url: str) -> tuple[str, str]:
     """Scheme, and what follows it."""
-    if launch.pipeline_of(url) is not None:
+    if launch_line.pipeline_of(url) is not None:
         return "gstreamer", ""
     scheme, _, rest = url.partition("://") if "://" in url else ("file", "", url)
     return scheme.lower(), rest
@@ -129,7 +128,7 @@ def _confine(url: str, decode: str) -> None:
         # Only drivers make code at run time.
         ctypes.CDLL(None).prctl(_PR_SET_MDWE, _REFUSE_EXEC_GAIN, 0, 0, 0)
     # Asked first: it loads a library, which is a file.
-    filters = syscalls.available()
+    filters = seccomp.available()
     if landlock.version():
         landlock.restrict(files, ports)
     if filters:
@@ -137,7 +136,7 @@ def _confine(url: str, decode: str) -> None:
         # Names of multicast DNS come from a daemon at this machine; a bus, too, hangs on such sockets.
         if scheme in PORTS and (_host(url) or "").endswith(".local"):
             families.append(socket.AF_UNIX)
-        syscalls.allow_only_decoding(families, devices=hardware or scheme == "v4l2")
+        seccomp.allow_only_decoding(families, devices=hardware or scheme == "v4l2")
 
 
 @contextmanager

@@ -59,12 +59,12 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg.commands.demo.pipeline_file import LISTEN, write_demo_pipeline
     from edgeseg.commands.replay import camera_of
     from edgeseg.models import registry
-    from edgeseg.system import paths as shipped
+    from edgeseg.system import paths
     from edgeseg.system.paths import cache_dir
 
     if args.seconds <= 0:
         raise EdgesegError(f"--seconds {args.seconds:g}: expected more than 0")
-    pipelines = shipped.folder("pipelines")
+    pipelines = paths.folder("pipelines")
     settings = config.load(pipelines / "demo.yaml")
     found = find_clip(args.clip, cache_dir() / "demo", _say)
     chosen = camera_of(settings, found.camera)

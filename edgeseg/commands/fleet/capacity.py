@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _broker() -> BrokerCost:
-    from edgeseg.tools.fleet import broker_cost as brokerload
+    from edgeseg.tools.fleet import broker_cost
     from edgeseg.tools.soak.broker import Mosquitto
 
     with tempfile.TemporaryDirectory() as folder, Mosquitto(Path(folder)) as broker:
-        return brokerload.measure(broker.port, broker.pid)
+        return broker_cost.measure(broker.port, broker.pid)

@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.commands.fleet import capacity as fleet_capacity
-from edgeseg.commands.fleet import rollout as fleet_rollout
+from edgeseg.commands.fleet import capacity, rollout
 from edgeseg.commands.listen import PASSWORD_VARIABLE, USER_VARIABLE
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_status(commands)
-    fleet_rollout.add_parser(commands, _add_broker, broker)
-    fleet_capacity.add_parser(commands)
+    rollout.add_parser(commands, _add_broker, broker)
+    capacity.add_parser(commands)
 
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,21 +59,21 @@ def _status(args: argparse.Namespace) -> int:
 
     from edgeseg.clock import SystemClock
     from edgeseg.commands._terminal import print_table
-    from edgeseg.tools.fleet import format as show
+    from edgeseg.tools.fleet import format
     from edgeseg.tools.fleet.collect import gathered
 
     now_s = SystemClock().utc_s()
     fleet = gathered(broker(args), prefixes(args))
     if args.json:
-        print(json.dumps(show.as_json(fleet, now_s), indent=2, ensure_ascii=False))
+        print(json.dumps(format.as_json(fleet, now_s), indent=2, ensure_ascii=False))
         return 0
     if not fleet.nodes:
         print(
             f"no node below {', '.join(prefixes(args))}; does the user at the broker read all nodes' topics?"
         )
         return 0
-    print_table(show.HEADER, show.rows(fleet, now_s))
-    print("\n".join(show.sentences(fleet, now_s)))
+    print_table(format.HEADER, format.rows(fleet, now_s))
+    print("\n".join(format.sentences(fleet, now_s)))
     return 0
 
 

@@ -195,8 +195,7 @@ def _asked_model(asker: Asker) -> str:
 def _measured(model: Model, engine: str, size_px: tuple[int, int]) -> str:
     """What runs the network here, as a comment for the file. Raises EngineError where the one that was asked
     for does not."""
-    from edgeseg.engines import autotune
-    from edgeseg.engines import measurement_cache as remembered
+    from edgeseg.engines import autotune, measurement_cache
     from edgeseg.engines.select import candidates, open_engine
 
     if engine != AUTO:
@@ -204,7 +203,7 @@ def _measured(model: Model, engine: str, size_px: tuple[int, int]) -> str:
         return "`auto` would measure which is the fastest here"
     print("measuring what runs it fastest here ...", flush=True)
     ranking = autotune.settle(model, size_px, 1)
-    table = remembered.recall(model, size_px, 1, candidates(model, size_px), exactly=True)
+    table = measurement_cache.recall(model, size_px, 1, candidates(model, size_px), exactly=True)
     best = table.best if table else None
     said = f"{ranking[0].engine} here" if ranking else "measured at the first start"
     if best is not None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from edgeseg.config.addresses import VARIABLE
 from edgeseg.models.runtimes import AUTO, RUNTIMES
 from edgeseg.settings import CameraSettings, PipelineSettings
-from edgeseg.sources.gstreamer import launch_line as launch
-from edgeseg.system import paths as shipped
+from edgeseg.sources.gstreamer import launch_line
+from edgeseg.system import paths
 
 PIPELINES = Path("/etc/edgeseg")
 UNITS = Path("/etc/systemd/system")
@@ -79,7 +79,7 @@ def _of_camera(camera: CameraSettings) -> Iterator[str]:
     template = camera.source.template.lower()
     if template.startswith(("v4l2://", "csi://")) or "v4l2src" in template:
         yield "v4l2"
-    if "nv" in template and launch.pipeline_of(template) is not None:
+    if "nv" in template and launch_line.pipeline_of(template) is not None:
         yield "nvidia"
     yield from _OF_ENGINES.get(camera.engine, ())
     yield from _OF_DECODERS.get(camera.decode, ())
@@ -111,7 +111,7 @@ def files(
     settings: PipelineSettings, name: str, text: str, *, user: str | None, devices: tuple[str, ...]
 ) -> tuple[File, ...]:
     """Everything that ``edgeseg@NAME`` needs. text: of the pipeline file. user: instead of a dynamic one."""
-    folder = shipped.folder("systemd")
+    folder = paths.folder("systemd")
     unit = (folder / "edgeseg@.service").read_text(encoding="utf-8")
     found = [
         File(UNITS / "edgeseg@.service", unit.replace(_PROGRAM, program())),

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeseg.commands._terminal import download_bars, print_table
-from edgeseg.commands.models import export_triton as models_triton
-from edgeseg.commands.models import zoo as models_zoo
+from edgeseg.commands.models import export_triton, zoo
 from edgeseg.errors import ModelError
 from edgeseg.settings import FIT_NAMES
 
@@ -139,8 +138,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     verify.add_argument("name", metavar="NAME", nargs="?", help="a model's name, or a path; default: all")
     text = "write a model repository for NVIDIA Triton and OpenVINO Model Server"
-    models_triton.add_action(_parser(actions, "export-triton", text))
-    models_zoo.add_actions(actions, _parser)
+    export_triton.add_action(_parser(actions, "export-triton", text))
+    zoo.add_actions(actions, _parser)
 
 
 def _parser(
@@ -298,9 +297,9 @@ def _print_model(model: Model, states: Sequence[BlobState]) -> None:
 
 
 def _without_url(model: Model, found: BlobState) -> str:
-    from edgeseg.system import paths as shipped
+    from edgeseg.system import paths
 
     if found.path.parent != model.folder or found.state == "missing":
         return "nowhere: the manifest names no url"
-    own = shipped.folder("models").resolve() in model.folder.resolve().parents
+    own = paths.folder("models").resolve() in model.folder.resolve().parents
     return "edgeseg itself: it travels along" if own else "its own folder alone: the manifest names no url"

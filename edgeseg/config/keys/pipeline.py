@@ -40,7 +40,7 @@ from edgeseg.config.keys.rules import RuleFile
 from edgeseg.config.keys.web import Web
 from edgeseg.models.runtimes import AUTO
 from edgeseg.settings import FASTEST_FPS, LONGEST_AGE_S, SHORTEST_AGE_S, SLOWEST_FPS, DecodeName, FitName
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import launch_line
 
 
 class ZoneFile(Keys, title="zone"):
@@ -68,7 +68,7 @@ def _source(value: object) -> object:
         pipeline = value.get("gstreamer")
         if len(value) != 1 or not isinstance(pipeline, str):
             raise ValueError("expected an address, or the key gstreamer alone with a pipeline in it")
-        return f"{launch.PREFIX} {pipeline}"
+        return f"{launch_line.PREFIX} {pipeline}"
     return value
 
 

@@ -15,7 +15,7 @@ import logging
 import threading
 
 from edgeseg.clock import Clock, SystemClock
-from edgeseg.engines import measurement_cache as remembered
+from edgeseg.engines import measurement_cache
 from edgeseg.engines.autotune.contest import LIMIT_S, measure
 from edgeseg.engines.base import Engine
 from edgeseg.engines.measurement_cache import Table
@@ -61,7 +61,7 @@ def settle(
     options = candidates(model, input_size_px)
     if len(options) < 2:
         return options
-    table = remembered.recall(model, input_size_px, threads, options, exactly=True)
+    table = measurement_cache.recall(model, input_size_px, threads, options, exactly=True)
     if table is None:
         stop = stop or threading.Event()
         table = measure(model, options, input_size_px, threads, LIMIT_S, clock or SystemClock(), stop)
@@ -91,7 +91,7 @@ def keep(
 ) -> None:
     """Remember what was measured; where that cannot be, say so."""
     try:
-        remembered.remember(model, input_size_px, threads, options, table)
+        measurement_cache.remember(model, input_size_px, threads, options, table)
     except EdgesegError as error:
         log.warning("engine auto: will measure again at the next start: %s", error)
 

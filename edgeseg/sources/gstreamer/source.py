@@ -14,8 +14,7 @@ import numpy as np
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import U8, Picture
-from edgeseg.sources.gstreamer import abi
-from edgeseg.sources.gstreamer import launch_line as launch
+from edgeseg.sources.gstreamer import abi, launch_line
 from edgeseg.sources.timestamps import ArrivalTimes
 from edgeseg.system.redaction import redact
 
@@ -61,7 +60,7 @@ class GstreamerSource:
         open_timeout_s: float = 5.0,
         read_timeout_s: float = 3.0,
     ) -> None:
-        self.shown = shown or launch.shown(pipeline)
+        self.shown = shown or launch_line.shown(pipeline)
         self.rate_fps: float | None = None
         self._pipeline = pipeline
         self._clock = clock or SystemClock()
@@ -122,7 +121,7 @@ class GstreamerSource:
 
     def _build(self) -> None:
         gst, error = self._gst, POINTER(abi.GError)()
-        text = launch.with_converter(self._pipeline)
+        text = launch_line.with_converter(self._pipeline)
         self._element = gst.gst_parse_launch_full(text.encode(), None, abi.FATAL_ERRORS, byref(error))
         if error:
             raise self._explained(error, "", "")
@@ -226,7 +225,7 @@ class GstreamerSource:
             reason, text = "codec", f"{text} {abi.INSTALL}"
         if "Unauthorized" in details or "Unauthorized" in text:
             reason, text = "auth", "user or password refused"
-        text = redact(" ".join(text.split()), launch.secrets(self._pipeline))
+        text = redact(" ".join(text.split()), launch_line.secrets(self._pipeline))
         return SourceError(reason, ": ".join(part for part in (self.shown, element, text) if part))
 
     def _close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edgeseg import __version__
-from edgeseg.engines import measurement_cache as remembered
+from edgeseg.engines import measurement_cache
 from edgeseg.engines.select import candidates, choose
 from edgeseg.errors import EdgesegError
 from edgeseg.models import registry
@@ -79,7 +79,7 @@ def _engine(model: Model, camera: CameraSettings) -> tuple[str, Artefact]:
     name, artefact = choose(model, camera.engine, camera.input_size_px)
     if camera.engine == AUTO:
         size_px = camera.input_size_px or artefact.input.size_px
-        best = remembered.choice(model, size_px, 1, candidates(model, size_px))
+        best = measurement_cache.choice(model, size_px, 1, candidates(model, size_px))
         if best is not None:
             return best.engine, best.artefact
     return name, artefact

@@ -12,8 +12,7 @@ from pathlib import Path
 from edgeseg.engines.select import Candidate
 from edgeseg.errors import EdgesegError
 from edgeseg.models.model import Model
-from edgeseg.tools.bench import live_cameras as fleet
-from edgeseg.tools.bench import workload
+from edgeseg.tools.bench import live_cameras, workload
 from edgeseg.tools.bench.clips import PERIOD_S, Clips
 from edgeseg.tools.bench.live_cameras import Load
 from edgeseg.tools.bench.statistics import Bar, Figure, Spread
@@ -84,10 +83,10 @@ def measure(
     """
     cores = len(os.sched_getaffinity(0))
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory() as folder, fleet.rtsp(clips.busy_5, Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, live_cameras.rtsp(clips.busy_5, Path(folder)) as url:
 
         def trial(cameras: int) -> Load:
-            load = fleet.run(model, [url] * cameras, seconds, engine=candidate.engine)
+            load = live_cameras.run(model, [url] * cameras, seconds, engine=candidate.engine)
             say(_line(f"{model.name}, every frame", load))
             advance()
             return load
@@ -119,10 +118,10 @@ def _gated(
     cores = len(os.sched_getaffinity(0))
     # Whole periods, or some cameras would show more motion than others.
     whole = math.ceil(seconds / PERIOD_S) * PERIOD_S
-    with tempfile.TemporaryDirectory() as folder, fleet.rtsp(clips.quarter_5, Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, live_cameras.rtsp(clips.quarter_5, Path(folder)) as url:
 
         def trial(cameras: int) -> Load:
-            load = fleet.run(model, [url] * cameras, whole, engine=candidate.engine, gate=True)
+            load = live_cameras.run(model, [url] * cameras, whole, engine=candidate.engine, gate=True)
             say(_line(f"{model.name}, gated", load))
             advance()
             return load

@@ -18,8 +18,7 @@ from edgeseg.settings import ZoneSettings
 from edgeseg.stages import postprocess
 from edgeseg.stages.preprocess import make_fit
 from edgeseg.stages.zones import ZoneMeter
-from edgeseg.tools.bench import live_cameras as fleet
-from edgeseg.tools.bench import workload
+from edgeseg.tools.bench import live_cameras, workload
 from edgeseg.tools.bench.clips import Clips
 from edgeseg.tools.bench.ours import Watching
 from edgeseg.tools.bench.statistics import MOST_EXPONENT, Bar, Figure, Spread, growth_exponent
@@ -128,9 +127,9 @@ def daemons(model: Model, clips: Clips, advance: Callable[[], None]) -> tuple[Cu
     """CPU and memory of the daemon with 1 to 32 RTSP cameras at 1 fps, processes and decoding included."""
     cpu: dict[int, float] = {}
     memory: dict[int, float] = {}
-    with tempfile.TemporaryDirectory() as folder, fleet.rtsp(clips.busy_5, Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, live_cameras.rtsp(clips.busy_5, Path(folder)) as url:
         for count in CAMERAS:
-            load = fleet.run(
+            load = live_cameras.run(
                 model, [url] * count, _SECONDS, input_size_px=_INPUT_PX, rate_fps=_RATE_FPS, zones=4
             )  # fmt: skip
             cpu[count], memory[count] = load.cpu, load.pss_mb

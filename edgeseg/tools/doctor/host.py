@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgeseg.clock import is_synchronised
 from edgeseg.settings import WebSettings
-from edgeseg.system import paths as places
+from edgeseg.system import paths
 from edgeseg.tools.doctor.finding import Finding
 
 # Alerts wait in a few megabytes; a disk that is nearly full gets there by other programs.
@@ -24,9 +24,9 @@ _ANSWER_S = 5.0
 def disk(stop: threading.Event) -> Iterator[Finding]:
     """Where what survives a restart goes, and what can be fetched again."""
     yield _folder(
-        "state", places.state_dir(), "alerts that wait for the broker would be lost with the process"
+        "state", paths.state_dir(), "alerts that wait for the broker would be lost with the process"
     )
-    yield _folder("cache", places.cache_dir(), "networks could not be fetched, nor engines remembered")
+    yield _folder("cache", paths.cache_dir(), "networks could not be fetched, nor engines remembered")
 
 
 def _folder(subject: str, folder: Path, otherwise: str) -> Finding:

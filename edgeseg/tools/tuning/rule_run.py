@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.events import Alert, ZoneOccupancy
-from edgeseg.rules import state_machine as life
+from edgeseg.rules import state_machine
 from edgeseg.rules.condition import read, shares
 from edgeseg.rules.hours import is_open
 from edgeseg.rules.memory import RuleMemory
@@ -89,7 +89,7 @@ class Track:
                 if due_s is None:
                     break
                 later = self.times_s[index + 1 : end]
-                index += 1 + int(np.searchsorted(later, due_s - life.TOLERANCE_S))
+                index += 1 + int(np.searchsorted(later, due_s - state_machine.TOLERANCE_S))
         return spans.done
 
     def _starts(self, rule: RuleSettings) -> Int:
@@ -118,7 +118,7 @@ class _Spans:
         return tuple(self._done)
 
     def step(self, rule: RuleSettings, memory: RuleMemory, occupancy: ZoneOccupancy) -> RuleMemory:
-        step = life.observe("", rule, memory, occupancy)
+        step = state_machine.observe("", rule, memory, occupancy)
         for event in step.events:
             if not isinstance(event, Alert) or event.event == "update":
                 continue

@@ -5,8 +5,7 @@ from __future__ import annotations
 from edgeseg.clock import iso_utc
 from edgeseg.publish.base import Command
 from edgeseg.publish.payloads import AlertPayload
-from edgeseg.web import draft_preview as drafts
-from edgeseg.web import schemas as shapes
+from edgeseg.web import draft_preview, schemas
 from edgeseg.web.auth import COOKIE, SESSION_S, Guard
 from edgeseg.web.daemon_view import Running
 from edgeseg.web.handlers.picture import body_of
@@ -26,17 +25,17 @@ class Doing:
 
     def switch(self, call: Call) -> Answer:
         camera = self._running.post(call.path["camera"]).settings.name
-        self._running.command(Command(camera, "enabled", body_of(call, shapes.EnabledShape).enabled))
-        return of(shapes.DoneShape(), 202)
+        self._running.command(Command(camera, "enabled", body_of(call, schemas.EnabledShape).enabled))
+        return of(schemas.DoneShape(), 202)
 
     def set_rate(self, call: Call) -> Answer:
         camera = self._running.post(call.path["camera"]).settings.name
-        self._running.command(Command(camera, "rate", body_of(call, shapes.RateShape).rate))
-        return of(shapes.DoneShape(), 202)
+        self._running.command(Command(camera, "rate", body_of(call, schemas.RateShape).rate))
+        return of(schemas.DoneShape(), 202)
 
     def zones(self, call: Call) -> Answer:
         digest, zones = self._editor.zones(self._running.post(call.path["camera"]).settings.name)
-        return of(shapes.ZonesFileShape(digest=digest, zones=zones), headers=_etag(digest))
+        return of(schemas.ZonesFileShape(digest=digest, zones=zones), headers=_etag(digest))
 
     def save_zone(self, call: Call) -> Answer:
         return self._change(call, call.body)
@@ -45,7 +44,7 @@ class Doing:
         return self._change(call, None)
 
     def try_rule(self, call: Call) -> Answer:
-        post, trial = self._running.post(call.path["camera"]), body_of(call, shapes.TryShape)
+        post, trial = self._running.post(call.path["camera"]), body_of(call, schemas.TryShape)
         camera = post.settings.name
         settings = self._editor.with_rule(camera, trial.zone, trial.rule)
         zone = next(
@@ -56,9 +55,9 @@ class Doing:
             if zone.name == trial.zone
         )
         recorded = self._chronicle.recorded(camera, zone.name, post.model.name)
-        alerts = drafts.tried(settings.node, camera, zone, zone.rules[0], recorded)
+        alerts = draft_preview.tried(settings.node, camera, zone, zone.rules[0], recorded)
         return of(
-            shapes.TriedShape(
+            schemas.TriedShape(
                 recorded_from=iso_utc(recorded[0].time.captured_at_s) if recorded else None,
                 recorded_to=iso_utc(recorded[-1].time.captured_at_s) if recorded else None,
                 observations=len(recorded),
@@ -67,19 +66,19 @@ class Doing:
         )
 
     def login(self, call: Call) -> Answer:
-        self._guard.check_token(body_of(call, shapes.LoginShape).token, call.remote)
+        self._guard.check_token(body_of(call, schemas.LoginShape).token, call.remote)
         cookie = f"{COOKIE}={self._guard.session()}; Max-Age={SESSION_S}" if self._guard.wants_token else ""
-        return of(shapes.DoneShape(), headers=_cookie(cookie, call) if cookie else None)
+        return of(schemas.DoneShape(), headers=_cookie(cookie, call) if cookie else None)
 
     def logout(self, call: Call) -> Answer:
-        return of(shapes.DoneShape(), headers=_cookie(f"{COOKIE}=; Max-Age=0", call))
+        return of(schemas.DoneShape(), headers=_cookie(f"{COOKIE}=; Max-Age=0", call))
 
     def _change(self, call: Call, body: bytes | None) -> Answer:
         camera = self._running.post(call.path["camera"]).settings.name
         if not self._editor.writable:
             raise RefusedError(409, f"{self._editor.name} is not writable for edgeseg")
         digest, kept = self._editor.save(camera, call.path["zone"], body, call.headers.get("if-match"))
-        return of(shapes.SavedShape(digest=digest, kept=kept), headers=_etag(digest))
+        return of(schemas.SavedShape(digest=digest, kept=kept), headers=_etag(digest))
 
 
 def _etag(digest: str) -> dict[str, str]:

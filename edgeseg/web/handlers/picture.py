@@ -8,8 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from edgeseg.clock import iso_utc
 from edgeseg.runtime.running_camera import Post
-from edgeseg.web import draft_preview as drafts
-from edgeseg.web import schemas as shapes
+from edgeseg.web import draft_preview, schemas
 from edgeseg.web.daemon_view import Running
 from edgeseg.web.latest import Board
 from edgeseg.web.picture_cache import FRESH_S, Album, Overlay, Shot
@@ -43,14 +42,14 @@ class Showing:
         return Answer(200, self._album.labels_png(shot, post.model), "image/png", _headers(shot))
 
     def measure(self, call: Call) -> Answer:
-        post, draft = self._running.post(call.path["camera"]), body_of(call, shapes.DraftShape)
-        area = drafts.area(draft)
+        post, draft = self._running.post(call.path["camera"]), body_of(call, schemas.DraftShape)
+        area = draft_preview.area(draft)
         shot = self._newest(post)
-        seen = drafts.measure(area, shot, post.model, self._running.settings.groups)
+        seen = draft_preview.measure(area, shot, post.model, self._running.settings.groups)
         assert seen.coverage is not None
         assert seen.uncertain is not None
         return of(
-            shapes.MeasureShape(
+            schemas.MeasureShape(
                 captured_at=iso_utc(seen.time.captured_at_s),
                 coverage={name: round(min(share, 1.0), 4) for name, share in seen.coverage.items()},
                 uncertain=round(min(seen.uncertain, 1.0), 4),

@@ -19,7 +19,7 @@ from edgeseg.runtime.running_camera import Post
 from edgeseg.settings import RuleSettings, ZoneSettings
 from edgeseg.state.history import STEP_S, Resolution, ZoneStep
 from edgeseg.system.process_usage import Usage, usage
-from edgeseg.web import schemas as shapes
+from edgeseg.web import schemas
 from edgeseg.web.daemon_view import Running
 from edgeseg.web.history_recorder import Chronicle
 from edgeseg.web.latest import Board, Standing
@@ -54,13 +54,13 @@ class Telling:
         counted = StatsPayload.of(stats)
         mqtt = None
         if running.connected is not None:
-            mqtt = shapes.MqttShape(
+            mqtt = schemas.MqttShape(
                 connected=running.connected,
                 outbox_waiting=stats.outbox_waiting,
                 outbox_durable=stats.outbox_durable,
             )
         return of(
-            shapes.NodeShape(
+            schemas.NodeShape(
                 node=running.settings.node,
                 version=__version__,
                 at=iso_utc(running.clock.utc_s()),
@@ -69,7 +69,7 @@ class Telling:
                 editable=self._editor.writable,
                 reload=None
                 if reload is None
-                else shapes.ReloadShape(at=iso_utc(reload.at_s), error=reload.error),
+                else schemas.ReloadShape(at=iso_utc(reload.at_s), error=reload.error),
                 cores=len(os.sched_getaffinity(0)),
                 cpu=self._cores_used(now),
                 memory_bytes=now.memory_bytes,
@@ -79,7 +79,7 @@ class Telling:
         )
 
     def cameras(self, call: Call) -> Answer:
-        return of(shapes.CamerasShape(cameras=tuple(self._camera(post) for post in self._running.posts)))
+        return of(schemas.CamerasShape(cameras=tuple(self._camera(post) for post in self._running.posts)))
 
     def camera(self, call: Call) -> Answer:
         return of(self._camera(self._running.post(call.path["camera"])))
@@ -117,7 +117,9 @@ class Telling:
             if from_s <= at_s < to_s:
                 steps.setdefault(at_s, ZoneStep()).merge(part)
         told = tuple(_step(at_s, steps[at_s]) for at_s in sorted(steps))
-        return of(shapes.HistoryShape(camera=camera, zone=zone, resolution=chosen, step_s=step_s, steps=told))
+        return of(
+            schemas.HistoryShape(camera=camera, zone=zone, resolution=chosen, step_s=step_s, steps=told)
+        )
 
     def alerts(self, call: Call) -> Answer:
         limit = call.query.get("limit", str(_DEFAULT_ALERTS))
@@ -135,15 +137,15 @@ class Telling:
             except ValidationError:
                 # Kept by another version of edgeseg, whose alerts had other keys.
                 continue
-        return of(shapes.AlertsShape(alerts=tuple(alerts)))
+        return of(schemas.AlertsShape(alerts=tuple(alerts)))
 
     def healthz(self, call: Call) -> Answer:
-        return of(shapes.HealthShape(ok=True, reasons=()))
+        return of(schemas.HealthShape(ok=True, reasons=()))
 
     def readyz(self, call: Call) -> Answer:
         reasons = tuple(self._reasons())
         told = reasons if call.trusted else ()
-        return of(shapes.HealthShape(ok=not reasons, reasons=told), 503 if reasons else 200)
+        return of(schemas.HealthShape(ok=not reasons, reasons=told), 503 if reasons else 200)
 
     def _reasons(self) -> list[str]:
         running = self._running
@@ -163,7 +165,7 @@ class Telling:
             reasons.append("the broker is not connected")
         return reasons
 
-    def _camera(self, post: Post) -> shapes.CameraShape:
+    def _camera(self, post: Post) -> schemas.CameraShape:
         settings, model = post.settings, post.model
         standing = self._board.standing(settings.name)
         status = standing.status or CameraStatus(
@@ -171,17 +173,17 @@ class Telling:
         )
         size_px = self._album.picture_sizes_px.get(settings.name)
         groups = self._running.settings.groups
-        return shapes.CameraShape(
+        return schemas.CameraShape(
             name=settings.name,
             status=CameraStatusPayload.of(status),
             enabled=standing.enabled,
             rate=standing.rate_fps or post.live.camera.rate_fps,
             rate_of_file=settings.rate_fps,
             gated=settings.gate is not None,
-            picture=None if size_px is None else shapes.SizeShape(width=size_px[0], height=size_px[1]),
+            picture=None if size_px is None else schemas.SizeShape(width=size_px[0], height=size_px[1]),
             model=model.name,
             classes=tuple(
-                shapes.ClassShape(index=index, name=name, colour=f"#{red:02x}{green:02x}{blue:02x}")
+                schemas.ClassShape(index=index, name=name, colour=f"#{red:02x}{green:02x}{blue:02x}")
                 for index, (name, (red, green, blue)) in enumerate(
                     zip(model.classes, model.palette.tolist(), strict=True)
                 )
@@ -213,8 +215,8 @@ class Telling:
         return self._cpu
 
 
-def _zone_shape(zone: ZoneSettings, standing: Standing) -> shapes.ZoneShape:
-    return shapes.ZoneShape(
+def _zone_shape(zone: ZoneSettings, standing: Standing) -> schemas.ZoneShape:
+    return schemas.ZoneShape(
         name=zone.name,
         title=zone.title,
         polygons=zone.include,
@@ -224,10 +226,10 @@ def _zone_shape(zone: ZoneSettings, standing: Standing) -> shapes.ZoneShape:
     )
 
 
-def _rule_shape(zone: str, rule: RuleSettings, standing: Standing) -> shapes.RuleShape:
+def _rule_shape(zone: str, rule: RuleSettings, standing: Standing) -> schemas.RuleShape:
     told = standing.rules.get((zone, rule.name))
     reference = () if rule.reference is None else (rule.reference,)
-    return shapes.RuleShape(
+    return schemas.RuleShape(
         name=rule.name,
         kind=rule.kind,
         unlike=rule.unlike,
@@ -241,14 +243,14 @@ def _rule_shape(zone: str, rule: RuleSettings, standing: Standing) -> shapes.Rul
     )
 
 
-def _step(at_s: int, step: ZoneStep) -> shapes.StepShape:
+def _step(at_s: int, step: ZoneStep) -> schemas.StepShape:
     known_s = step.known_s
-    return shapes.StepShape(
+    return schemas.StepShape(
         at=iso_utc(at_s),
         known_s=round(known_s, 1),
         unknown_s=round(step.unknown_s, 1),
         classes={
-            name: shapes.SpanShape(
+            name: schemas.SpanShape(
                 min=round(min(one.least, 1.0), 4),
                 mean=round(min(one.area_s / known_s, 1.0), 4) if known_s > 0 else 0.0,
                 max=round(min(one.most, 1.0), 4),
