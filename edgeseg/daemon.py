@@ -20,14 +20,14 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from edgeseg import __version__
-from edgeseg.capture.fork_server import warm_up
+from edgeseg.capture.fork_server import start_fork_server
 from edgeseg.clock import Clock, awake_s
 from edgeseg.errors import ConfigError, EdgesegError, Problem
-from edgeseg.evidence.files import EvidenceFolder
-from edgeseg.evidence.store import EvidenceRoom
-from edgeseg.observers import NOBODY, Audience
+from edgeseg.evidence.files import EvidenceFiles
+from edgeseg.evidence.store import EvidenceStore
+from edgeseg.observers import NO_OBSERVERS, Observers
 from edgeseg.publish.base import Command, Publisher
-from edgeseg.publish.fan_out import SeveralPublishers
+from edgeseg.publish.fan_out import FanOutPublisher
 from edgeseg.publish.homeassistant.announce import announce, prefixes
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.mqtt.outbox import Outbox
@@ -113,7 +113,7 @@ class Daemon:
         with signal_handlers(handlers), self._thread_failures():
             settings = self._load()
             # Before there are threads: it changes the environment for a moment.
-            warm_up()
+            start_fork_server()
             log.info("edgeseg %s: %s, node %s", __version__, settings.file, settings.node)
             with single_instance(settings), State(self._state_dir / settings.node, self._clock) as state:
                 self._pause_after_hangs(state)
@@ -132,12 +132,12 @@ class Daemon:
         if self._stopping:
             return None
         commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        folder = EvidenceFolder(self._state_dir / settings.node / "evidence", self._clock)
+        folder = EvidenceFiles(self._state_dir / settings.node / "evidence", self._clock)
         first = self._publisher(settings, state, commands.put)
         site = self._site = self._web(settings, first, commands.put, state)
         with (
-            SeveralPublishers(first, site.publishers if site else ()) as publisher,
-            EvidenceRoom(folder, settings.evidence_budget, self._clock) as evidence,
+            FanOutPublisher(first, site.publishers if site else ()) as publisher,
+            EvidenceStore(folder, settings.evidence_budget, self._clock) as evidence,
             site or nullcontext(),
         ):
             supervisor = Supervisor(
@@ -148,7 +148,7 @@ class Daemon:
                 state,
                 self._leaving,
                 evidence,
-                Audience((site.album,), timed=site.metrics.timed) if site else NOBODY,
+                Observers((site.album,), start_timer=site.metrics.start_timer) if site else NO_OBSERVERS,
             )
             if site:
                 site.attach(supervisor)

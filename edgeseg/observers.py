@@ -1,4 +1,4 @@
-"""Who may watch a camera work, beside the publisher: pages, evidence, recordings, metrics."""
+"""Observers: watch a camera work beside the publisher (pages, evidence, recordings, metrics)."""
 
 from __future__ import annotations
 
@@ -11,58 +11,73 @@ from edgeseg.frames import Frame, LabelMap
 from edgeseg.rules import Dwell
 
 StageName = Literal["infer", "postprocess", "zones", "rules", "publish"]
-Lap = Callable[[StageName], None]
+StageTimer = Callable[[StageName], None]
 """Called as each stage of one frame ends, in order."""
 
-Timed = Callable[[str, float], Lap]
-"""(camera, camera time of the frame) -> what is told of that frame. Called where its analysis begins."""
+StartTimer = Callable[[str, float], StageTimer]
+"""(camera, camera time of the frame in s) -> the timer of that frame. Called as its analysis begins."""
+
+OccupancyObserver = Callable[[tuple[ZoneOccupancy, ...]], None]
+"""Called with all zones of one camera at one moment, just before its rules see them."""
 
 
-def untimed(stage: StageName) -> None:
-    """Nobody wants to know."""
+def _no_timer(stage: StageName) -> None:
+    """Measure nothing."""
 
 
-Observed = Callable[[tuple[ZoneOccupancy, ...]], None]
-"""Is shown what the rules of one camera are shown, just before they are: all zones at one moment."""
+NO_TIMER: StageTimer = _no_timer
 
 
-class Onlooker(Protocol):
-    """Is shown each analysed picture with what it gave, in the worker that analysed it.
+class FrameObserver(Protocol):
+    """Sees each analysed frame with what it gave, in the worker that analysed it.
 
-    Must return at once and not raise, and copy what it keeps: ``frame.views`` belongs to the next picture
-    afterwards. One that nobody needs now returns before it touches anything.
+    Returns at once, does not raise, and copies what it keeps: ``frame.views`` belongs to the next picture
+    afterwards. One that has no use for frames now returns before it touches anything.
     """
 
-    def saw(self, frame: Frame, label_map: LabelMap, events: tuple[Event, ...]) -> None:
-        """events: what the picture gave, already published."""
+    def on_frame(self, frame: Frame, label_map: LabelMap, events: tuple[Event, ...]) -> None:
+        """events: what the frame gave, already published."""
 
 
-class Witness(Protocol):
-    """Keeps pictures of one camera's alerts. Called in the camera's lock, by the rules of ``Onlooker``."""
+class EvidenceCollector(Protocol):
+    """Keeps pictures of one camera's alerts. Called in the camera's lock, by the rules of ``FrameObserver``.
 
-    def look(
+    It stands apart from the other observers since it changes events: ``annotate``.
+    """
+
+    def on_observation(
         self,
         dwells: Sequence[Dwell],
         events: Sequence[Event],
         frame: Frame | None,
         label_map: LabelMap | None,
     ) -> None:
-        """The rules were shown something. dwells: as they stand now. events: what the rules said, not
-        published yet. frame, label_map: None where no picture was analysed: nothing had moved since the one
-        before, or there is none."""
+        """The rules have seen one more observation.
 
-    def attest(self, events: Sequence[Event]) -> tuple[Event, ...]:
-        """The events, in which alerts name the pictures that are kept of them."""
+        Args:
+            dwells: as they stand now.
+            events: what the rules gave, not published yet.
+            frame, label_map: None where no picture was analysed: nothing has moved since the one before, or
+                there is none.
+        """
+
+    def annotate(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        """Return the events, with the names of the kept pictures in the alerts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Audience:
-    """onlookers: are shown each analysed picture. observed: is shown all that any camera's rules are shown.
-    timed: is told when each stage of a frame ends."""
+class Observers:
+    """Those of all cameras of a node.
 
-    onlookers: Sequence[Onlooker] = ()
-    observed: Observed | None = None
-    timed: Timed | None = None
+    Args:
+        frames: see each analysed frame.
+        occupancies: sees all zones that the rules of any camera see; None for none.
+        start_timer: times the stages of each frame; None for no timing.
+    """
+
+    frames: Sequence[FrameObserver] = ()
+    occupancies: OccupancyObserver | None = None
+    start_timer: StartTimer | None = None
 
 
-NOBODY = Audience()
+NO_OBSERVERS = Observers()

@@ -17,13 +17,13 @@ from edgeseg.engines.base import Engine
 from edgeseg.events import Event, RuleState, ZoneOccupancy
 from edgeseg.frames import Frame, FrameTime, LabelMap
 from edgeseg.models.model import Model
-from edgeseg.observers import Lap, Observed, untimed
+from edgeseg.observers import NO_TIMER, OccupancyObserver, StageTimer
 from edgeseg.rules import Dwell, RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings, ZoneSettings
 from edgeseg.stages import postprocess
-from edgeseg.stages.confidence_gate import Certainty
-from edgeseg.stages.illumination import light_of
-from edgeseg.stages.smoothing import Steadier
+from edgeseg.stages.confidence_gate import ConfidenceGate
+from edgeseg.stages.illumination import classify_illumination
+from edgeseg.stages.smoothing import TemporalSmoother
 from edgeseg.stages.zones import ZoneMeter
 
 # Why there is no picture yet after a start; any other reason is the camera's own.
@@ -43,7 +43,7 @@ class CameraPipeline:
 
     seq: numbers the occupancies; a camera whose settings change hands its own on. memory: zone -> rule ->
     what it knew before, to go on from there. bridge_until_s: camera time until which the rules do not hear
-    that there is no picture yet: edgeseg itself was away, not the camera. observed: for recordings.
+    that there is no picture yet: edgeseg itself was away, not the camera. observer: sees what the rules see.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class CameraPipeline:
         seq: Iterator[int],
         memory: Mapping[str, Mapping[str, RuleMemory]] | None = None,
         bridge_until_s: float | None = None,
-        observed: Observed | None = None,
+        observer: OccupancyObserver | None = None,
     ) -> None:
         self._model = model
         self._meter = ZoneMeter(camera.name, camera.zones, groups, model.name, model.classes)
-        self._steadier = Steadier() if camera.steady else None
-        self._certainty = Certainty(camera.zones)
+        self._steadier = TemporalSmoother() if camera.steady else None
+        self._certainty = ConfidenceGate(camera.zones)
         self._minds_light = any(rule.unlike is not None for zone in camera.zones for rule in zone.rules)
         self._rules = {
             zone.name: ZoneRules(node, camera.name, zone, (memory or {}).get(zone.name))
@@ -68,26 +68,26 @@ class CameraPipeline:
         }
         self._seq = seq
         self._bridge_until_s = bridge_until_s
-        self._observed = observed
+        self._observer = observer
         self._newest: tuple[ZoneOccupancy, ...] = ()
 
-    def analyse(self, frame: Frame, engine: Engine, lap: Lap = untimed) -> Analysis:
+    def analyse(self, frame: Frame, engine: Engine, timer: StageTimer = NO_TIMER) -> Analysis:
         """Segment a frame, measure its zones, and ask the rules what that means. Raises EngineError."""
         self._bridge_until_s = None
         outputs = engine.run(frame.views)
-        lap("infer")
+        timer("infer")
         label_map = postprocess.label_map(outputs, frame.fit, self._model)
         if self._steadier is not None:
-            label_map = self._steadier.steadied(label_map, frame)
-        lap("postprocess")
+            label_map = self._steadier.smooth(label_map, frame)
+        timer("postprocess")
         measured = self._meter.measure(label_map, next(self._seq), frame.time)
         if self._minds_light:
-            light = light_of(frame.views, frame.fit)
+            light = classify_illumination(frame.views, frame.fit)
             measured = tuple(replace(one, light=light) for one in measured)
         self._newest = self._certainty.judge(measured)
-        lap("zones")
+        timer("zones")
         events = tuple(self._judged(self._newest))
-        lap("rules")
+        timer("rules")
         return Analysis(label_map, events)
 
     def look(self, frame: Frame, engine: Engine) -> LabelMap:
@@ -164,8 +164,8 @@ class CameraPipeline:
         return self._bridge_until_s is not None
 
     def _judged(self, occupancies: tuple[ZoneOccupancy, ...]) -> Iterator[Event]:
-        if self._observed is not None:
-            self._observed(occupancies)
+        if self._observer is not None:
+            self._observer(occupancies)
         for occupancy in occupancies:
             yield occupancy
             yield from self._rules[occupancy.zone].observe(occupancy)

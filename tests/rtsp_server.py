@@ -28,7 +28,7 @@ LAUNCH = (
 GSTREAMER_NAMES = {"h264": "h264", "hevc": "h265"}
 
 
-class Feed:
+class LiveFeed:
     """The clips and where every client's pipeline is in them."""
 
     def __init__(self, plan, current=0):
@@ -89,7 +89,7 @@ def allow_viewer(factory):
 def main():
     plan = json.loads(Path(sys.argv[1]).read_text())
     Gst.init(None)
-    feed = Feed(plan)
+    feed = LiveFeed(plan)
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
     server.set_service(str(plan["port"]))
@@ -103,7 +103,7 @@ def main():
     for path, clip in plan.get("paths", {}).items():
         other = GstRtspServer.RTSPMediaFactory.new()
         other.set_launch(LAUNCH.format(name=GSTREAMER_NAMES[plan["codec"]]))
-        other.connect("media-configure", Feed(plan, clip).start)
+        other.connect("media-configure", LiveFeed(plan, clip).start)
         if plan["user"]:
             allow_viewer(other)
         server.get_mount_points().add_factory(path, other)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.cli import main
-from edgeseg.system.atomic_files import appearing
+from edgeseg.system.atomic_files import atomic_write
 from edgeseg.system.paths import cache_dir, state_dir
 from tests.conftest import write_clip
 from tests.tiny_models import Convention, write_manifest, write_model
@@ -257,19 +257,19 @@ def test_ctrl_c(command: str, model: Path, tmp_path: Path) -> None:
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with appearing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("first")
         assert not path.exists()
 
     def fail() -> None:
-        with appearing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("second")
             raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError, match="half-way"):
         fail()
     assert path.read_text() == "first"
-    with appearing(path):
+    with atomic_write(path):
         pass
     assert path.read_text() == "first", "nothing was written, so nothing appears"
     assert list(tmp_path.iterdir()) == [path]

@@ -21,10 +21,10 @@ from edgeseg.models import registry
 from edgeseg.rules import carried_over, unchanged
 from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime.camera import Camera
-from edgeseg.runtime.camera_memory import Recollection, recall
+from edgeseg.runtime.camera_memory import RestoredState, recall
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
 from edgeseg.stages.preprocess import make_fit
-from edgeseg.state.node_state import CameraBook, State
+from edgeseg.state.node_state import CameraStateView, State
 from tests.tiny_models import Convention, picture, write_model
 
 NOON_S = 1_795_000_000.0
@@ -93,7 +93,7 @@ class Stage:
         prints = fingerprints(self.settings.zones, model.classes)
         camera = Camera(
             "test", self.settings, model, {}, self.published, self.clock, count(1),
-            book=CameraBook(state, "yard"),
+            book=CameraStateView(state, "yard"),
             recollection=recall(state, "yard", state.memories().get("yard"), prints),
         )  # fmt: skip
         camera.connecting()
@@ -258,7 +258,7 @@ def successor(stage: Stage, settings: CameraSettings) -> Camera:
     stage.camera.retire(same)
     memory = carried_over(stage.camera.memory, same)
     model = registry.find(settings.model)
-    past = Recollection(memory)
+    past = RestoredState(memory)
     return Camera("test", settings, model, {}, stage.published, stage.clock, count(50), recollection=past)
 
 

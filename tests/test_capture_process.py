@@ -339,8 +339,8 @@ def resources() -> tuple[int, list[str], int]:
 
 @pytest.mark.parametrize("kill", [True, False], ids=["killed", "closed"])
 def test_ten_lives_leave_nothing_behind(tiny_clip: Path, kill: bool) -> None:
-    with capture_of(tiny_clip) as warm_up:
-        next_frame_time(warm_up)
+    with capture_of(tiny_clip) as start_fork_server:
+        next_frame_time(start_fork_server)
     gc.collect()
     before, pids = resources(), []
     for _ in range(10):

@@ -12,7 +12,7 @@ from edgeseg.clock import ManualClock
 from edgeseg.publish.base import Message
 from edgeseg.publish.mqtt.delivery import LATE_AFTER_S, UNWRITTEN_WINDOW, Delivery, Outgoing
 from edgeseg.publish.mqtt.outbox import Outbox
-from edgeseg.system.rate_limited_log import MOST_KINDS, QuietLog
+from edgeseg.system.rate_limited_log import MOST_KINDS, RateLimitedLog
 
 ONLINE = Message("p/n/status", b"online", qos=1, retain=True)
 SUCCESS, UNMATCHED, NOT_AUTHORIZED = 0x00, 0x10, 0x87
@@ -47,7 +47,7 @@ def outbox(clock: ManualClock) -> Iterator[Outbox]:
 
 @pytest.fixture
 def line(outbox: Outbox, clock: ManualClock) -> Line:
-    delivery = Delivery(outbox, QuietLog(logging.getLogger("test"), clock), window=4)
+    delivery = Delivery(outbox, RateLimitedLog(logging.getLogger("test"), clock), window=4)
     return Line(delivery)
 
 
@@ -225,7 +225,7 @@ def test_what_the_broker_calls_too_large_is_not_sent(
 def test_a_warning_repeats_at_most_once_a_second_with_the_count(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    quiet = QuietLog(logging.getLogger("test"), clock)
+    quiet = RateLimitedLog(logging.getLogger("test"), clock)
     for _ in range(10):
         quiet.warning("refused", "no")
     clock.advance(1.0)
@@ -237,7 +237,7 @@ def test_a_warning_repeats_at_most_once_a_second_with_the_count(
 def test_kinds_that_come_from_outside_do_not_fill_the_memory(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    quiet = QuietLog(logging.getLogger("test"), clock)
+    quiet = RateLimitedLog(logging.getLogger("test"), clock)
     for number in range(MOST_KINDS + 1):
         quiet.warning(f"command {number}", "no")
     caplog.clear()

@@ -1,4 +1,4 @@
-"""From a rule's first suspicion to two files: a camera with its rules, its witness and the evidence room."""
+"""From a rule's first suspicion to two files: a camera, its rules, its evidence collector and the store."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from edgeseg.engines import open_engine
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
 from edgeseg.events import Alert, Event
-from edgeseg.evidence.collector import MOST_KEPT, CameraWitness, Names, Request
-from edgeseg.evidence.files import EvidenceFolder
-from edgeseg.evidence.store import MOST_WAITING, EvidenceRoom
+from edgeseg.evidence.collector import MOST_KEPT, CameraEvidence, Names, Request
+from edgeseg.evidence.files import EvidenceFiles
+from edgeseg.evidence.store import MOST_WAITING, EvidenceStore
 from edgeseg.frames import Frame, FrameTime, LabelMap
 from edgeseg.models import registry
 from edgeseg.rules import Dwell
@@ -86,7 +86,7 @@ class Sent:
 class Scene:
     """A camera that sees a red square of some size at some place, once a second."""
 
-    def __init__(self, room: EvidenceRoom, model_folder: Path, engine: Engine, **rule: Any) -> None:
+    def __init__(self, room: EvidenceStore, model_folder: Path, engine: Engine, **rule: Any) -> None:
         pictures = rule.pop("pictures", "full")
         zone = ZoneSettings("all", "All", (WHOLE,), (), 0.0, (replace(RULE, **rule),))
         settings = CameraSettings(
@@ -99,7 +99,7 @@ class Scene:
         self.engine = engine
         self.camera = Camera(
             "test", settings, model, {}, self.sent, self.clock, count(1),
-            witness=room.witness(settings, model),
+            evidence=room.collector(settings, model),
         )  # fmt: skip
         self.camera.connecting()
 
@@ -124,13 +124,13 @@ class Scene:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[EvidenceRoom]:
+def room(tmp_path: Path) -> Iterator[EvidenceStore]:
     clock = ManualClock(utc_s=NOON_S)
-    with EvidenceRoom(EvidenceFolder(tmp_path / "evidence", clock), EvidenceBudget(), clock) as room:
+    with EvidenceStore(EvidenceFiles(tmp_path / "evidence", clock), EvidenceBudget(), clock) as room:
         yield room
 
 
-def square_in(room: EvidenceRoom, alert: Alert, part: str) -> int:
+def square_in(room: EvidenceStore, alert: Alert, part: str) -> int:
     """Where the square begins in a picture that was kept, in pixels from the left."""
 
     def there() -> Path | None:
@@ -142,7 +142,7 @@ def square_in(room: EvidenceRoom, alert: Alert, part: str) -> int:
 
 
 def test_before_is_when_it_began_and_after_when_it_was_raised(
-    room: EvidenceRoom, model_folder: Path, engine: Engine
+    room: EvidenceStore, model_folder: Path, engine: Engine
 ) -> None:
     scene = Scene(room, model_folder, engine)
     for left_px in (None, 0, None, 8, 16, 24, 32):
@@ -163,7 +163,7 @@ def test_before_is_when_it_began_and_after_when_it_was_raised(
 
 
 def test_what_does_not_move_any_more_is_shown_as_it_was_seen_last(
-    room: EvidenceRoom, model_folder: Path, engine: Engine
+    room: EvidenceStore, model_folder: Path, engine: Engine
 ) -> None:
     scene = Scene(room, model_folder, engine)
     for left_px in (None, 8, 16):
@@ -174,7 +174,7 @@ def test_what_does_not_move_any_more_is_shown_as_it_was_seen_last(
 
 
 def test_an_alert_at_once_shows_one_picture_twice(
-    room: EvidenceRoom, model_folder: Path, engine: Engine
+    room: EvidenceStore, model_folder: Path, engine: Engine
 ) -> None:
     scene = Scene(room, model_folder, engine, for_s=0.0)
     scene.show(8)
@@ -183,7 +183,7 @@ def test_an_alert_at_once_shows_one_picture_twice(
 
 
 def test_a_condition_that_begins_when_a_clock_strikes(
-    room: EvidenceRoom, model_folder: Path, engine: Engine
+    room: EvidenceStore, model_folder: Path, engine: Engine
 ) -> None:
     strikes_min = int(NOON_S % 86_400 / 60) + 1
     scene = Scene(room, model_folder, engine, hours=ActiveHours(strikes_min, strikes_min + 60, None))
@@ -195,7 +195,7 @@ def test_a_condition_that_begins_when_a_clock_strikes(
 
 
 def test_of_what_nobody_saw_there_is_only_what_went_before(
-    room: EvidenceRoom, model_folder: Path, engine: Engine
+    room: EvidenceStore, model_folder: Path, engine: Engine
 ) -> None:
     scene = Scene(room, model_folder, engine, on_unknown="raise")
     scene.show(None)
@@ -211,7 +211,7 @@ def test_of_what_nobody_saw_there_is_only_what_went_before(
     wait_until(lambda: room.pictures_of(alert.id), "the picture before")
 
 
-def test_people_are_gone_from_the_file(room: EvidenceRoom, model_folder: Path, engine: Engine) -> None:
+def test_people_are_gone_from_the_file(room: EvidenceStore, model_folder: Path, engine: Engine) -> None:
     scene = Scene(room, model_folder, engine, pictures="masked", for_s=0.0)
     scene.show(8)
     (alert,) = scene.sent.alerts
@@ -222,14 +222,14 @@ def test_people_are_gone_from_the_file(room: EvidenceRoom, model_folder: Path, e
     assert abs(picture[24, 16] - 127).max() <= 8
 
 
-def test_a_camera_without_rules_or_evidence_has_no_witness(room: EvidenceRoom, model_folder: Path) -> None:
+def test_a_camera_without_rules_or_evidence_has_no_collector(room: EvidenceStore, model_folder: Path) -> None:
     model = registry.find(str(model_folder))
     zone = ZoneSettings("all", "All", (WHOLE,), (), 0.0, ())
     bare = CameraSettings(
         "yard", SourceUrl("x", None, "x"), str(model_folder), "auto", None, 5.0, None, 0, (zone,)
     )
-    assert room.witness(bare, model) is None
-    assert room.witness(replace(bare, evidence=EvidenceSettings("full", ())), model) is None
+    assert room.collector(bare, model) is None
+    assert room.collector(replace(bare, evidence=EvidenceSettings("full", ())), model) is None
 
 
 class Counted:
@@ -237,7 +237,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.witness = CameraWitness(self._keep, lambda alert_id: Names())
+        self.collector = CameraEvidence(self._keep, lambda alert_id: Names())
 
     def _keep(self, request: Request) -> Names:
         self.requests.append(request)
@@ -247,11 +247,13 @@ class Counted:
         dwells = [Dwell("all", f"rule{number}", FrameTime(s, NOON_S + s)) for number, s in enumerate(since_s)]
         view = np.zeros((1, 48, 64, 3), np.uint8)
         labels = LabelMap(np.zeros((1, 12, 16), np.uint8), None, FIT)
-        self.witness.look(dwells, [], Frame("yard", 0, view, FIT, FrameTime(at_s, NOON_S + at_s)), labels)
+        self.collector.on_observation(
+            dwells, [], Frame("yard", 0, view, FIT, FrameTime(at_s, NOON_S + at_s)), labels
+        )
 
     @property
     def holds(self) -> int:
-        kept = self.witness
+        kept = self.collector
         shots = {id(begun.shot) for begun in kept._begun.values()} | {id(kept._newest)}
         return len(shots - {id(None)})
 
@@ -285,8 +287,8 @@ def test_a_full_disk_is_told_once_and_alerts_go_on(
         if full[0]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    folder = EvidenceFolder(tmp_path / "evidence", ManualClock(utc_s=NOON_S), sync)
-    with EvidenceRoom(folder, EvidenceBudget(), ManualClock()) as room:
+    folder = EvidenceFiles(tmp_path / "evidence", ManualClock(utc_s=NOON_S), sync)
+    with EvidenceStore(folder, EvidenceBudget(), ManualClock()) as room:
         scene = Scene(room, model_folder, engine, for_s=0.0)
         scene.show(8)
         wait_until(lambda: "No space left" in caplog.text, "the log tells it")
@@ -308,10 +310,8 @@ def test_a_disk_that_hangs_holds_nobody_up(
     tmp_path: Path, model_folder: Path, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     let_go = threading.Event()
-    folder = EvidenceFolder(
-        tmp_path / "evidence", ManualClock(utc_s=NOON_S), lambda file: bool(let_go.wait())
-    )
-    room = EvidenceRoom(folder, EvidenceBudget(), ManualClock())
+    folder = EvidenceFiles(tmp_path / "evidence", ManualClock(utc_s=NOON_S), lambda file: bool(let_go.wait()))
+    room = EvidenceStore(folder, EvidenceBudget(), ManualClock())
     scene = Scene(room, model_folder, engine, for_s=0.0)
     for _ in range(MOST_WAITING + 4):
         scene.show(8)

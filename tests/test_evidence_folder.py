@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.clock import ManualClock
-from edgeseg.evidence.files import EvidenceFolder, file_name
+from edgeseg.evidence.files import EvidenceFiles, file_name
 from edgeseg.settings import EvidenceBudget
 
 NOON_S = 1_795_000_000.0
@@ -32,15 +32,15 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, clock: ManualClock) -> EvidenceFolder:
-    return EvidenceFolder(tmp_path / "state" / "evidence", clock)
+def folder(tmp_path: Path, clock: ManualClock) -> EvidenceFiles:
+    return EvidenceFiles(tmp_path / "state" / "evidence", clock)
 
 
-def names(folder: EvidenceFolder) -> list[str]:
+def names(folder: EvidenceFiles) -> list[str]:
     return sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file())
 
 
-def test_a_file_is_whole_named_and_private(folder: EvidenceFolder) -> None:
+def test_a_file_is_whole_named_and_private(folder: EvidenceFiles) -> None:
     kept = folder.keep("yard", id_of(1), "before", b"picture", ROOMY)
     place = folder.place_of(kept)
     assert place == folder.path / "yard" / "0000000000000001-before.jpg"
@@ -51,7 +51,7 @@ def test_a_file_is_whole_named_and_private(folder: EvidenceFolder) -> None:
     assert folder.read(kept) is None
 
 
-def test_an_alert_has_its_parts_in_order(folder: EvidenceFolder) -> None:
+def test_an_alert_has_its_parts_in_order(folder: EvidenceFiles) -> None:
     folder.keep("yard", id_of(1), "after", b"a", ROOMY)
     folder.keep("yard", id_of(1), "before", b"b", ROOMY)
     folder.keep("yard", id_of(2), "after", b"c", ROOMY)
@@ -59,7 +59,7 @@ def test_an_alert_has_its_parts_in_order(folder: EvidenceFolder) -> None:
     assert folder.of_alert(id_of(3)) == ()
 
 
-def test_the_oldest_makes_room(folder: EvidenceFolder, clock: ManualClock) -> None:
+def test_the_oldest_makes_room(folder: EvidenceFiles, clock: ManualClock) -> None:
     budget = EvidenceBudget(1_000_000, 7.0)
     for number in range(6):
         folder.keep("yard", id_of(number), "after", bytes(300_000), budget)
@@ -68,7 +68,7 @@ def test_the_oldest_makes_room(folder: EvidenceFolder, clock: ManualClock) -> No
     assert names(folder) == [f"yard/{id_of(number)}-after.jpg" for number in (3, 4, 5)]
 
 
-def test_what_is_larger_than_the_budget_displaces_nothing(folder: EvidenceFolder) -> None:
+def test_what_is_larger_than_the_budget_displaces_nothing(folder: EvidenceFiles) -> None:
     budget = EvidenceBudget(1_000_000, 7.0)
     folder.keep("yard", id_of(1), "after", b"small", budget)
     with pytest.raises(OSError, match="larger than all") as caught:
@@ -77,7 +77,7 @@ def test_what_is_larger_than_the_budget_displaces_nothing(folder: EvidenceFolder
     assert len(names(folder)) == 1
 
 
-def test_days_pass(folder: EvidenceFolder, clock: ManualClock) -> None:
+def test_days_pass(folder: EvidenceFiles, clock: ManualClock) -> None:
     folder.keep("yard", id_of(1), "after", b"old", ROOMY)
     clock.advance(6.9 * DAY_S)
     folder.keep("yard", id_of(2), "after", b"new", ROOMY)
@@ -89,19 +89,19 @@ def test_days_pass(folder: EvidenceFolder, clock: ManualClock) -> None:
 
 def test_a_machine_whose_clock_was_wrong_loses_nothing_when_it_is_set(tmp_path: Path) -> None:
     clock = ManualClock(utc_s=1000.0)
-    folder = EvidenceFolder(tmp_path, clock)
+    folder = EvidenceFiles(tmp_path, clock)
     folder.keep("yard", id_of(1), "after", b"x", ROOMY)
     clock.set(0.0, NOON_S)
     folder.tidy(ROOMY)
     assert len(names(folder)) == 1
 
 
-def test_another_process_goes_on_with_what_there_is(folder: EvidenceFolder, clock: ManualClock) -> None:
+def test_another_process_goes_on_with_what_there_is(folder: EvidenceFiles, clock: ManualClock) -> None:
     folder.keep("yard", id_of(1), "after", bytes(600_000), ROOMY)
     (folder.path / "yard" / ".0123456789abcdef.partial").write_bytes(b"half")
     (folder.path / "yard" / "note.txt").write_text("mine")
     clock.advance(1.0)
-    next_one = EvidenceFolder(folder.path, clock)
+    next_one = EvidenceFiles(folder.path, clock)
     next_one.open()
     assert [kept.size_bytes for kept in next_one.of_alert(id_of(1))] == [600_000]
     next_one.keep("yard", id_of(2), "after", bytes(600_000), EvidenceBudget(1_000_000, 7.0))
@@ -109,7 +109,7 @@ def test_another_process_goes_on_with_what_there_is(folder: EvidenceFolder, cloc
 
 
 @pytest.mark.parametrize("alert_id", ["", "../../../etc/x", "0" * 15, "0" * 17, "G" * 16, "0" * 15 + "/"])
-def test_what_is_no_id_names_no_file(folder: EvidenceFolder, alert_id: str) -> None:
+def test_what_is_no_id_names_no_file(folder: EvidenceFiles, alert_id: str) -> None:
     with pytest.raises(ValueError, match="not the id"):
         file_name(alert_id, "before")
     with pytest.raises(ValueError, match="not the id"):
@@ -118,13 +118,13 @@ def test_what_is_no_id_names_no_file(folder: EvidenceFolder, alert_id: str) -> N
 
 
 @pytest.mark.parametrize("camera", ["", ".", "..", "a/b", "/etc", "a\x00b"])
-def test_no_camera_leads_out_of_the_folder(folder: EvidenceFolder, camera: str, tmp_path: Path) -> None:
+def test_no_camera_leads_out_of_the_folder(folder: EvidenceFiles, camera: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be a folder"):
         folder.keep(camera, id_of(1), "before", b"x", ROOMY)
     assert not list(tmp_path.rglob("*.jpg"))
 
 
-def test_links_are_not_followed(folder: EvidenceFolder, tmp_path: Path) -> None:
+def test_links_are_not_followed(folder: EvidenceFiles, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     folder.path.mkdir(parents=True)
@@ -144,7 +144,7 @@ def test_a_disk_that_is_full_leaves_nothing_half(tmp_path: Path, clock: ManualCl
     def no_room(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    folder = EvidenceFolder(tmp_path / "evidence", clock, sync=no_room)
+    folder = EvidenceFiles(tmp_path / "evidence", clock, sync=no_room)
     with pytest.raises(OSError, match="No space"):
         folder.keep("yard", id_of(1), "before", b"x", ROOMY)
     assert names(folder) == []

@@ -12,7 +12,7 @@ import pytest
 from edgeseg.drawing import overlay
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import open_engine
-from edgeseg.evidence.rendering import Developing, Shot, indices, people_in, with_comment
+from edgeseg.evidence.rendering import EvidenceRendering, Shot, indices, people_in, with_comment
 from edgeseg.frames import U8, Frame, FrameTime, LabelMap, Picture
 from edgeseg.models import registry
 from edgeseg.models.model import Model
@@ -52,7 +52,7 @@ def opened(jpeg: bytes) -> U8:
 
 def test_people_are_blanked_out_of_real_pictures(data_dir: Path, model: Model, engine: Engine) -> None:
     people = indices(model.classes, PEOPLE)
-    develop = Developing("masked", model.palette, people)
+    develop = EvidenceRendering("masked", model.palette, people)
     seen_px = left_px = true_px = true_left_px = 0
     for file in sorted((data_dir / "camvid" / "val").iterdir())[::EVERY]:
         shot = shot_of(np.ascontiguousarray(cv2.imread(str(file))[..., ::-1]), model, engine)
@@ -89,9 +89,9 @@ PALETTE = np.array([(0, 0, 0), (192, 32, 32)], np.uint8)
 
 def test_each_policy_shows_what_it_says() -> None:
     shot = tiny_shot()
-    full = opened(Developing("full", PALETTE, frozenset({1}))(shot, ""))
-    masked = opened(Developing("masked", PALETTE, frozenset({1}))(shot, ""))
-    labels = opened(Developing("labels", PALETTE, frozenset({1}))(shot, ""))
+    full = opened(EvidenceRendering("full", PALETTE, frozenset({1}))(shot, ""))
+    masked = opened(EvidenceRendering("masked", PALETTE, frozenset({1}))(shot, ""))
+    labels = opened(EvidenceRendering("labels", PALETTE, frozenset({1}))(shot, ""))
     assert np.abs(full.astype(int) - 200).max() <= 2
     # What JPEG makes of the border to the bright rest is in it too.
     assert np.abs(masked[20:28, 28:36].astype(int) - 127).max() <= 10
@@ -117,7 +117,7 @@ def test_tiles_are_put_together_before_people_are_blanked_out() -> None:
     labels = np.zeros((len(fit.views), 16, 16), np.uint8)
     labels[1:3] = 1
     shot = Shot(Frame("yard", 1, views, fit, FrameTime(0.0, 0.0)), LabelMap(labels, None, fit))
-    masked = opened(Developing("masked", PALETTE, frozenset({1}))(shot, ""))
+    masked = opened(EvidenceRendering("masked", PALETTE, frozenset({1}))(shot, ""))
     across = np.isin(overlay.labels_on_picture(shot.label_map, (masked.shape[1], masked.shape[0])), 1)
     assert across.any()
     assert np.abs(masked[across].astype(int) - 127).max() <= 8

@@ -11,7 +11,7 @@ from jsonschema import validate
 
 from edgeseg.cli import main
 from edgeseg.clock import iso_utc
-from edgeseg.publish.mqtt.subscriber import Heard
+from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 from edgeseg.tools.fleet import format
 from edgeseg.tools.fleet.node_status import MOST_CAMERAS, Fleet
 from tests.broker import Broker, Subscriber, free_port
@@ -54,7 +54,7 @@ def payload(value: Any) -> bytes:
 def fleet_of(messages: dict[str, Any], *prefixes: str) -> Fleet:
     fleet = Fleet(prefixes or ("edgeseg",))
     for topic, value in messages.items():
-        fleet.hear(Heard(topic, payload(value), retained=True))
+        fleet.hear(ReceivedMessage(topic, payload(value), retained=True))
     return fleet
 
 
@@ -76,7 +76,7 @@ def test_those_that_need_somebody_come_first() -> None:
 def test_what_is_taken_back_is_gone() -> None:
     fleet = fleet_of({**NODES, "edgeseg/dock/ramp/status": ""})
     assert fleet.nodes["dock"].states == {"live": 1}
-    fleet.hear(Heard("edgeseg/hall/status", b"", retained=False))
+    fleet.hear(ReceivedMessage("edgeseg/hall/status", b"", retained=False))
     assert "hall" not in fleet.nodes
 
 

@@ -14,7 +14,7 @@ from edgeseg.cli import main
 from edgeseg.clock import iso_utc
 from edgeseg.errors import EdgesegError
 from edgeseg.tools.fleet.capacity import Assumed, most_cameras, simulate
-from edgeseg.tools.fleet.message_cost import Told, told
+from edgeseg.tools.fleet.message_cost import MessageCost, told
 from tests.conftest import missing
 
 
@@ -53,7 +53,7 @@ def test_what_is_no_recording_of_messages_is_said() -> None:
 
 def test_the_sum_is_that_of_cameras_that_begin_anywhere() -> None:
     series = np.array([5.0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
-    one = Told("one", series, 100 * series, 0, 3, 300, {})
+    one = MessageCost("one", series, 100 * series, 0, 3, 300, {})
     alone = simulate([one], 1, Assumed(), seconds=10)
     # One camera from somewhere on, and its node's stats within the first minute.
     assert sorted(alone.messages)[-2] >= 1
@@ -67,7 +67,7 @@ def test_the_sum_is_that_of_cameras_that_begin_anywhere() -> None:
 
 
 def test_the_limit_is_where_the_core_is_busy() -> None:
-    one = Told("one", np.full(20, 10.0), np.full(20, 1000.0), 0, 3, 300, {})
+    one = MessageCost("one", np.full(20, 10.0), np.full(20, 1000.0), 0, 3, 300, {})
     assumed = Assumed(core_per_message_s=1e-5)
     cameras = round(most_cameras([one], assumed))
     assert simulate([one], cameras, assumed).busy_cores == pytest.approx(0.7, rel=0.01)

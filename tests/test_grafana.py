@@ -58,7 +58,7 @@ def exposed() -> dict[str, set[str]]:
     for event in (status, occupancy, RuleState("yard", "bay", "r", "ON", time), alert):
         board.send(event)
         metrics.send(event)
-    lap = metrics.timed("yard", 0.0)
+    lap = metrics.start_timer("yard", 0.0)
     lap("infer")
     lap("publish")
     return {

@@ -19,7 +19,7 @@ from tests.rtsp_fixtures import RtspServer
 from tests.terminal import Terminal
 from tests.tiny_models import Convention, write_model
 
-NOBODY = Asker(asks=False)
+NO_OBSERVERS = Asker(asks=False)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_vendor_whose_address_does_not_tell_the_substream() -> None:
     ],
 )
 def test_a_password_goes_into_a_variable(address: str, template: str, password: str) -> None:
-    camera = camera_of(address, "front-door", NOBODY)
+    camera = camera_of(address, "front-door", NO_OBSERVERS)
     assert (camera.template, dict(camera.values)) == (template, {"FRONT_DOOR_PASSWORD": password})
     assert camera.url == "rtsp://viewer:s%40cret@h/stream2"
     assert password not in camera.shown
@@ -88,9 +88,9 @@ def test_a_password_goes_into_a_variable(address: str, template: str, password: 
 def test_a_variable_in_the_address_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "rtsp://viewer:${THE_PASSWORD}@h/stream2"
     with pytest.raises(EdgesegError, match="export THE_PASSWORD="):
-        camera_of(address, "front", NOBODY)
+        camera_of(address, "front", NO_OBSERVERS)
     monkeypatch.setenv("THE_PASSWORD", "a/b")
-    assert camera_of(address, "front", NOBODY).url == "rtsp://viewer:a%2Fb@h/stream2"
+    assert camera_of(address, "front", NO_OBSERVERS).url == "rtsp://viewer:a%2Fb@h/stream2"
 
 
 @pytest.mark.parametrize("classes", [("sky", "car"), ("sky", "road")])

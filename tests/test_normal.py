@@ -24,7 +24,7 @@ from edgeseg.rules import baseline
 from edgeseg.rules.baseline import Normal
 from edgeseg.rules.memory import AwayMemory
 from edgeseg.rules.serialization import decode, encode
-from edgeseg.stages.illumination import light_of
+from edgeseg.stages.illumination import classify_illumination
 from edgeseg.stages.preprocess import make_fit
 from tests.rules_fixtures import DOMINANT, Played, Sample, seen
 from tests.test_run import pipeline
@@ -194,7 +194,7 @@ def test_light(colour: tuple[int, int, int], light: Light) -> None:
     # What is padding would say something else.
     views = np.full((1, 64, 64, 3), (255, 0, 0), np.uint8)
     views[:, 16:48] = colour
-    assert light_of(views, fit) == light
+    assert classify_illumination(views, fit) == light
 
 
 RECORDED = Path(__file__).parent / "recordings"

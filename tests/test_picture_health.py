@@ -35,7 +35,7 @@ from edgeseg.screening.health.drift import ReferenceView
 from edgeseg.screening.health.monitor import Health, HealthOrder
 from edgeseg.screening.health.reference_store import decode, encode
 from edgeseg.settings import HealthSettings, ZoneSettings
-from edgeseg.stages.confidence_gate import Certainty
+from edgeseg.stages.confidence_gate import ConfidenceGate
 from edgeseg.stages.preprocess import Preprocess
 from edgeseg.state.node_state import State
 from edgeseg.state.reference_views import CameraViews
@@ -312,7 +312,7 @@ def _noise_that_goes_dark(path: Path) -> Path:
 
 
 def test_a_zone_of_which_little_is_sure_is_unknown_until_more_is() -> None:
-    certainty = Certainty([replace(ZONE, max_uncertain=0.5)])
+    certainty = ConfidenceGate([replace(ZONE, max_uncertain=0.5)])
 
     def told(uncertain: float) -> tuple[str, str | None]:
         sure = ZoneOccupancy(

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.errors import PublishError
 from edgeseg.publish.base import Message, Publisher
-from edgeseg.publish.fan_out import SeveralPublishers
+from edgeseg.publish.fan_out import FanOutPublisher
 from edgeseg.publish.jsonl import JsonLinesPublisher, line
 from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.publish.mqtt.publisher import MqttPublisher
@@ -81,7 +81,7 @@ def several() -> Setting:
     def said(_: int) -> list[dict[str, Any]]:
         return [json.loads(text) for text in stream.getvalue().splitlines()]
 
-    return Setting(SeveralPublishers(first, [second]), said)
+    return Setting(FanOutPublisher(first, [second]), said)
 
 
 @pytest.fixture(params=["jsonl", "mqtt", "several"])

@@ -193,7 +193,7 @@ def test_a_zone_that_is_unknown_by_itself_is_so_again(
     path = tmp_path / "doubted.jsonl"
     with RecordingWriter(path, header_of(replayed[2])) as writer:
         for one in (told[index][0], doubted, still, told[index][0]):
-            writer.observed((one,))
+            writer.on_observation((one,))
     assert [one for (one,) in occupancies(path, camera, {})] == [
         told[index][0],
         doubted,
@@ -206,7 +206,7 @@ def test_a_bounded_recording_keeps_the_newest(tmp_path: Path) -> None:
     path = tmp_path / "yard.jsonl"
     with RecordingWriter(path, HEADER, most_bytes=4096) as writer:
         for second in range(200):
-            writer.observed(moment(float(second), 0.25))
+            writer.on_observation(moment(float(second), 0.25))
     older = older_name(path)
     assert is_recording(path)
     assert is_recording(older)
@@ -241,6 +241,6 @@ def test_what_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     (older_name(path) / "in the way").mkdir(parents=True)
     with RecordingWriter(path, HEADER, most_bytes=1000) as writer:
         for second in range(20):
-            writer.observed(moment(float(second), 0.5))
+            writer.on_observation(moment(float(second), 0.5))
     # Whoever shows it what the rules see could not mend that: it is kept, and nothing is raised.
     assert "cannot be written" in str(writer.failure)

@@ -33,7 +33,7 @@ from edgeseg.runtime.camera import Camera
 from edgeseg.runtime.camera_memory import BRIDGE_S, recall
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
 from edgeseg.stages.preprocess import make_fit
-from edgeseg.state.node_state import CameraBook, State
+from edgeseg.state.node_state import CameraStateView, State
 from tests.test_camera import WHOLE, Recorder
 from tests.tiny_models import Convention, picture, write_model
 
@@ -87,7 +87,7 @@ class Life:
         past = recall(self.state, "yard", self.state.memories().get("yard"), prints)
         self.camera = Camera(
             "node", settings, model, {}, self.publisher, clock, count(1),
-            book=CameraBook(self.state, "yard"), recollection=past,
+            book=CameraStateView(self.state, "yard"), recollection=past,
         )  # fmt: skip
         self.camera.settle(past.ends)
         self.camera.connecting()

@@ -18,7 +18,7 @@ from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.rules import AwayMemory, RuleMemory
 from edgeseg.rules.serialization import decode, encode, fingerprints
 from edgeseg.runtime.camera_memory import BRIDGE_S, recall
-from edgeseg.state.node_state import ALIVE_EVERY_S, FILE, CameraBook, State, Wish
+from edgeseg.state.node_state import ALIVE_EVERY_S, FILE, CameraStateView, Override, State
 from edgeseg.state.schema import SCHEMA_VERSION
 from tests.rules_fixtures import EPOCH, OCCUPIED, Played, zone_of
 
@@ -90,20 +90,20 @@ def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(tmp_path: Path)
 def test_a_damaged_name_in_the_schema_leaves_memory_to_serve(tmp_path: Path) -> None:
     """sqlite3 stumbles over a column's name that is no text, and not as over other damage."""
     with state(tmp_path) as one:
-        one.keep_wish("yard", Wish(enabled=False))
+        one.keep_wish("yard", Override(enabled=False))
     (file,) = tmp_path.glob("*.sqlite")
     whole = file.read_bytes()
     assert whole.count(b"ended TEXT") == 1
     file.write_bytes(whole.replace(b"ended TEXT", b"en\xe4ed TEXT"))
     with state(tmp_path) as two:
         assert not two.database.durable
-        assert two.wish("yard") == Wish(enabled=False)
+        assert two.wish("yard") == Override(enabled=False)
 
 
 def test_what_is_written_together_is_stored_together_or_not_at_all(tmp_path: Path) -> None:
     clock = ManualClock(1000.0, 1000.0)
     with state(tmp_path / "a", clock) as one, Outbox(one.database, clock) as outbox:
-        book, woken = CameraBook(one, "yard"), []
+        book, woken = CameraStateView(one, "yard"), []
 
         def killed_in_between() -> None:
             with book.together():
@@ -152,13 +152,13 @@ def test_nothing_is_written_while_nothing_happens(tmp_path: Path) -> None:
 
 def test_wishes_are_kept(tmp_path: Path) -> None:
     with state(tmp_path / "a") as one:
-        assert one.wish("yard") == Wish()
-        one.keep_wish("yard", Wish(enabled=False, rate_fps=2.5, rate_of_file_fps=5.0))
+        assert one.wish("yard") == Override()
+        one.keep_wish("yard", Override(enabled=False, rate_fps=2.5, rate_of_file_fps=5.0))
         killed = kill(one, tmp_path / "b")
     with state(killed) as one:
-        assert one.wish("yard") == Wish(enabled=False, rate_fps=2.5, rate_of_file_fps=5.0)
+        assert one.wish("yard") == Override(enabled=False, rate_fps=2.5, rate_of_file_fps=5.0)
         one.forget("yard")
-        assert one.wish("yard") == Wish()
+        assert one.wish("yard") == Override()
 
 
 def test_how_earlier_lives_ended_is_known(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.errors import PublishError
-from edgeseg.publish.mqtt.subscriber import Heard, Subscriber
+from edgeseg.publish.mqtt.subscriber import ReceivedMessage, Subscriber
 from edgeseg.settings import MqttSettings, Secret
 from tests.broker import Broker, Certificates, nobody_may_subscribe, wait_until
 from tests.broker import Subscriber as Other
@@ -27,8 +27,10 @@ def settings_for(broker: Broker, user: str | None = None, password: str | None =
     )
 
 
-def take_until(subscriber: Subscriber, condition: Callable[[list[Heard]], bool]) -> list[Heard]:
-    heard: list[Heard] = []
+def take_until(
+    subscriber: Subscriber, condition: Callable[[list[ReceivedMessage]], bool]
+) -> list[ReceivedMessage]:
+    heard: list[ReceivedMessage] = []
 
     def done() -> bool:
         heard.extend(subscriber.take(0.1))
@@ -46,8 +48,8 @@ def test_what_was_kept_and_what_is_new(tmp_path: Path) -> None:
             publisher.publish("edgeseg/a/alert", "{}")
             new = take_until(subscriber, bool)
             assert subscriber.trouble is None
-    assert kept == [Heard("edgeseg/a/status", b"online", retained=True)]
-    assert new == [Heard("edgeseg/a/alert", b"{}", retained=False)]
+    assert kept == [ReceivedMessage("edgeseg/a/status", b"online", retained=True)]
+    assert new == [ReceivedMessage("edgeseg/a/alert", b"{}", retained=False)]
 
 
 def test_back_after_a_restart_of_the_broker(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from edgeseg.cli import main
 from edgeseg.commands.top.output import plain_view
 from edgeseg.commands.top.view import View
-from edgeseg.publish.mqtt.subscriber import Heard
+from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 from tests.broker import Broker, Subscriber, free_port
 from tests.terminal import Terminal
 
@@ -37,13 +37,13 @@ def payload(value: Any) -> bytes:
 def view_of(messages: dict[str, Any]) -> View:
     view = View("edgeseg")
     for topic, value in messages.items():
-        view.hear(Heard(topic, payload(value), retained=True))
+        view.hear(ReceivedMessage(topic, payload(value), retained=True))
     return view
 
 
 def test_what_is_shown() -> None:
     view = view_of(MESSAGES)
-    view.hear(Heard("edgeseg/gate/alert", payload(ALERT), retained=False))
+    view.hear(ReceivedMessage("edgeseg/gate/alert", payload(ALERT), retained=False))
     assert list(plain_view(view, None)) == [
         "gate: online  busy 42%, asked 50% · outbox 3 · alerts delivered 7 · up 2 h 1 min",
         "  yard: live 5.0/s 0.1 s old",
@@ -79,7 +79,7 @@ def test_unknown_zones_say_why_and_cameras_what_they_get_less_of() -> None:
 def test_what_does_not_fit_changes_nothing(topic: str, raw: bytes) -> None:
     view = view_of(MESSAGES)
     before = list(plain_view(view, None))
-    view.hear(Heard(topic, raw, retained=False))
+    view.hear(ReceivedMessage(topic, raw, retained=False))
     after = list(plain_view(view, None))
     if topic.endswith("stats"):
         # Nothing is better than what somebody made up.
@@ -90,8 +90,10 @@ def test_what_does_not_fit_changes_nothing(topic: str, raw: bytes) -> None:
 def test_what_others_publish_without_end_is_bounded() -> None:
     view = View("edgeseg")
     for number in range(1000):
-        view.hear(Heard(f"edgeseg/n{number}/status", b"online", retained=True))
-        view.hear(Heard(f"edgeseg/n0/c/zone/z{number}/occupancy", payload(OCCUPANCY), retained=True))
+        view.hear(ReceivedMessage(f"edgeseg/n{number}/status", b"online", retained=True))
+        view.hear(
+            ReceivedMessage(f"edgeseg/n0/c/zone/z{number}/occupancy", payload(OCCUPANCY), retained=True)
+        )
     assert len(view.nodes) == 32
     assert len(view.nodes["n0"].zones) == 512
 

@@ -49,7 +49,7 @@ def test_unwatched(tmp_path: Path) -> None:
         before_s = cpu_s()
         for number in range(_FRAMES):
             time = FrameTime(clock.monotonic_s(), clock.utc_s())
-            lap = site.metrics.timed("yard", time.camera_time_s)
+            lap = site.metrics.start_timer("yard", time.camera_time_s)
             for stage in _STAGES:
                 lap(stage)
             for zone in range(_ZONES):
@@ -59,5 +59,5 @@ def test_unwatched(tmp_path: Path) -> None:
                 for one in site.publishers:
                     one.send(seen)
             lap("publish")
-            site.album.saw(frame, label_map, ())
+            site.album.on_frame(frame, label_map, ())
         assert (cpu_s() - before_s) / _FRAMES < _MOST_S

@@ -8,18 +8,18 @@ import pytest
 
 from edgeseg.clock import ManualClock
 from edgeseg.settings import Secret, WebSettings
-from edgeseg.web.auth import SESSION_S, Guard
+from edgeseg.web.auth import SESSION_S, Authenticator
 from edgeseg.web.request import RefusedError
 
 TOKEN = "0123456789abcdef"
 
 
-def guard(clock: ManualClock, token: str | None = TOKEN) -> Guard:
+def guard(clock: ManualClock, token: str | None = TOKEN) -> Authenticator:
     secret = None if token is None else Secret(token)
-    return Guard(WebSettings("0.0.0.0", 8088, None, secret, ("cams.example.org",)), clock)
+    return Authenticator(WebSettings("0.0.0.0", 8088, None, secret, ("cams.example.org",)), clock)
 
 
-def refusal(judge: Guard, method: str, upgrade: bool = False, **headers: str) -> int | None:
+def refusal(judge: Authenticator, method: str, upgrade: bool = False, **headers: str) -> int | None:
     try:
         judge.check_origin(
             method, {key.replace("_", "-"): one for key, one in headers.items()}, upgrade=upgrade

@@ -12,7 +12,7 @@ from edgeseg.frames import FrameTime
 from edgeseg.state import history as module
 from edgeseg.state.database import Database
 from edgeseg.state.history import History, StepKey, ZoneStep
-from edgeseg.web.history_recorder import Chronicle
+from edgeseg.web.history_recorder import HistoryRecorder
 
 NOON_S = 1_795_348_800
 
@@ -39,18 +39,18 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def chronicle(clock: ManualClock) -> Chronicle:
+def chronicle(clock: ManualClock) -> HistoryRecorder:
     database = Database(None, clock)
     database.open()
-    return Chronicle(History(database), clock)
+    return HistoryRecorder(History(database), clock)
 
 
-def steps(one: Chronicle, resolution: module.Resolution = "1m") -> list[tuple[int, ZoneStep]]:
+def steps(one: HistoryRecorder, resolution: module.Resolution = "1m") -> list[tuple[int, ZoneStep]]:
     found = one.history.steps("yard", "bay", resolution, 0, NOON_S + 1e7)
     return [(at_s - NOON_S, step) for at_s, step in found]
 
 
-def test_a_value_holds_until_the_next_one(chronicle: Chronicle, clock: ManualClock) -> None:
+def test_a_value_holds_until_the_next_one(chronicle: HistoryRecorder, clock: ManualClock) -> None:
     chronicle.send(seen(0, {"road": 1.0}))
     chronicle.send(seen(6, {"road": 0.6, "car": 0.4}))
     chronicle.send(seen(9, {"road": 1.0, "car": 0.0}))
@@ -66,7 +66,7 @@ def test_a_value_holds_until_the_next_one(chronicle: Chronicle, clock: ManualClo
     assert (road.least, road.most, road.occupied_s) == (0.6, 1.0, 19.0)
 
 
-def test_minutes_and_quarters(chronicle: Chronicle, clock: ManualClock) -> None:
+def test_minutes_and_quarters(chronicle: HistoryRecorder, clock: ManualClock) -> None:
     for second in range(0, 1801, 5):
         clock.set(second, NOON_S + second)
         chronicle.send(seen(second, {"car": 0.5 if second < 900 else 0.0}))
@@ -81,7 +81,7 @@ def test_minutes_and_quarters(chronicle: Chronicle, clock: ManualClock) -> None:
     ]
 
 
-def test_unknown_time_counts_although_it_is_told_once(chronicle: Chronicle, clock: ManualClock) -> None:
+def test_unknown_time_counts_although_it_is_told_once(chronicle: HistoryRecorder, clock: ManualClock) -> None:
     chronicle.send(seen(0, {"car": 0.5}))
     chronicle.send(seen(5, None, "offline"))
     for _ in range(6):
@@ -101,7 +101,7 @@ def test_parts_of_a_minute_from_two_lives_add_up(tmp_path: Path) -> None:
     for began_s, share in ((0, 0.2), (30, 0.6)):
         database = Database(tmp_path / "state.sqlite", clock)
         database.open()
-        with Chronicle(History(database), clock) as one:
+        with HistoryRecorder(History(database), clock) as one:
             one.send(seen(began_s, {"car": share}))
             one.send(seen(began_s + 10, {"car": share}))
         ((_, step),) = steps(one)
@@ -135,7 +135,7 @@ def test_a_damaged_value_is_a_gap(clock: ManualClock) -> None:
     assert History(database).steps("yard", "bay", "1m", 0, NOON_S + 60) == []
 
 
-def test_the_record_is_about_one_observation_a_second_for_an_hour(chronicle: Chronicle) -> None:
+def test_the_record_is_about_one_observation_a_second_for_an_hour(chronicle: HistoryRecorder) -> None:
     for tick in range(0, 5 * 4000):
         chronicle.send(seen(tick / 5, {"road": 0.75, "car": 0.25}))
     chronicle.send(seen(4000.1, None, "stale"))

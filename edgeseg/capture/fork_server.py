@@ -26,7 +26,7 @@ _PRELOAD = ["edgeseg.capture.child", "edgeseg.stages.preprocess"]
 _processes = threading.Lock()
 
 
-def warm_up() -> None:
+def start_fork_server() -> None:
     """Start the fork server, which all camera processes come from, and let it load its libraries.
 
     Call it before a runtime is loaded: the fork server keeps the standard error of this moment.
@@ -43,7 +43,7 @@ def warm_up() -> None:
 def start(target: Callable[..., None], arguments: tuple[Any, ...], name: str) -> ForkServerProcess:
     """A process that runs ``target``; the first one in a program takes 0.4 s, for the server. Raises EOFError
     and OSError where the server was killed; it is started again with the next attempt."""
-    warm_up()
+    start_fork_server()
     process = multiprocessing.get_context("forkserver").Process(
         target=target, args=arguments, name=name, daemon=True
     )

@@ -175,9 +175,9 @@ def _count(text: str) -> int:
 def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[Done], None]]]:
     """Where it goes on: a bar on a terminal with rich, else a line now and then. Yields say and advance."""
     from edgeseg.clock import SystemClock
-    from edgeseg.tools.archive.progress import Pace
+    from edgeseg.tools.archive.progress import ProgressMeter
 
-    pace = Pace(SystemClock())
+    pace = ProgressMeter(SystemClock())
     if not sys.stderr.isatty() or find_spec("rich") is None:
 
         def say(text: str) -> None:

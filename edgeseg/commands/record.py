@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | None) -> None:
     """The daemon's supervisor, for one camera, with nobody to publish to."""
     from edgeseg.clock import SystemClock
-    from edgeseg.observers import Audience
+    from edgeseg.observers import Observers
     from edgeseg.publish.base import SilentPublisher
     from edgeseg.runtime.supervisor import Supervisor
     from edgeseg.state.node_state import State
@@ -109,7 +109,7 @@ def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | N
             queue.SimpleQueue(),
             state,
             threading.Event(),
-            audience=Audience(observed=writer.observed),
+            observers=Observers(occupancies=writer.on_observation),
         )
         try:
             supervisor.start()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 from edgeseg.errors import EdgesegError
 from edgeseg.models import registry
-from edgeseg.system.atomic_files import appearing
+from edgeseg.system.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from edgeseg.settings import CameraSettings, PipelineSettings
@@ -64,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config
     from edgeseg.replay.recording.reader import is_recording
-    from edgeseg.replay.transcript import Chosen, Expectation, alerts_alone, everything, zones_alone
+    from edgeseg.replay.transcript import TopicFilter, TranscriptDiff, alerts_alone, everything, zones_alone
 
     if _is_yaml(args.clip) and not _is_yaml(args.pipeline):
         raise EdgesegError(
@@ -85,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
         if args.output is not None or args.expect is None:
             written = opened.enter_context(_transcript(args.output))
         if args.expect is not None:
-            expectation = Expectation(args.expect, takes, copy=written)
-        stream = cast(TextIO, Chosen(expectation or written, takes))
+            expectation = TranscriptDiff(args.expect, takes, copy=written)
+        stream = cast(TextIO, TopicFilter(expectation or written, takes))
         (_play if recorded else _replay)(args, settings, chosen, stream)
     if expectation is None:
         return 0
@@ -112,7 +112,7 @@ def _replay(
             model = registry.find(chosen.model)
             header = header_for(chosen, model.name, model.classes, settings.groups)
             writer = opened.enter_context(RecordingWriter(args.record, header))
-        replay = Replay(settings, chosen, stream, observed=writer.observed if writer else None)
+        replay = Replay(settings, chosen, stream, observer=writer.on_observation if writer else None)
         opened.enter_context(replay)
         advance = opened.enter_context(progress(f"replaying {args.clip.name}", "frame"))
         for clip_frame, _ in replay.run(args.clip, args.start):
@@ -161,7 +161,7 @@ def _transcript(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    with appearing(path) as partial, partial.open("w", encoding="utf-8") as stream:
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8") as stream:
         yield stream
 
 

@@ -13,7 +13,7 @@ from edgeseg.engines import hardware
 from edgeseg.errors import EdgesegError
 from edgeseg.models.model import Artefact, Model
 from edgeseg.models.runtimes import RUNTIMES
-from edgeseg.system.atomic_files import appearing
+from edgeseg.system.atomic_files import atomic_write
 from edgeseg.system.paths import cache_dir
 
 
@@ -116,7 +116,7 @@ def remember(
     except (OSError, ValueError, KeyError, TypeError):
         pass
     document = {"key": key, "threads": {**others, str(threads): asdict(table)}}
-    with appearing(path, "name a folder to write to in EDGESEG_CACHE") as partial:
+    with atomic_write(path, "name a folder to write to in EDGESEG_CACHE") as partial:
         partial.write_text(json.dumps(document, indent=1))
 
 

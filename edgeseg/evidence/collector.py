@@ -43,7 +43,7 @@ class _Begun:
     shot: Shot
 
 
-class CameraWitness:
+class CameraEvidence:
     """Keeps the picture in which each rule's condition began, and the newest, while conditions hold that have
     not raised an alert yet. Belongs to its camera's lock.
 
@@ -59,14 +59,14 @@ class CameraWitness:
         self._newest: Shot | None = None
         self._begun: dict[tuple[str, str], _Begun] = {}
 
-    def look(
+    def on_observation(
         self,
         dwells: Sequence[Dwell],
         events: Collection[Event],
         frame: Frame | None,
         label_map: LabelMap | None,
     ) -> None:
-        """See ``onlooker.Witness``."""
+        """See ``observer.EvidenceCollector``."""
         if not self._pictures:
             return
         raised = {
@@ -89,8 +89,8 @@ class CameraWitness:
         begun.update({place: known for place, known in self._begun.items() if place in raised})
         self._begun = _newest_shots(begun)
 
-    def attest(self, events: Sequence[Event]) -> tuple[Event, ...]:
-        """See ``onlooker.Witness``."""
+    def annotate(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        """See ``observer.EvidenceCollector``."""
         return tuple(
             self._attested(event) if isinstance(event, Alert) and event.evidence is not None else event
             for event in events

@@ -49,7 +49,7 @@ def file_name(alert_id: str, part: Part, suffix: str = "jpg") -> str:
     return name
 
 
-class EvidenceFolder:
+class EvidenceFiles:
     """``<path>/<camera>/<alert id>-<part>.jpg``, folders with mode 0700 and files with 0600.
 
     Nothing is made before the first file is kept. Other files that lie there are left alone and do not

@@ -38,7 +38,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Developing:
+class EvidenceRendering:
     """How one camera's pictures are kept. palette: uint8 (classes, 3) RGB. people: the indices of the classes
     that are blanked out where pictures are ``masked``."""
 

@@ -19,9 +19,9 @@ from edgeseg.capture.clip_request import TakeClip
 from edgeseg.capture.shared_memory import TakenClip
 from edgeseg.clock import Clock, iso_utc
 from edgeseg.events import Alert
-from edgeseg.evidence.collector import CameraWitness, Names, Request
-from edgeseg.evidence.files import EvidenceFolder, KeptFile, Part, file_name
-from edgeseg.evidence.rendering import Developing, Shot, indices
+from edgeseg.evidence.collector import CameraEvidence, Names, Request
+from edgeseg.evidence.files import EvidenceFiles, KeptFile, Part, file_name
+from edgeseg.evidence.rendering import EvidenceRendering, Shot, indices
 from edgeseg.models.model import Model
 from edgeseg.settings import CameraSettings, ClipSettings, EvidenceBudget
 
@@ -37,7 +37,7 @@ _FINISH_WITHIN_S = 3.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Order:
-    develop: Developing
+    develop: EvidenceRendering
     request: Request
 
     def shots(self) -> Iterator[tuple[Part, Shot]]:
@@ -69,14 +69,14 @@ TakesClips = Callable[[TakeClip], "str | None"]
 """Has a clip made; returns the suffix of its file, or None where there is nothing to make it of."""
 
 
-class EvidenceRoom:
+class EvidenceStore:
     """Keeps pictures and clips of alerts in ``folder``. Use it as a context manager.
 
     Without a camera that wants evidence, and without any from earlier, there is no thread. A disk that fails
     is told once: alerts go without pictures until it takes them again.
     """
 
-    def __init__(self, folder: EvidenceFolder, budget: EvidenceBudget, clock: Clock) -> None:
+    def __init__(self, folder: EvidenceFiles, budget: EvidenceBudget, clock: Clock) -> None:
         self.budget = budget
         self._folder = folder
         self._clock = clock
@@ -86,7 +86,7 @@ class EvidenceRoom:
         self._failing = False
         self._overrun = False
 
-    def __enter__(self) -> EvidenceRoom:
+    def __enter__(self) -> EvidenceStore:
         if self._folder.path.exists():
             self._start()
         return self
@@ -107,14 +107,14 @@ class EvidenceRoom:
         if thread.is_alive():
             log.warning("evidence: %s does not take the last pictures; leaving them", self._folder.path)
 
-    def witness(self, camera: CameraSettings, model: Model) -> CameraWitness | None:
+    def collector(self, camera: CameraSettings, model: Model) -> CameraEvidence | None:
         """Who watches this camera; None where it wants nothing, or has no rule that could raise an alert."""
         wanted = camera.evidence
         rules = [rule for zone in camera.zones for rule in zone.rules]
         if wanted is None or not rules:
             return None
         self._start()
-        develop = Developing(wanted.pictures, model.palette, indices(model.classes, wanted.people))
+        develop = EvidenceRendering(wanted.pictures, model.palette, indices(model.classes, wanted.people))
         clip, pictures = wanted.clip, wanted.pictures != "none"
 
         def keep(request: Request) -> Names:
@@ -123,7 +123,7 @@ class EvidenceRoom:
 
         # Their conditions begin when a clock strikes, or when pictures stop coming.
         always = any(rule.hours is not None or rule.on_unknown == "raise" for rule in rules)
-        return CameraWitness(keep, self._names, pictures=pictures, always=always)
+        return CameraEvidence(keep, self._names, pictures=pictures, always=always)
 
     def record(self, camera: str, takes_clips: TakesClips) -> None:
         """From now on clips of this camera come from there."""

@@ -267,7 +267,7 @@ def _download(model: Model, blob: Blob, into: BinaryIO, progress: Progress, stop
             f"{_home(model)}, or set EDGESEG_MODEL_MIRROR to a folder that holds it"
         )
     # Imported here: the daemon starts without an HTTP client.
-    from edgeseg.system.download import FetchError, fetch
+    from edgeseg.system.download import DownloadError, fetch
 
     have = into.seek(0, os.SEEK_END)
     if have >= blob.bytes:
@@ -278,7 +278,7 @@ def _download(model: Model, blob: Blob, into: BinaryIO, progress: Progress, stop
         began = into.seek(0, os.SEEK_END)
         try:
             fetch(blob.url, into, blob.bytes, lambda done: progress(blob, done))
-        except FetchError as error:
+        except DownloadError as error:
             if not error.retry or attempt == ATTEMPTS or stop.wait(PAUSE_S):
                 raise ModelError(_no_download(model, blob, error)) from None
             continue

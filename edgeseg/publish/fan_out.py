@@ -10,7 +10,7 @@ from edgeseg.events import Event
 from edgeseg.publish.base import Publisher
 
 
-class SeveralPublishers:
+class FanOutPublisher:
     """Hands each event to ``first`` and then to ``others``, in their order.
 
     first: who decides whether anybody reads any more. Those after it must neither block nor raise: what they
@@ -41,7 +41,7 @@ class SeveralPublishers:
     def close(self) -> None:
         self._started.close()
 
-    def __enter__(self) -> SeveralPublishers:
+    def __enter__(self) -> FanOutPublisher:
         self.start()
         return self
 

@@ -20,7 +20,7 @@ from edgeseg.frames import Frame, FrameTime, Picture
 from edgeseg.kserve import open_remote
 from edgeseg.models import registry
 from edgeseg.models.runtimes import AUTO
-from edgeseg.observers import Audience, Observed
+from edgeseg.observers import Observers, OccupancyObserver
 from edgeseg.pipeline import Analysis
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
@@ -120,7 +120,7 @@ class Replay:
         chosen: CameraSettings,
         stream: TextIO,
         threads: int = 1,
-        observed: Observed | None = None,
+        observer: OccupancyObserver | None = None,
     ) -> None:
         self.model = registry.find(chosen.model)
         self.clock = ManualClock()
@@ -133,7 +133,7 @@ class Replay:
             self.publisher,
             self.clock,
             count(1),
-            audience=Audience(observed=observed),
+            observers=Observers(occupancies=observer),
         )
         self._chosen = chosen
         self._threads = threads

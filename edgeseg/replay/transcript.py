@@ -29,10 +29,10 @@ def zones_alone(topic: str) -> bool:
     return alerts_alone(topic) or levels[-3:-2] == ["zone"] or levels[-4:-3] == ["zone"]
 
 
-class Chosen:
+class TopicFilter:
     """A text stream that passes on the messages whose topic ``takes``."""
 
-    def __init__(self, stream: TextIO | Expectation | None, takes: Takes) -> None:
+    def __init__(self, stream: TextIO | TranscriptDiff | None, takes: Takes) -> None:
         self._stream = stream
         self._takes = takes
 
@@ -52,7 +52,7 @@ class Chosen:
         return self._stream.fileno()
 
 
-class Expectation:
+class TranscriptDiff:
     """A text stream that holds what is written to it against a transcript.
 
     path: the transcript that is expected. takes: which of its topics count; what is written is taken whole,

@@ -15,14 +15,14 @@ from edgeseg.events import Alert, CameraState, CameraStatus, CommandAnswer, Degr
 from edgeseg.frames import Frame, FrameTime, LabelMap, PictureHealth, Transform
 from edgeseg.geometry.view_registration import moved_zones
 from edgeseg.models.model import Model
-from edgeseg.observers import NOBODY, Audience, Witness, untimed
+from edgeseg.observers import NO_OBSERVERS, NO_TIMER, EvidenceCollector, Observers
 from edgeseg.pipeline import Analysis, CameraPipeline
 from edgeseg.publish.base import Publisher
 from edgeseg.rules import CameraAlert, RuleMemory
 from edgeseg.rules.serialization import encode, fingerprints
-from edgeseg.runtime.camera_memory import Recollection
+from edgeseg.runtime.camera_memory import RestoredState
 from edgeseg.settings import CameraSettings
-from edgeseg.state.node_state import CameraBook
+from edgeseg.state.node_state import CameraStateView
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Camera:
     Knows no thread and no process: the daemon, where a ``LiveCapture`` feeds it, and ``edgeseg replay``
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
     seq: numbers its occupancies. book: where what its rules know is kept for the next process, together with
-    each alert. recollection: what an earlier one kept. witness: keeps pictures of alerts.
+    each alert. recollection: what an earlier one kept. evidence: keeps pictures of alerts.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class Camera:
         publisher: Publisher,
         clock: Clock,
         seq: Iterator[int],
-        book: CameraBook | None = None,
-        recollection: Recollection | None = None,
-        witness: Witness | None = None,
-        audience: Audience = NOBODY,
+        book: CameraStateView | None = None,
+        recollection: RestoredState | None = None,
+        evidence: EvidenceCollector | None = None,
+        observers: Observers = NO_OBSERVERS,
     ) -> None:
-        past = recollection or Recollection()
+        past = recollection or RestoredState()
         self.name = settings.name
         self.state: CameraState = "disabled"
         self.analysed = 0
         self.rate_fps = settings.rate_fps
         self.board = overlay.ZoneBoard(settings.zones)
         self._pipeline = CameraPipeline(
-            node, settings, model, groups, seq, past.memories, past.bridge_until_s, audience.observed
+            node, settings, model, groups, seq, past.memories, past.bridge_until_s, observers.occupancies
         )
         self._palette = model.palette
         self._publisher = publisher
@@ -98,9 +98,9 @@ class Camera:
         self._kept: object = None
         self._keep_due_s = 0.0
         self._snapshot_asked = False
-        self._witness = witness
-        self._onlookers = audience.onlookers
-        self._timed = audience.timed
+        self._evidence = evidence
+        self._frame_observers = observers.frames
+        self._start_timer = observers.start_timer
 
     def connecting(self) -> None:
         """The camera is switched on and being tried; its zones are unknown until the first picture."""
@@ -181,27 +181,31 @@ class Camera:
             if not self._expected:
                 return None
             if self._health.state is not None:
-                if self._onlookers:
+                if self._frame_observers:
                     # People may look at what cannot be measured.
                     label_map = self._pipeline.look(frame, engine)
-                    for onlooker in self._onlookers:
-                        onlooker.saw(frame, label_map, ())
+                    for observer in self._frame_observers:
+                        observer.on_frame(frame, label_map, ())
                 return None
             self._mind_gap(frame.time)
-            lap = untimed if self._timed is None else self._timed(self.name, frame.time.camera_time_s)
-            analysis = self._pipeline.analyse(frame, engine, lap)
+            timer = (
+                NO_TIMER
+                if self._start_timer is None
+                else self._start_timer(self.name, frame.time.camera_time_s)
+            )
+            analysis = self._pipeline.analyse(frame, engine, timer)
             self.analysed += 1
             self._zones_told_s = frame.time.camera_time_s
             self._analysed_at_s.append(self._clock.monotonic_s())
             self._enter("live", None)
             self._show(analysis.events, frame, analysis.label_map)
             self._send(analysis.events)
-            lap("publish")
+            timer("publish")
             if self._snapshot_asked:
                 self._snapshot_asked = False
                 self._send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
-            for onlooker in self._onlookers:
-                onlooker.saw(frame, analysis.label_map, analysis.events)
+            for observer in self._frame_observers:
+                observer.on_frame(frame, analysis.label_map, analysis.events)
             self._tend(self._now())
             return analysis
 
@@ -339,15 +343,15 @@ class Camera:
     def _show(
         self, events: Sequence[Event], frame: Frame | None = None, label_map: LabelMap | None = None
     ) -> None:
-        """Let the witness see what the rules were shown, before their alerts go out."""
-        if self._witness is not None:
-            self._witness.look(self._pipeline.dwells, events, frame, label_map)
+        """Let the evidence collector see what the rules saw, before their alerts go out."""
+        if self._evidence is not None:
+            self._evidence.on_observation(self._pipeline.dwells, events, frame, label_map)
 
     def _send(self, events: Iterable[Event]) -> None:
         events = tuple(events)
         alerts = any(isinstance(event, Alert) for event in events)
-        if alerts and self._witness is not None:
-            events = self._witness.attest(events)
+        if alerts and self._evidence is not None:
+            events = self._evidence.annotate(events)
         if self._book is None or not alerts:
             self._publish(events)
             return
@@ -378,7 +382,7 @@ class Camera:
     def _essence(self) -> object:
         return self._pipeline.essence, self._away_alert.memory.essence
 
-    def _encoded(self, book: CameraBook) -> str:
+    def _encoded(self, book: CameraStateView) -> str:
         now = book.now()
         return encode(
             self._pipeline.memory,

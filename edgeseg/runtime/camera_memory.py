@@ -20,7 +20,7 @@ BRIDGE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recollection:
+class RestoredState:
     """memories: zone -> rule -> what it knows, in this process's camera time. away: of the camera's absence.
     bridge_until_s: see ``CameraPipeline``. ends: of alerts whose rule is gone or another one now.
     """
@@ -31,16 +31,16 @@ class Recollection:
     ends: Sequence[Alert] = ()
 
 
-def recall(state: State, camera: str, text: str | None, prints: Fingerprints | None) -> Recollection:
+def recall(state: State, camera: str, text: str | None, prints: Fingerprints | None) -> RestoredState:
     """text: what was kept of the camera, if anything. prints: its rules' fingerprints now; None where the
     camera is gone from the file: then everything that was on ends."""
     if text is None:
-        return Recollection()
+        return RestoredState()
     try:
         stored = decode(text)
     except ValueError as error:
         log.error("camera %s: what its rules knew cannot be read, they begin anew: %s", camera, error)
-        return Recollection()
+        return RestoredState()
     now = state.now()
     down = state.since(Moment(stored.boot, stored.monotonic_s, stored.utc_s))
     # What was kept is in the time of another clock where the machine has been started since.
@@ -63,7 +63,7 @@ def recall(state: State, camera: str, text: str | None, prints: Fingerprints | N
     away = stored.away.shifted(shift_s)
     if prints is None:
         ends += CameraAlert("", camera, away).retire(time)
-    return Recollection(
+    return RestoredState(
         carried_over(before, same),
         away,
         now.monotonic_s - down.duration_s + BRIDGE_S if down.trusted else None,

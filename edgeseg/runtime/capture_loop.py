@@ -19,7 +19,7 @@ from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import EngineAwayError, SourceError
 from edgeseg.runtime.camera import Camera
-from edgeseg.runtime.clip_stream import KeepClip, SecondStream, hand_over, take_from
+from edgeseg.runtime.clip_stream import ClipStream, KeepClip, hand_over, take_from
 from edgeseg.runtime.scheduler import Scheduler, due_s, staleness_budget_s
 from edgeseg.screening.health.drift import ReferenceView
 from edgeseg.screening.health.monitor import health_order
@@ -90,14 +90,14 @@ class LiveCapture:
         self._noticed: str | None = None
         self._keep_clip = keep_clip
         self._record_s: float | None = None
-        self._second: SecondStream | None = None
+        self._second: ClipStream | None = None
         wanted = settings.evidence
         if keep_clip is not None and wanted is not None and wanted.clip is not None:
             if wanted.record_source is None:
                 self._record_s = wanted.clip.before_s
             else:
                 before_s = wanted.clip.before_s
-                self._second = SecondStream(settings.name, wanted.record_source, before_s, keep_clip)
+                self._second = ClipStream(settings.name, wanted.record_source, before_s, keep_clip)
 
     def start(self) -> None:
         """Begin to try the camera. Returns at once."""

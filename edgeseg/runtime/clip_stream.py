@@ -25,7 +25,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
 _NO_PICTURES = Preprocess("stretch", (16, 16))
 
 
-class SecondStream:
+class ClipStream:
     """Keeps the newest packets of ``source`` in a process of its own, watched by a thread, and reads it again
     whenever it fails. ``start`` and ``stop`` belong to one thread, ``take`` to any.
 

@@ -11,7 +11,7 @@ from edgeseg.settings import CameraSettings, FitName
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Post:
+class RunningCamera:
     """One camera and what works for it."""
 
     settings: CameraSettings

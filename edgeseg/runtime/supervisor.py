@@ -14,30 +14,30 @@ from functools import partial
 from itertools import count
 
 from edgeseg import __version__
-from edgeseg.capture.fork_server import warm_up
+from edgeseg.capture.fork_server import start_fork_server
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import choose
 from edgeseg.errors import SourceError
 from edgeseg.events import CameraRemoved, CommandAnswer, NodeStats, PreviousRun
-from edgeseg.evidence.store import EvidenceRoom
+from edgeseg.evidence.store import EvidenceStore
 from edgeseg.models import registry
-from edgeseg.observers import NOBODY, Audience
+from edgeseg.observers import NO_OBSERVERS, Observers
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.rules import carried_over, unchanged
 from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime.camera import Camera
-from edgeseg.runtime.camera_memory import Recollection, recall
+from edgeseg.runtime.camera_memory import RestoredState, recall
 from edgeseg.runtime.capture_loop import LiveCapture
 from edgeseg.runtime.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.runtime.overload.budget import Budget, CpuUse, Limit, PowerUse
-from edgeseg.runtime.overload.controller import Relief
-from edgeseg.runtime.running_camera import Post
+from edgeseg.runtime.overload.controller import OverloadController
+from edgeseg.runtime.running_camera import RunningCamera
 from edgeseg.runtime.scheduler import Scheduler, Work
 from edgeseg.runtime.watchdog import Stage
 from edgeseg.settings import BudgetSettings, CameraSettings, PipelineSettings
 from edgeseg.stages.preprocess import MAX_TILES, Preprocess
-from edgeseg.state.node_state import CameraBook, State
+from edgeseg.state.node_state import CameraStateView, State
 from edgeseg.state.reference_views import CameraViews
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,8 @@ class Supervisor:
         commands: queue.SimpleQueue[Command],
         state: State,
         leaving: threading.Event,
-        evidence: EvidenceRoom | None = None,
-        audience: Audience = NOBODY,
+        evidence: EvidenceStore | None = None,
+        observers: Observers = NO_OBSERVERS,
     ) -> None:
         self._settings = settings
         self._publisher = publisher
@@ -79,16 +79,16 @@ class Supervisor:
         self._commands = commands
         self._state = state
         self._evidence = evidence
-        self._audience = audience
+        self._observers = observers
         # Several streams of one thread give more frames a second than one of several.
         self._streams = len(os.sched_getaffinity(0))
         self._stop = threading.Event()
         self._scheduler = Scheduler(clock)
         self._engines = EnginePool(clock, leaving)
-        self._relief = Relief(
+        self._relief = OverloadController(
             self._engines, self._scheduler, clock, self._streams, self._budget(settings.budget)
         )
-        self._posts: dict[str, Post] = {}
+        self._posts: dict[str, RunningCamera] = {}
         self._seqs: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
         self._workers: ThreadPoolExecutor | None = None
         self._working: list[Future[None]] = []
@@ -105,7 +105,7 @@ class Supervisor:
         # At once: how long nothing watched, and why.
         self._stats_due_s = self._started_at_s
         needs = _needs(self._settings)
-        warm_up()
+        start_fork_server()
         kept = self._state.memories()
         for camera in self._settings.cameras:
             self._add(camera, needs[camera.name], self._recall(camera, needs[camera.name], kept))
@@ -164,7 +164,7 @@ class Supervisor:
             if name in successors and post.model.classes == needs[name].model.classes:
                 same = unchanged(post.settings.zones, successors[name].zones)
             post.live.camera.retire(same)
-            memories[name] = Recollection(carried_over(post.live.camera.memory, same))
+            memories[name] = RestoredState(carried_over(post.live.camera.memory, same))
             self._publisher.send(CameraRemoved(name))
             if name not in successors:
                 self._state.forget(name)
@@ -251,7 +251,7 @@ class Supervisor:
         self,
         settings: CameraSettings,
         need: Need,
-        recollection: Recollection | None = None,
+        recollection: RestoredState | None = None,
     ) -> None:
         camera = Camera(
             # Camera time repeats when the machine is started again, alerts' ids must not.
@@ -262,10 +262,10 @@ class Supervisor:
             self._publisher,
             self._clock,
             self._seqs[settings.name],
-            book=CameraBook(self._state, settings.name),
+            book=CameraStateView(self._state, settings.name),
             recollection=recollection,
-            witness=self._evidence.witness(settings, need.model) if self._evidence else None,
-            audience=self._audience,
+            evidence=self._evidence.collector(settings, need.model) if self._evidence else None,
+            observers=self._observers,
         )
         fit = settings.fit or need.model.fit
         live = LiveCapture(
@@ -279,15 +279,15 @@ class Supervisor:
         )
         if self._evidence is not None:
             self._evidence.record(settings.name, live.take_clip)
-        self._posts[settings.name] = Post(settings, live, need.model, need.key, fit)
+        self._posts[settings.name] = RunningCamera(settings, live, need.model, need.key, fit)
         if recollection is not None:
             camera.settle(recollection.ends)
 
-    def _recall(self, settings: CameraSettings, need: Need, kept: Mapping[str, str]) -> Recollection:
+    def _recall(self, settings: CameraSettings, need: Need, kept: Mapping[str, str]) -> RestoredState:
         prints = fingerprints(settings.zones, need.model.classes)
         return recall(self._state, settings.name, kept.get(settings.name), prints)
 
-    def _begin(self, post: Post) -> None:
+    def _begin(self, post: RunningCamera) -> None:
         """Try the camera, as far as commands have not wished otherwise."""
         name, wish = post.settings.name, self._state.wish(post.settings.name)
         if wish.rate_fps is not None and wish.rate_of_file_fps == post.settings.rate_fps:
@@ -363,12 +363,12 @@ class Supervisor:
             post.live.want()
 
     @property
-    def posts(self) -> Mapping[str, Post]:
+    def posts(self) -> Mapping[str, RunningCamera]:
         """The cameras that are in force now. Any thread."""
         return dict(self._posts)
 
     @property
-    def evidence(self) -> EvidenceRoom | None:
+    def evidence(self) -> EvidenceStore | None:
         """Where pictures of alerts are kept."""
         return self._evidence
 

@@ -15,7 +15,7 @@ REASON = "low_confidence"
 _BACK = 0.8
 
 
-class Certainty:
+class ConfidenceGate:
     """Judges the zones of one camera. Single-threaded."""
 
     def __init__(self, zones: Sequence[ZoneSettings]) -> None:

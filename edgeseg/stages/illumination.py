@@ -16,7 +16,7 @@ _DARK, _DIM = 40.0, 90.0
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def light_of(views: U8, fit: Fit) -> Light:
+def classify_illumination(views: U8, fit: Fit) -> Light:
     """views: uint8 (n, h, w, 3) RGB, as ``fit`` placed them; what is padding does not count."""
     pixels = []
     for view, where in zip(views, fit.views, strict=True):

@@ -35,13 +35,13 @@ class _Held:
     at_s: float
 
 
-class Steadier:
+class TemporalSmoother:
     """Steadies one camera's label maps, in the order of its frames. Single-threaded."""
 
     def __init__(self) -> None:
         self._held: _Held | None = None
 
-    def steadied(self, label_map: LabelMap, frame: Frame) -> LabelMap:
+    def smooth(self, label_map: LabelMap, frame: Frame) -> LabelMap:
         """The label map to show for this frame; labels and confidence of the same shapes and dtypes.
 
         A cell that keeps its label keeps the confidence that came with it.

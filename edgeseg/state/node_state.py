@@ -45,7 +45,7 @@ class Elapsed:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Override:
     """What commands asked of a camera; None: nothing. rate_of_file: what its file said then."""
 
     enabled: bool | None = None
@@ -182,14 +182,14 @@ class State:
 
         self.database.write(change)
 
-    def wish(self, camera: str) -> Wish:
+    def wish(self, camera: str) -> Override:
         """What commands asked of the camera."""
         found = self.database.read("SELECT enabled, rate, rate_of_file FROM wish WHERE camera = ?", camera)
         for enabled, rate_fps, rate_of_file_fps in found:
-            return Wish(None if enabled is None else bool(enabled), rate_fps, rate_of_file_fps)
-        return Wish()
+            return Override(None if enabled is None else bool(enabled), rate_fps, rate_of_file_fps)
+        return Override()
 
-    def keep_wish(self, camera: str, wish: Wish) -> None:
+    def keep_wish(self, camera: str, wish: Override) -> None:
         values = (camera, wish.enabled, wish.rate_fps, wish.rate_of_file_fps)
 
         def change(execute: Execute) -> None:
@@ -238,7 +238,7 @@ class State:
         )
 
 
-class CameraBook:
+class CameraStateView:
     """The part of the state that is one camera's."""
 
     def __init__(self, state: State, camera: str) -> None:

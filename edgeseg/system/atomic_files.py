@@ -16,7 +16,7 @@ INTACT = "make room or name another folder; what was there is intact"
 
 
 @contextmanager
-def appearing(path: Path, advice: str = ADVICE) -> Iterator[Path]:
+def atomic_write(path: Path, advice: str = ADVICE) -> Iterator[Path]:
     """Yields where to write; what is there takes the name ``path`` when the block ends well.
 
     After an error or Ctrl-C nothing is left, and a file that had the name before stays as it was. A

@@ -14,7 +14,7 @@ READ_TIMEOUT_S = 30.0
 CHUNK_BYTES = 256 * 1024
 
 
-class FetchError(Exception):
+class DownloadError(Exception):
     """A download did not arrive. ``retry``: whether trying again may help."""
 
     def __init__(self, message: str, *, retry: bool) -> None:
@@ -27,7 +27,7 @@ def fetch(url: str, into: BinaryIO, size_bytes: int, on_progress: Callable[[int]
 
     Tries once. Whatever arrived stays in ``into``, so that the next attempt asks for the rest only
     (RFC 9110, section 14). on_progress: called with the number of bytes there are by now.
-    Raises FetchError; OSError where the disk is the trouble.
+    Raises DownloadError; OSError where the disk is the trouble.
     """
     asyncio.run(_fetch(url, into, size_bytes, on_progress))
 
@@ -46,10 +46,10 @@ async def _fetch(url: str, into: BinaryIO, size_bytes: int, on_progress: Callabl
         ):
             if answer.status == 416 or (answer.status == 206 and not _continues(answer, have)):
                 _restart(into)
-                raise FetchError("the server could not go on where the download was cut", retry=True)
+                raise DownloadError("the server could not go on where the download was cut", retry=True)
             if answer.status not in (200, 206):
                 retry = answer.status in (408, 429) or answer.status >= 500
-                raise FetchError(
+                raise DownloadError(
                     f"the server answered {answer.status} {answer.reason or ''}".strip(), retry=retry
                 )
             if answer.status == 200:
@@ -58,22 +58,24 @@ async def _fetch(url: str, into: BinaryIO, size_bytes: int, on_progress: Callabl
             async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
                 have += len(chunk)
                 if have > size_bytes:
-                    raise FetchError(f"the server sends more than {size_bytes} bytes", retry=False)
+                    raise DownloadError(f"the server sends more than {size_bytes} bytes", retry=False)
                 into.write(chunk)
                 on_progress(have)
     except asyncio.TimeoutError:
-        raise FetchError("the server does not answer", retry=True) from None
+        raise DownloadError("the server does not answer", retry=True) from None
     except aiohttp.ClientPayloadError:
-        raise FetchError(f"the connection was cut after {have} of {size_bytes} bytes", retry=True) from None
+        raise DownloadError(
+            f"the connection was cut after {have} of {size_bytes} bytes", retry=True
+        ) from None
     except aiohttp.ClientConnectorError as error:
         code = error.os_error.errno or 0
         # asyncio has words of its own, name look-ups have codes of their own, below 0.
         reason = os.strerror(code) if code > 0 else error.os_error.strerror or str(error.os_error)
-        raise FetchError(f"cannot connect to {error.host}: {reason}", retry=False) from None
+        raise DownloadError(f"cannot connect to {error.host}: {reason}", retry=False) from None
     except aiohttp.ClientError as error:
-        raise FetchError(f"the download failed: {type(error).__name__}", retry=True) from None
+        raise DownloadError(f"the download failed: {type(error).__name__}", retry=True) from None
     if have < size_bytes:
-        raise FetchError(f"the server sent {have} of {size_bytes} bytes", retry=True)
+        raise DownloadError(f"the server sent {have} of {size_bytes} bytes", retry=True)
 
 
 def _continues(answer: aiohttp.ClientResponse, have: int) -> bool:

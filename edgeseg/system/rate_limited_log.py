@@ -10,7 +10,7 @@ from edgeseg.clock import Clock
 MOST_KINDS = 256
 
 
-class QuietLog:
+class RateLimitedLog:
     """Warnings of one kind at most every ``every_s`` seconds, with the count of those in between.
 
     ``kind`` may hold what came from outside, such as a topic: only the newest MOST_KINDS are remembered.

@@ -24,7 +24,7 @@ _WRONG_BURST, _WRONG_PER_S = 5, 0.1
 _ADDRESSES = 1024
 
 
-class Guard:
+class Authenticator:
     """Judges requests before anything is done. Thread-safe. headers: names in lower case."""
 
     def __init__(self, settings: WebSettings, clock: Clock) -> None:

@@ -10,10 +10,10 @@ from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import EdgesegError
 from edgeseg.events import NodeStats
-from edgeseg.evidence.store import EvidenceRoom
+from edgeseg.evidence.store import EvidenceStore
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.publish.mqtt.publisher import MqttPublisher
-from edgeseg.runtime.running_camera import Post
+from edgeseg.runtime.running_camera import RunningCamera
 from edgeseg.settings import PipelineSettings
 from edgeseg.web.metrics import CameraFacts, Facts
 from edgeseg.web.request import RefusedError
@@ -23,10 +23,10 @@ class Supervised(Protocol):
     """A ``Supervisor``, as far as it is asked."""
 
     @property
-    def posts(self) -> Mapping[str, Post]: ...
+    def posts(self) -> Mapping[str, RunningCamera]: ...
 
     @property
-    def evidence(self) -> EvidenceRoom | None: ...
+    def evidence(self) -> EvidenceStore | None: ...
 
     def want(self, camera: str) -> None: ...
 
@@ -43,7 +43,7 @@ class Reload:
     error: str | None
 
 
-class Running:
+class DaemonView:
     """The daemon at work. command: takes a validated wish. stuck: see ``metrics.Facts``."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Running:
         if self._supervisor is not None:
             self._supervisor.want(camera)
 
-    def post(self, camera: str) -> Post:
+    def post(self, camera: str) -> RunningCamera:
         """Raises RefusedError (404)."""
         post = self._supervisor.posts.get(camera) if self._supervisor is not None else None
         if post is None:
@@ -85,13 +85,13 @@ class Running:
         return post
 
     @property
-    def posts(self) -> list[Post]:
+    def posts(self) -> list[RunningCamera]:
         """In the order of the file."""
         posts = self._supervisor.posts if self._supervisor is not None else {}
         return [posts[camera.name] for camera in self.settings.cameras if camera.name in posts]
 
     @property
-    def evidence(self) -> EvidenceRoom | None:
+    def evidence(self) -> EvidenceStore | None:
         """Where pictures of alerts are kept."""
         return self._supervisor.evidence if self._supervisor is not None else None
 
@@ -117,7 +117,7 @@ class Running:
             cameras=tuple(self._facts_of(post) for post in self.posts),
         )
 
-    def _facts_of(self, post: Post) -> CameraFacts:
+    def _facts_of(self, post: RunningCamera) -> CameraFacts:
         live, supervisor = post.live, self._supervisor
         received_s = live.camera.received_s
         engine = supervisor.engine_of(post.settings.name) if supervisor is not None else None

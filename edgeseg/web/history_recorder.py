@@ -50,7 +50,7 @@ class _Last:
     coverage: Mapping[str, float] | None
 
 
-class Chronicle(SilentPublisher):
+class HistoryRecorder(SilentPublisher):
     """A publisher. Thread-safe; ``send`` takes some microseconds and never waits for the disk, but for
     alerts, which are stored in the transaction that they are stored in anyway."""
 

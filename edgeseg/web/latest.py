@@ -11,7 +11,7 @@ from edgeseg.publish.base import SilentPublisher
 
 
 @dataclass(frozen=True, slots=True)
-class ToldState:
+class PublishedState:
     """The state of a rule. since_s: UTC of the picture it began with."""
 
     state: RuleState
@@ -26,7 +26,7 @@ class Standing:
     enabled: bool = True
     rate_fps: float | None = None
     occupancies: dict[str, ZoneOccupancy] = field(default_factory=dict)
-    rules: dict[tuple[str, str], ToldState] = field(default_factory=dict)
+    rules: dict[tuple[str, str], PublishedState] = field(default_factory=dict)
 
 
 class Board(SilentPublisher):
@@ -43,7 +43,7 @@ class Board(SilentPublisher):
                     self._standing(event.camera).occupancies[event.zone] = event
                 case RuleState():
                     rules = self._standing(event.camera).rules
-                    rules[event.zone, event.rule] = ToldState(event, event.time.captured_at_s)
+                    rules[event.zone, event.rule] = PublishedState(event, event.time.captured_at_s)
                 case CameraStatus():
                     self._standing(event.camera).status = event
                 case CommandAnswer(thing="enabled"):

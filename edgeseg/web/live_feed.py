@@ -51,7 +51,7 @@ class Listener:
             return taken
 
 
-class Feed(SilentPublisher):
+class LiveFeed(SilentPublisher):
     """A publisher that hands events to those who listen; ``send`` costs nothing while nobody does."""
 
     def __init__(self, boot: str, clock: Clock) -> None:

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from edgeseg import __version__
 from edgeseg.clock import Clock
 from edgeseg.events import Alert, CameraStatus, Event, NodeStats
-from edgeseg.observers import Lap, StageName
+from edgeseg.observers import StageName, StageTimer
 from edgeseg.publish.base import SilentPublisher
 from edgeseg.system.process_usage import usage
 from edgeseg.web.latest import Board
@@ -82,8 +82,8 @@ class Metrics(SilentPublisher):
         self._registry.register(_Lookup(facts, board))
         ProcessCollector(registry=self._registry)
 
-    def timed(self, camera: str, captured_s: float) -> Lap:
-        """See ``laps.Timed``."""
+    def start_timer(self, camera: str, captured_s: float) -> StageTimer:
+        """Start the timer of one frame: see ``observers.StartTimer``."""
         before_s = self._clock.monotonic_s()
 
         def lap(stage: StageName) -> None:

@@ -30,8 +30,8 @@ class Shot:
     label_map: LabelMap
 
 
-class Album:
-    """An onlooker that keeps the newest picture of each camera that is watched. Thread-safe.
+class PictureCache:
+    """An observer that keeps the newest picture of each camera that is watched. Thread-safe.
 
     want: asks a camera to analyse its next picture even where nothing moves.
     """
@@ -48,7 +48,7 @@ class Album:
         self._fits: dict[str, Fit] = {}
         self._drawn: dict[tuple[str, str], tuple[Shot, bytes]] = {}
 
-    def saw(self, frame: Frame, label_map: LabelMap, events: tuple[Event, ...]) -> None:
+    def on_frame(self, frame: Frame, label_map: LabelMap, events: tuple[Event, ...]) -> None:
         camera = frame.camera
         self._fits[camera] = frame.fit
         until_s = self._watched_until_s.get(camera)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from aiohttp import WSMsgType, web
 
-from edgeseg.web.auth import COOKIE, Guard
-from edgeseg.web.daemon_view import Running
-from edgeseg.web.handlers.picture import Showing, overlay_of
-from edgeseg.web.live_feed import Feed
-from edgeseg.web.picture_cache import Album
+from edgeseg.web.auth import COOKIE, Authenticator
+from edgeseg.web.daemon_view import DaemonView
+from edgeseg.web.handlers.picture import PictureHandlers, overlay_of
+from edgeseg.web.live_feed import LiveFeed
+from edgeseg.web.picture_cache import PictureCache
 from edgeseg.web.request import Answer, Call, RefusedError
 from edgeseg.web.response_defaults import HEADERS, OPEN, faults
 from edgeseg.web.routes import ROUTES, Route
@@ -50,11 +50,11 @@ class Server:
         host: str,
         port: int,
         responds: Mapping[str, Respond],
-        guard: Guard,
-        running: Running,
-        showing: Showing,
-        album: Album,
-        feed: Feed,
+        guard: Authenticator,
+        running: DaemonView,
+        showing: PictureHandlers,
+        album: PictureCache,
+        feed: LiveFeed,
         tick: Callable[[], None],
     ) -> None:
         self._host = host

@@ -13,18 +13,18 @@ from edgeseg.publish.base import Command, Publisher
 from edgeseg.settings import PipelineSettings, WebSettings
 from edgeseg.state.history import History
 from edgeseg.state.node_state import State
-from edgeseg.web.auth import Guard
-from edgeseg.web.daemon_view import Running, Supervised
-from edgeseg.web.handlers.command import Doing
-from edgeseg.web.handlers.evidence import Keeping
-from edgeseg.web.handlers.picture import Showing
-from edgeseg.web.handlers.status import Telling
-from edgeseg.web.history_recorder import Chronicle
+from edgeseg.web.auth import Authenticator
+from edgeseg.web.daemon_view import DaemonView, Supervised
+from edgeseg.web.handlers.command import CommandHandlers
+from edgeseg.web.handlers.evidence import EvidenceHandlers
+from edgeseg.web.handlers.picture import PictureHandlers
+from edgeseg.web.handlers.status import StatusHandlers
+from edgeseg.web.history_recorder import HistoryRecorder
 from edgeseg.web.latest import Board
-from edgeseg.web.live_feed import Feed
+from edgeseg.web.live_feed import LiveFeed
 from edgeseg.web.metrics import CONTENT_TYPE, Metrics
 from edgeseg.web.openapi import document
-from edgeseg.web.picture_cache import Album
+from edgeseg.web.picture_cache import PictureCache
 from edgeseg.web.request import Answer, Call
 from edgeseg.web.routes import ROUTES
 from edgeseg.web.server import Respond, Server
@@ -49,14 +49,16 @@ class Site:
         clock: Clock,
         boot: str,
     ) -> None:
-        self.running = Running(settings, publisher, command, clock, boot, stuck=len(state.past.stuck_ago_s))
-        self.album = Album(clock, self.running.want)
+        self.running = DaemonView(
+            settings, publisher, command, clock, boot, stuck=len(state.past.stuck_ago_s)
+        )
+        self.album = PictureCache(clock, self.running.want)
         self._board = Board()
-        self._chronicle = Chronicle(History(state.database), clock)
-        self._feed = Feed(boot, clock)
+        self._chronicle = HistoryRecorder(History(state.database), clock)
+        self._feed = LiveFeed(boot, clock)
         self.metrics = Metrics(self.running.facts, self._board, clock)
-        self._guard = Guard(web, clock)
-        self._showing = Showing(self.running, self._board, self.album)
+        self._guard = Authenticator(web, clock)
+        self._showing = PictureHandlers(self.running, self._board, self.album)
         self._editor = ZoneEditor(Path(settings.file), reload)
         self._file = settings.file
         self._document: bytes | None = None
@@ -115,9 +117,9 @@ class Site:
         self._server.close()
 
     def _responds(self) -> Mapping[str, Respond]:
-        telling = Telling(self.running, self._board, self.album, self._chronicle, self._editor)
-        doing = Doing(self.running, self._chronicle, self._editor, self._guard)
-        rooms = (telling, self._showing, Keeping(self.running), doing, self)
+        telling = StatusHandlers(self.running, self._board, self.album, self._chronicle, self._editor)
+        doing = CommandHandlers(self.running, self._chronicle, self._editor, self._guard)
+        rooms = (telling, self._showing, EvidenceHandlers(self.running), doing, self)
         return {
             route.handler: next(
                 getattr(room, route.handler) for room in rooms if hasattr(room, route.handler)

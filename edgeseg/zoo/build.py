@@ -21,7 +21,7 @@ from torch import nn
 
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
-from edgeseg.system.atomic_files import INTACT, appearing
+from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.zoo import agreement, export, gate, surgery
 from edgeseg.zoo.networks.segformer import SegFormer
 from edgeseg.zoo.onnx_session import Session
@@ -59,7 +59,7 @@ def build(
     surgery.halve_weights(graph)
     export.save_model(graph, out / "float.onnx")
     figures = {"classes": classes, "views": len(views), "gate": asdict(verdict), "refusals": refused}
-    with appearing(out / "figures.json", INTACT) as partial:
+    with atomic_write(out / "figures.json", INTACT) as partial:
         partial.write_text(json.dumps(figures, indent=2) + "\n")
     return verdict
 

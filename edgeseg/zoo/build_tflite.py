@@ -16,7 +16,7 @@ from torch import nn
 
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
-from edgeseg.system.atomic_files import INTACT, appearing
+from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.zoo import gate, tflite
 from edgeseg.zoo.data import to_input
 from edgeseg.zoo.networks.segformer import SegFormer
@@ -67,7 +67,7 @@ def build(
 
 
 def _save(model: bytes, path: Path) -> None:
-    with appearing(path, INTACT) as partial:
+    with atomic_write(path, INTACT) as partial:
         partial.write_bytes(model)
 
 

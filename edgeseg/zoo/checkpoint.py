@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from edgeseg.errors import ModelError
-from edgeseg.system.atomic_files import INTACT, appearing
+from edgeseg.system.atomic_files import INTACT, atomic_write
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -18,7 +18,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     # By way of memory: torch's own writer reports a full disk as RuntimeError, like any other fault.
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    with appearing(path, INTACT) as partial:
+    with atomic_write(path, INTACT) as partial:
         partial.write_bytes(buffer.getbuffer())
 
 

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import nn
 
 from edgeseg.errors import ModelError
-from edgeseg.system.atomic_files import INTACT, appearing
+from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.zoo.sizes import STEP_PX
 from edgeseg.zoo.surgery import clean
 
@@ -73,5 +73,5 @@ def load_model(path: Path) -> ir.Model:
 
 def save_model(model: ir.Model, path: Path) -> None:
     """Write whole or not at all. Raises EdgesegError if the disk is full."""
-    with appearing(path, INTACT) as partial:
+    with atomic_write(path, INTACT) as partial:
         ir.save(model, partial, format="protobuf")

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from edgeseg.errors import EdgesegError, ModelError
-from edgeseg.system.atomic_files import INTACT, appearing
+from edgeseg.system.atomic_files import INTACT, atomic_write
 
 
 def plot_curves(curves: Path, picture: Path) -> None:
@@ -30,7 +30,7 @@ def plot_curves(curves: Path, picture: Path) -> None:
     left.set(xlabel="step", ylabel="loss")
     right.set(ylabel="validation mIoU", ylim=(0, 1))
     figure.legend(loc="outside upper center", ncols=2)
-    with appearing(picture, INTACT) as partial:
+    with atomic_write(picture, INTACT) as partial:
         figure.savefig(partial)
 
 

@@ -30,7 +30,7 @@ from torch import nn
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import ModelError
 from edgeseg.models import registry
-from edgeseg.system.atomic_files import INTACT, appearing, writing
+from edgeseg.system.atomic_files import INTACT, atomic_write, writing
 from edgeseg.zoo.augment import Crops
 from edgeseg.zoo.batches import Batch, Batches, as_input
 from edgeseg.zoo.data import Split, find_split, index_classes, read_picture
@@ -208,7 +208,7 @@ class Training:
         # Steps that a resumed run does again count once.
         rows = [old for old in _rows(path) if int(old[0]) < state.step]
         csv.writer(text, lineterminator="\n").writerows([[*CURVES, *self._recipe.classes], *rows, row])
-        with appearing(path, INTACT) as partial:
+        with atomic_write(path, INTACT) as partial:
             partial.write_text(text.getvalue())
         plot_curves(path, self._out / "curves.png")
         minutes = state.trained_s / 60

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edgeseg.tools.soak.alert_audit import audit
-from edgeseg.tools.soak.process_resources import Holdings
+from edgeseg.tools.soak.process_resources import ProcessResources
 from tests.faults.ledger import Row
 from tests.faults.scene import Scene, pause
 from tests.rtsp_fixtures import RtspServer
@@ -28,7 +28,7 @@ class Pair:
         cameras = {"faulty": faulty, "other": other.url}
         self.scene = stack.enter_context(Scene(folder, cameras, health=health))
         pause(2.0)
-        self.before = Holdings.of(self.scene.pid)
+        self.before = ProcessResources.of(self.scene.pid)
         self.began_s = time.monotonic()
 
     def row(self, fault: str, noticed_s: float | None, recovered_s: float | None, what: str) -> Row:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeseg.tools.soak.alert_audit import utc_s
-from edgeseg.tools.soak.process_resources import Holdings, session
+from edgeseg.tools.soak.process_resources import ProcessResources, session
 from tests.broker import Broker, Received, Subscriber, wait_until
 from tests.daemon import Daemon
 from tests.tiny_models import Convention, write_model
@@ -38,7 +38,7 @@ LEAKS_SETTLE_S = 15.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedMessage:
     """at_s: monotonic."""
 
     at_s: float
@@ -76,17 +76,17 @@ class Watcher(Subscriber):
 
     def __init__(self, port: int, **options: Any) -> None:
         super().__init__(port, "#", **options)
-        self.heard: list[Heard] = []
+        self.heard: list[ReceivedMessage] = []
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         try:
             payload: Any = json.loads(message.payload)
         except ValueError:
             payload = message.payload
-        self.heard.append(Heard(time.monotonic(), message.topic, payload))
+        self.heard.append(ReceivedMessage(time.monotonic(), message.topic, payload))
         super()._on_message(client, userdata, message)
 
-    def since(self, at_s: float, topic_end: str) -> list[Heard]:
+    def since(self, at_s: float, topic_end: str) -> list[ReceivedMessage]:
         return [one for one in list(self.heard) if one.at_s >= at_s and one.topic.endswith(topic_end)]
 
     def first(
@@ -94,7 +94,7 @@ class Watcher(Subscriber):
     ) -> float:
         """Wait for a message after ``at_s`` whose payload fits. Returns the seconds until it came."""
 
-        def found() -> Heard | None:
+        def found() -> ReceivedMessage | None:
             return next((one for one in self.since(at_s, topic_end) if fits(one.payload)), None)
 
         heard = wait_until(found, f"{topic_end} that fits", deadline_s=within_s)
@@ -212,13 +212,13 @@ class Scene:
         assert len(taken) > 2, f"{camera} gave {len(taken)} results in {for_s} s"
         return (len(taken) - 1) / (taken[-1] - taken[0])
 
-    def leaks(self, before: Holdings) -> int:
+    def leaks(self, before: ProcessResources) -> int:
         """What stays behind; what is still being taken down gets some seconds."""
-        now = Holdings.of(self.pid)
+        now = ProcessResources.of(self.pid)
         until_s = time.monotonic() + LEAKS_SETTLE_S
         while now.beyond(before) and time.monotonic() < until_s:
             pause(0.2)
-            now = min(now, Holdings.of(self.pid), key=lambda one: one.beyond(before))
+            now = min(now, ProcessResources.of(self.pid), key=lambda one: one.beyond(before))
         if now.beyond(before):
             print(f"held before: {before}; now: {now}")
         return now.beyond(before)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.tools.soak.alert_audit import audit
-from edgeseg.tools.soak.process_resources import Holdings
+from edgeseg.tools.soak.process_resources import ProcessResources
 from edgeseg.tools.soak.tcp_relay import TcpRelay
 from tests.broker import Broker, wait_until
 from tests.faults.clips import BLINK_S, blinking_clip
@@ -48,7 +48,7 @@ class Line:
             Scene(folder, {"yard": camera.url}, broker=broker, port=self.relay.port)
         )
         self.scene.until_alert(time.monotonic())
-        self.before = Holdings.of(self.scene.pid)
+        self.before = ProcessResources.of(self.scene.pid)
         self.began_s = time.monotonic()
         self._subscribed = 1
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.tools.soak.alert_audit import audit, utc_s
-from edgeseg.tools.soak.process_resources import Holdings
+from edgeseg.tools.soak.process_resources import ProcessResources
 from tests.conftest import missing
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note
@@ -47,7 +47,7 @@ def test_jumps(stack: ExitStack, tmp_path: Path, note: Note, jump_s: float) -> N
     camera = stack.enter_context(RtspServer(blinking_clip(tmp_path / "blink.mp4")))
     scene = stack.enter_context(Scene(tmp_path, {"yard": camera.url}, environment=environment))
     scene.until_alert(time.monotonic())
-    before = Holdings.of(scene.pid)
+    before = ProcessResources.of(scene.pid)
     pause(4.0)
     at_s = time.monotonic()
     offset.write_text(f"{jump_s:+.0f}\n")

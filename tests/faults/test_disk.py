@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.tools.soak.alert_audit import audit
-from edgeseg.tools.soak.process_resources import Holdings
+from edgeseg.tools.soak.process_resources import ProcessResources
 from edgeseg.tools.soak.tcp_relay import TcpRelay
 from tests.broker import Broker
 from tests.faults.clips import BLINK_S, blinking_clip
@@ -50,7 +50,7 @@ def away(scene: Scene, relay: TcpRelay, seconds: float) -> float:
 
 
 def row_of(
-    scene: Scene, before: Holdings, fault: str, noticed_s: float | None, back_s: float, what: str
+    scene: Scene, before: ProcessResources, fault: str, noticed_s: float | None, back_s: float, what: str
 ) -> Row:
     scene.until_caught_up()
     found = audit(scene.watcher.alerts, BLINK_S)
@@ -70,7 +70,7 @@ def check(scene: Scene, row: Row) -> None:
 def test_full_while_it_runs(stack: ExitStack, tmp_path: Path, note: Note) -> None:
     disk = stack.enter_context(small_disk(tmp_path / "disk", "256k"))
     scene, relay = start(stack, tmp_path, disk)
-    before = Holdings.of(scene.pid)
+    before = ProcessResources.of(scene.pid)
     fill(disk)
     at_s = time.monotonic()
     relay.allowed = False
@@ -88,7 +88,7 @@ def test_full_from_the_start(stack: ExitStack, tmp_path: Path, note: Note) -> No
     disk = stack.enter_context(small_disk(tmp_path / "disk", "64k"))
     fill(disk)
     scene, relay = start(stack, tmp_path, disk)
-    before = Holdings.of(scene.pid)
+    before = ProcessResources.of(scene.pid)
     assert "alerts wait in memory instead" in scene.daemon.log
     back_s = away(scene, relay, 8.0)
     row = row_of(scene, before, "full from the start, broker away", None, back_s, "in memory, says so")
@@ -100,7 +100,7 @@ def test_read_only(stack: ExitStack, tmp_path: Path, note: Note) -> None:
     (tmp_path / "disk").mkdir()
     disk = stack.enter_context(read_only(tmp_path / "disk"))
     scene, relay = start(stack, tmp_path, disk)
-    before = Holdings.of(scene.pid)
+    before = ProcessResources.of(scene.pid)
     assert "alerts wait in memory instead" in scene.daemon.log
     back_s = away(scene, relay, 8.0)
     row = row_of(scene, before, "read-only, broker away", None, back_s, "in memory, says so")

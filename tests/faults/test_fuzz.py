@@ -18,7 +18,7 @@ from edgeseg.publish.base import Message
 from edgeseg.publish.mqtt.delivery import Delivery
 from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.state.node_state import State
-from edgeseg.system.rate_limited_log import QuietLog
+from edgeseg.system.rate_limited_log import RateLimitedLog
 from tests.faults.conftest import WHOLE_SUITE, Note
 from tests.faults.hostile import mutated
 from tests.faults.ledger import Row
@@ -89,7 +89,7 @@ def test_damaged_state(tmp_path: Path, note: Note) -> None:
 
 def deliver_all(outbox: Outbox, clock: SystemClock) -> int:
     """To a broker that takes everything; the newest must come last, as it was."""
-    delivery = Delivery(outbox, QuietLog(logging.getLogger("fuzz"), clock))
+    delivery = Delivery(outbox, RateLimitedLog(logging.getLogger("fuzz"), clock))
     delivery.connected(Message("s", b"online", qos=1, retain=True), window=None, largest_bytes=None)
     sent = 0
     last = None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.tools.soak.alert_audit import audit
-from edgeseg.tools.soak.process_resources import Holdings, cameras, peak_memory_mib
+from edgeseg.tools.soak.process_resources import ProcessResources, cameras, peak_memory_mib
 from tests.broker import wait_until
 from tests.conftest import test_data
 from tests.faults.clips import blinking_clip
@@ -42,7 +42,7 @@ def test_hostile_files(tmp_path: Path, note: Note, count: int) -> None:
         server = stack.enter_context(RtspServer(blinking_clip(tmp_path / "blink.mp4")))
         scene = stack.enter_context(Scene(tmp_path, {"other": server.url}))
         pause(2.0)
-        before, before_fps = Holdings.of(scene.pid), scene.fps("other", 10.0)
+        before, before_fps = ProcessResources.of(scene.pid), scene.fps("other", 10.0)
         began_s = time.monotonic()
         ends: Counter[str] = Counter()
         largest_mib = 0.0

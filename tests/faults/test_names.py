@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.tools.soak.alert_audit import audit
-from edgeseg.tools.soak.process_resources import Holdings
+from edgeseg.tools.soak.process_resources import ProcessResources
 from tests.faults.clips import blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
@@ -28,7 +28,7 @@ def test_a_resolver_that_falls_silent(stack: ExitStack, tmp_path: Path, note: No
     servers = [stack.enter_context(RtspServer(clip)) for _ in range(2)]
     cameras = {"faulty": f"rtsp://camera.test:{servers[0].port}/stream", "other": servers[1].url}
     scene = stack.enter_context(Scene(tmp_path, cameras, prefix=resolver_of(tmp_path, ADDRESS)))
-    before, before_fps = Holdings.of(scene.pid), scene.fps("other", 10.0)
+    before, before_fps = ProcessResources.of(scene.pid), scene.fps("other", 10.0)
     assert resolver.asked
     resolver.answers = False
     servers[0].kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.tools.soak.alert_audit import audit
-from edgeseg.tools.soak.process_resources import Holdings
+from edgeseg.tools.soak.process_resources import ProcessResources
 from tests.broker import wait_until
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note
@@ -39,7 +39,7 @@ def test_broken_while_it_is_read_again(tmp_path: Path, note: Note) -> None:
     with ExitStack() as stack:
         camera = stack.enter_context(RtspServer(blinking_clip(tmp_path / "blink.mp4")))
         scene = stack.enter_context(Scene(tmp_path, {"yard": camera.url}))
-        before = Holdings.of(scene.pid)
+        before = ProcessResources.of(scene.pid)
         whole = scene.file.read_bytes()
         slowest_s = 0.0
         versions = broken(whole)

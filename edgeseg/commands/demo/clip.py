@@ -12,8 +12,8 @@ from pathlib import Path
 
 from edgeseg.errors import EdgesegError
 from edgeseg.models.registry import sha256
-from edgeseg.system.atomic_files import appearing
-from edgeseg.system.download import FetchError, fetch
+from edgeseg.system.atomic_files import atomic_write
+from edgeseg.system.download import DownloadError, fetch
 
 _ADVICE = "name a folder for it in EDGESEG_CACHE"
 _DEBIAN_PACKAGE = "opencv-doc"
@@ -64,7 +64,7 @@ def find_clip(own: str | None, cache: Path, say: Callable[[str], None]) -> DemoC
     say("fetching a clip (3 MB, Intel sample-videos, CC BY 4.0)")
     try:
         _download(_ROOM, room)
-    except FetchError as error:
+    except DownloadError as error:
         say(f"no download ({error}); trying Debian's package {_DEBIAN_PACKAGE} (96 MB)")
         try:
             _from_debian(yard)
@@ -78,13 +78,13 @@ def find_clip(own: str | None, cache: Path, say: Callable[[str], None]) -> DemoC
 
 
 def _download(pinned: _Pinned, path: Path) -> None:
-    """Raises FetchError, EdgesegError."""
-    with appearing(path, _ADVICE) as partial:
+    """Raises DownloadError, EdgesegError."""
+    with atomic_write(path, _ADVICE) as partial:
         with partial.open("w+b") as stream:
             fetch(pinned.url, stream, pinned.bytes, lambda have: None)
         found = sha256(partial)
         if found != pinned.sha256:
-            raise FetchError(f"its sha256 is {found}, expected {pinned.sha256}", retry=False)
+            raise DownloadError(f"its sha256 is {found}, expected {pinned.sha256}", retry=False)
 
 
 def _from_debian(path: Path) -> None:
@@ -105,7 +105,7 @@ def _from_debian(path: Path) -> None:
                 if member.name.removeprefix("./") == _DEBIAN_MEMBER:
                     content = archive.extractfile(member)
                     assert content is not None
-                    with appearing(path, _ADVICE) as partial:
+                    with atomic_write(path, _ADVICE) as partial:
                         partial.write_bytes(content.read())
                     break
             unpacking.kill()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.commands._terminal import download_bars
 from edgeseg.errors import EdgesegError
-from edgeseg.system.atomic_files import appearing, writing
+from edgeseg.system.atomic_files import atomic_write, writing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -122,7 +122,7 @@ def _watch(
     with (
         (output / "events.jsonl").open("w", encoding="utf-8") as stream,
         Replay(settings, chosen, stream, threads=os.cpu_count() or 1) as replay,
-        appearing(output / "overlay.mp4") as partial,
+        atomic_write(output / "overlay.mp4") as partial,
         VideoWriter(partial, chosen.rate_fps) as video,
         _live_table(chosen, replay.camera, alerts) as show,
     ):

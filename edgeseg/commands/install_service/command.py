@@ -147,13 +147,13 @@ def _below(root: Path, path: Path) -> Path:
 
 def _write(root: Path, file: File) -> str:
     """Returns what happened to it."""
-    from edgeseg.system.atomic_files import appearing
+    from edgeseg.system.atomic_files import atomic_write
 
     place = _below(root, file.path)
     there = place.read_text(encoding="utf-8") if place.exists() else None
     if there is not None and (file.kept or there == file.text):
         return "unchanged"
-    with appearing(place, "look at --root, or try --print") as partial:
+    with atomic_write(place, "look at --root, or try --print") as partial:
         partial.touch(mode=file.mode)
         partial.write_text(file.text, encoding="utf-8")
         partial.chmod(file.mode)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeseg.commands.listen.board import Board
-    from edgeseg.publish.mqtt.subscriber import Heard
+    from edgeseg.publish.mqtt.subscriber import ReceivedMessage
     from edgeseg.settings import MqttSettings
 
 _TAKE_TIMEOUT_S = 0.5
 USER_VARIABLE, PASSWORD_VARIABLE = "EDGESEG_MQTT_USERNAME", "EDGESEG_MQTT_PASSWORD"
 
-Show = Callable[["Heard"], None]
+Show = Callable[["ReceivedMessage"], None]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -154,13 +154,13 @@ def _display(args: argparse.Namespace, prefix: str) -> Iterator[Show]:
     yield lambda heard: _print_line(board, heard)
 
 
-def _print_line(board: Board, heard: Heard) -> None:
+def _print_line(board: Board, heard: ReceivedMessage) -> None:
     line = board.hear(heard.topic, heard.payload)
     if line is not None:
         print(line, flush=True)
 
 
-def _print_json(heard: Heard) -> None:
+def _print_json(heard: ReceivedMessage) -> None:
     import json
 
     from edgeseg.publish.jsonl import payload_value

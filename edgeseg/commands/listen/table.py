@@ -11,20 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeseg.commands.listen.board import Board
-from edgeseg.publish.mqtt.subscriber import Heard
+from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 
 _REDRAWS_PER_S = 4
 _STYLES = {"ON": "bold red", "OFF": "green", "unknown": "yellow"}
 
 
 @contextmanager
-def live_table(board: Board) -> Iterator[Callable[[Heard], None]]:
+def live_table(board: Board) -> Iterator[Callable[[ReceivedMessage], None]]:
     """Draws the board now and then; what it yields takes each message."""
     with Live(get_renderable=lambda: _drawn(board), refresh_per_second=_REDRAWS_PER_S, screen=False):
         yield lambda heard: _take(board, heard)
 
 
-def _take(board: Board, heard: Heard) -> None:
+def _take(board: Board, heard: ReceivedMessage) -> None:
     board.hear(heard.topic, heard.payload)
 
 

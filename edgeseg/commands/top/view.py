@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgeseg.publish.mqtt.subscriber import Heard
+from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 
 # Anybody may publish below the prefix; what is beyond is not shown.
 _MOST_NODES, _MOST_ZONES = 32, 512
@@ -66,7 +66,7 @@ class View:
         self.alerts: deque[Mapping[str, Any]] = deque(maxlen=_ALERTS_SHOWN)
         self._prefix = prefix + "/"
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: ReceivedMessage) -> None:
         """Take in one message. An empty one says nothing: that is how retained ones are taken back, and how
         `edgeseg doctor` tries whether it may publish."""
         if not heard.payload or not heard.topic.startswith(self._prefix):
@@ -99,7 +99,7 @@ class View:
         return zones.setdefault((camera, zone), Zone())
 
 
-def _object(heard: Heard) -> Mapping[str, Any]:
+def _object(heard: ReceivedMessage) -> Mapping[str, Any]:
     try:
         found = json.loads(heard.payload)
     except (ValueError, RecursionError):

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeseg.clock import Clock
 from edgeseg.engines import hardware
-from edgeseg.engines.autotune.worker import Contestant, Failed, Lap, Mask, Order, picture_count
+from edgeseg.engines.autotune.worker import BenchmarkWorker, Failed, Mask, Order, RunTimes, picture_count
 from edgeseg.engines.measurement_cache import Result, State, Table
 from edgeseg.engines.select import Candidate
 from edgeseg.frames import U8
@@ -48,11 +48,11 @@ class _Runner:
     """A candidate that works. cost: time of a frame in units of the reference's."""
 
     candidate: Candidate
-    process: Contestant
+    process: BenchmarkWorker
     device: str
     agreement: float
     cost: float = 1.0
-    laps: list[Lap] = field(default_factory=list)
+    laps: list[RunTimes] = field(default_factory=list)
 
     def typical_s(self) -> float:
         accelerator = RUNTIMES[self.candidate.engine].accelerator
@@ -149,7 +149,7 @@ class _Contest:
         else:
             order = Order(self._model, candidate, self._input_size_px, self._threads)
             with ExitStack() as stack:
-                contestant = stack.enter_context(Contestant(order, self._clock, self._stop))
+                contestant = stack.enter_context(BenchmarkWorker(order, self._clock, self._stop))
                 if self._wins(candidate, contestant):
                     self._best_process.close()
                     self._best_process = stack.pop_all()
@@ -165,7 +165,7 @@ class _Contest:
     def close(self) -> None:
         self._best_process.close()
 
-    def _wins(self, candidate: Candidate, contestant: Contestant) -> bool:
+    def _wins(self, candidate: Candidate, contestant: BenchmarkWorker) -> bool:
         ready = contestant.ready(max(self._left_s(), _SHORTEST_WAIT_S))
         if isinstance(ready, Failed):
             self._fail(candidate, ready.reason, "absent" if ready.absent else "failed")

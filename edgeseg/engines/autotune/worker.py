@@ -62,17 +62,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Lap:
+class RunTimes:
     """One frame, from views to label map. Seconds: of CPU, all threads, and by the clock."""
 
     cpu_s: float
     wall_s: float
 
 
-Answer = Union[Ready, Failed, Lap]
+Answer = Union[Ready, Failed, RunTimes]
 
 
-class Contestant:
+class BenchmarkWorker:
     """A candidate's process; a context manager that ends it."""
 
     def __init__(self, order: Order, clock: Clock, stop: threading.Event) -> None:
@@ -82,7 +82,7 @@ class Contestant:
         self._process: ForkServerProcess | None = None
         self._link: Connection | None = None
 
-    def __enter__(self) -> Contestant:
+    def __enter__(self) -> BenchmarkWorker:
         # As the camera processes: forked from a server that has no threads and no runtime.
         context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe(duplex=True)
@@ -108,11 +108,11 @@ class Contestant:
     def ready(self, limit_s: float) -> Ready | Failed:
         """Wait until it is loaded and has answered the pictures."""
         answer = self._receive(limit_s)
-        if isinstance(answer, Lap):
+        if isinstance(answer, RunTimes):
             raise AssertionError("a lap before the start")
         return answer
 
-    def lap(self, picture: int, limit_s: float) -> Lap | Failed:
+    def lap(self, picture: int, limit_s: float) -> RunTimes | Failed:
         """Run it on one of the pictures."""
         assert self._link is not None
         try:
@@ -168,7 +168,7 @@ def serve(link: Connection, order: Order) -> None:
                 view = views[link.recv()]
                 cpu_before_s, before_s = cpu_s(), clock.monotonic_s()
                 postprocess.label_map(engine.run(view), _NO_FIT, order.model)
-                link.send(Lap(cpu_s() - cpu_before_s, clock.monotonic_s() - before_s))
+                link.send(RunTimes(cpu_s() - cpu_before_s, clock.monotonic_s() - before_s))
         except (EOFError, OSError):
             # The other end has seen enough.
             engine.close()

@@ -22,7 +22,7 @@ from edgeseg.publish.mqtt.delivery import FAILURE
 from edgeseg.publish.mqtt.paho_connection import PahoConnection, new_client
 from edgeseg.publish.mqtt.sender import Connection, Note, Version
 from edgeseg.settings import MqttSettings
-from edgeseg.system.rate_limited_log import QuietLog
+from edgeseg.system.rate_limited_log import RateLimitedLog
 
 CONNECT_S = 5.0
 _KEEPALIVE_S = 15
@@ -124,7 +124,7 @@ class _Trial:
             leftover_filters=(),
             leftover=lambda topic, payload: [],
             reconnect_s=(1.0, 2.0),
-            quiet=QuietLog(sender.log, SystemClock()),
+            quiet=RateLimitedLog(sender.log, SystemClock()),
             tls=self._settings.tls,
             clock=self._clock,
         )

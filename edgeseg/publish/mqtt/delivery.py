@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from edgeseg.publish.base import Message
 from edgeseg.publish.mqtt.outbox import Outbox, Waiting
 from edgeseg.publish.payloads import as_replayed
-from edgeseg.system.rate_limited_log import QuietLog
+from edgeseg.system.rate_limited_log import RateLimitedLog
 
 # MQTT 5 reason codes (section 2.4): from 0x80 on a failure.
 NO_MATCHING_SUBSCRIBERS = 0x10
@@ -56,7 +56,7 @@ class Delivery:
     window: messages with QoS 1 that may be unacknowledged at a time, at most what the broker grants.
     """
 
-    def __init__(self, outbox: Outbox, quiet: QuietLog, *, window: int = 16) -> None:
+    def __init__(self, outbox: Outbox, quiet: RateLimitedLog, *, window: int = 16) -> None:
         self.counts = DeliveryCounts()
         self._outbox = outbox
         self._quiet = quiet

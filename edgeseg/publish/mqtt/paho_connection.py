@@ -23,7 +23,7 @@ from edgeseg.publish.mqtt import sender
 from edgeseg.publish.mqtt.connect_errors import failure_words
 from edgeseg.publish.mqtt.sender import Connection, Note, Version
 from edgeseg.settings import MqttSettings
-from edgeseg.system.rate_limited_log import QuietLog
+from edgeseg.system.rate_limited_log import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class PahoConnection:
         leftover_filters: tuple[str, ...],
         leftover: Callable[[str, bytes], list[Message]],
         reconnect_s: tuple[float, float],
-        quiet: QuietLog,
+        quiet: RateLimitedLog,
         tls: bool,
         clock: Clock,
         birth_topic: Callable[[], str | None] = lambda: None,

@@ -23,7 +23,7 @@ from edgeseg.publish.mqtt.paho_connection import PahoConnection, new_client
 from edgeseg.publish.mqtt.sender import LEAVE_S, Connection, Note, Sender, Version
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import MqttSettings
-from edgeseg.system.rate_limited_log import QuietLog
+from edgeseg.system.rate_limited_log import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class MqttPublisher:
         self._keepalive_s = keepalive_s
         self._reconnect_s = reconnect_s
         self._drain_s = drain_s
-        self._quiet = QuietLog(log, clock)
+        self._quiet = RateLimitedLog(log, clock)
         self._delivery = Delivery(outbox, self._quiet)
         self._command_limit = RateLimit(burst=10, per_s=2.0)
         self._topics_lock = threading.Lock()

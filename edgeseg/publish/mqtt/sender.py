@@ -16,7 +16,7 @@ from typing import Literal, Protocol, Union
 from edgeseg.clock import Clock
 from edgeseg.publish.base import Message
 from edgeseg.publish.mqtt.delivery import FAILURE, Delivery, Outgoing
-from edgeseg.system.rate_limited_log import QuietLog
+from edgeseg.system.rate_limited_log import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -155,10 +155,10 @@ class Sender:
         self._online = online
         self._offline = offline
         self._drain_s = drain_s
-        self._quiet = QuietLog(log, clock)
-        self._troubles = QuietLog(log, clock, every_s=60.0)
+        self._quiet = RateLimitedLog(log, clock)
+        self._troubles = RateLimitedLog(log, clock, every_s=60.0)
         # Apart from the troubles that a connection settles: this one comes of being connected.
-        self._rivals = QuietLog(log, clock, every_s=60.0)
+        self._rivals = RateLimitedLog(log, clock, every_s=60.0)
         self._notes: deque[tuple[Connection, Note]] = deque()
         self._wake = threading.Event()
         self._leaving = threading.Event()

@@ -34,7 +34,7 @@ _SILENT_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedMessage:
     """One message. retained: it was kept by the broker from earlier, and is not news."""
 
     topic: str
@@ -54,7 +54,7 @@ class Subscriber:
     ) -> None:
         self._settings = settings
         self._topics = tuple(topics)
-        self._waiting: deque[Heard] = deque(maxlen=most_waiting)
+        self._waiting: deque[ReceivedMessage] = deque(maxlen=most_waiting)
         self._news = threading.Condition()
         self._dropped = 0
         self._trouble: str | None = "connecting"
@@ -93,7 +93,7 @@ class Subscriber:
     ) -> None:
         self._disconnect()
 
-    def take(self, timeout_s: float) -> list[Heard]:
+    def take(self, timeout_s: float) -> list[ReceivedMessage]:
         """What came since the last call, in order; waits so long for the first of it, or for news of the
         connection. Empty where there was none."""
         if self._silent_attempts >= _SILENT_ATTEMPTS:
@@ -178,5 +178,5 @@ class Subscriber:
     def _heard(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         with self._news:
             self._dropped += len(self._waiting) == self._waiting.maxlen
-            self._waiting.append(Heard(message.topic, bytes(message.payload), message.retain))
+            self._waiting.append(ReceivedMessage(message.topic, bytes(message.payload), message.retain))
             self._news.notify_all()

@@ -63,7 +63,7 @@ def occupancies(
 
     A last line that was cut short is left out. Raises EdgesegError with the number of a line that is damaged.
     """
-    retold = Retold(header_of(path), camera, groups)
+    retold = RecordedOccupancies(header_of(path), camera, groups)
     with path.open(encoding="utf-8") as stream:
         stream.readline()
         for number, line in enumerate(stream, start=2):
@@ -75,7 +75,7 @@ def occupancies(
                 raise EdgesegError(f"{path}:{number}: {error}; the recording is damaged") from None
 
 
-class Retold:
+class RecordedOccupancies:
     """The lines of a recording after its header, one by one, in their order."""
 
     def __init__(self, header: Header, camera: CameraSettings, groups: Mapping[str, tuple[str, ...]]) -> None:

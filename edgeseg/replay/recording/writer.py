@@ -53,7 +53,7 @@ class RecordingWriter:
         with self._lock:
             self._end()
 
-    def observed(self, occupancies: tuple[ZoneOccupancy, ...]) -> None:
+    def on_observation(self, occupancies: tuple[ZoneOccupancy, ...]) -> None:
         """Keep one moment; nothing after a failure or the end."""
         if not occupancies:
             return

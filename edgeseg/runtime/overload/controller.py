@@ -12,14 +12,14 @@ from edgeseg.runtime.engine_pool import EngineKey, EnginePool
 from edgeseg.runtime.overload.budget import Budget
 from edgeseg.runtime.overload.load import Load, LoadMeter
 from edgeseg.runtime.overload.quality import Ladder, Quality, QualityControl, rate_shares
-from edgeseg.runtime.running_camera import Post
+from edgeseg.runtime.running_camera import RunningCamera
 from edgeseg.runtime.scheduler import Scheduler
 from edgeseg.stages.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
 
-class Relief:
+class OverloadController:
     """Decides about all cameras once a second. All belongs to one thread."""
 
     def __init__(
@@ -33,13 +33,13 @@ class Relief:
         self._clock = clock
         self._meter = LoadMeter(workers)
         self._control = QualityControl()
-        self._posts: dict[str, Post] = {}
+        self._posts: dict[str, RunningCamera] = {}
         self._ladders: dict[str, Ladder] = {}
         self._sizes_px: dict[str, tuple[tuple[int, int], ...]] = {}
         self._in_force: dict[str, Quality] = {}
         self._waiting: dict[str, Quality] = {}
 
-    def watch(self, posts: Mapping[str, Post]) -> None:
+    def watch(self, posts: Mapping[str, RunningCamera]) -> None:
         """The cameras there are from now on, their engines loaded, at the rates that are set now."""
         same = {name for name, post in posts.items() if self._posts.get(name) is post}
         self._in_force = {name: self._in_force[name] for name in same if name in self._in_force}
@@ -84,13 +84,13 @@ class Relief:
         found = {name: self._degraded(name, quality) for name, quality in self._in_force.items()}
         return {name: one for name, one in found.items() if one is not None}
 
-    def _sizes_of(self, post: Post) -> tuple[tuple[int, int], ...]:
+    def _sizes_of(self, post: RunningCamera) -> tuple[tuple[int, int], ...]:
         # Tiles of half the size are twice as many: nothing would be gained.
         if post.fit == "tiles":
             return (post.key.input_size_px,)
         return self._pool.sizes_px(post.model, post.key)
 
-    def _ladder_of(self, post: Post) -> Ladder:
+    def _ladder_of(self, post: RunningCamera) -> Ladder:
         """Costs are guessed by area until they were measured."""
         areas = [width * height for width, height in self._sizes_px[post.settings.name]]
         shares = tuple(area / areas[0] for area in areas)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.geometry.view_registration import F32, LEAST_BLOCKS, Edges
-from edgeseg.screening.health.measures import Look
+from edgeseg.screening.health.measures import PictureMeasures
 
 # Long enough for who walks by to blur, short enough to be of use soon.
 LEARN_S = 10.0
@@ -46,7 +46,7 @@ class Difference:
     sharpness: float
 
 
-class Usual:
+class PictureBaseline:
     """A running mean of healthy looks. Single-threaded."""
 
     def __init__(self) -> None:
@@ -62,7 +62,9 @@ class Usual:
     def ready(self) -> bool:
         return self._looks >= _LEAST_LOOKS and self._last_s - self._began_s >= LEARN_S - 1e-3
 
-    def learn(self, look: Look, edges: Edges, difference: Difference | None, time_s: float) -> None:
+    def learn(
+        self, look: PictureMeasures, edges: Edges, difference: Difference | None, time_s: float
+    ) -> None:
         """Take a healthy look into the mean. difference: of this look, where it was compared."""
         agreement = difference.agreement if difference else 1.0
         numbers = np.array([look.fine, look.sharpness, float(edges.energy.mean()), agreement])
@@ -80,7 +82,7 @@ class Usual:
             self._edges_s = time_s
             self._edges = Edges(np.asarray(cv2.convertScaleAbs(self._luma), np.uint8))
 
-    def compare(self, look: Look, edges: Edges) -> Difference | None:
+    def compare(self, look: PictureMeasures, edges: Edges) -> Difference | None:
         """None while too little is known, or the usual view has no edges."""
         mine = self._edges
         if not self.ready or mine is None or self._luma is None or self._luma.shape != look.luma.shape:

@@ -23,7 +23,7 @@ _NEARLY_WHITE = 250
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class PictureMeasures:
     """Levels are full range, 0-255, whatever the camera sends.
 
     luma: uint8 (90, 160), whatever the picture's shape. low, high: 2 % of the pixels are below and above.
@@ -47,7 +47,7 @@ class Look:
         return self.fine / max(self.coarse, 1e-6)
 
 
-def look_at(picture: Picture) -> Look:
+def measure_picture(picture: Picture) -> PictureMeasures:
     """Measure one picture; some 100 us for 720p."""
     plane = picture.planes[0]
     grey = _is_grey(picture)
@@ -58,7 +58,7 @@ def look_at(picture: Picture) -> Look:
         luma = np.asarray(cv2.LUT(luma, _TO_FULL_RANGE), np.uint8)
     below = np.cumsum(np.bincount(luma.ravel(), minlength=256))
     fine, coarse = _differences(plane)
-    return Look(
+    return PictureMeasures(
         luma=luma,
         low=float(np.searchsorted(below, 0.02 * luma.size)),
         high=float(np.searchsorted(below, 0.98 * luma.size)),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from edgeseg.frames import Picture, PictureHealth, Transform, UnusablePicture
 from edgeseg.geometry.view_registration import IDENTITY, Edges, moved_zones, share_in_picture, view_of
-from edgeseg.screening.health.baseline import Difference, Usual
+from edgeseg.screening.health.baseline import Difference, PictureBaseline
 from edgeseg.screening.health.drift import DriftGuard, ReferenceView
-from edgeseg.screening.health.measures import Look, look_at
-from edgeseg.screening.health.repetition import Repetition
+from edgeseg.screening.health.measures import PictureMeasures, measure_picture
+from edgeseg.screening.health.repetition import RepetitionDetector
 from edgeseg.settings import CameraSettings, HealthSettings, ZoneSettings
 
 _LOOK_EVERY_S = 0.2
@@ -66,9 +66,9 @@ class Health:
         self.doubtful = False
         self._settings = order.settings
         self._zones = order.zones
-        self._repetition = Repetition()
+        self._repetition = RepetitionDetector()
         self._references = {reference.grey: reference for reference in order.references}
-        self._usual: dict[bool, Usual] = {}
+        self._usual: dict[bool, PictureBaseline] = {}
         self._drift: dict[bool, DriftGuard] = {}
         self._at: Transform | None = None
         self._looked_s: float | None = None
@@ -87,7 +87,7 @@ class Health:
         if self._looked_s is not None and 0 <= time_s - self._looked_s < _LOOK_EVERY_S - 1e-3:
             return False
         self._looked_s = time_s
-        before, look = self.verdict, look_at(picture)
+        before, look = self.verdict, measure_picture(picture)
         self._judge(self._sign_of(picture, look, time_s), look.grey, time_s)
         return self.verdict != before
 
@@ -99,7 +99,7 @@ class Health:
                 return learned
         return None
 
-    def _sign_of(self, picture: Picture, look: Look, time_s: float) -> UnusablePicture | None:
+    def _sign_of(self, picture: Picture, look: PictureMeasures, time_s: float) -> UnusablePicture | None:
         settings = self._settings
         self._repetition.note(look.luma, time_s)
         if look.high < _DARK:
@@ -107,7 +107,7 @@ class Health:
         if look.white > _WHITE:
             return "blown_out" if settings.blown_out else None
         edges = Edges(look.luma)
-        usual = self._usual.setdefault(look.grey, Usual())
+        usual = self._usual.setdefault(look.grey, PictureBaseline())
         difference = usual.compare(look, edges)
         sign = self._unlike_usual(look, difference)
         if settings.tolerance is not None:
@@ -122,7 +122,7 @@ class Health:
             usual.learn(look, edges, difference, time_s)
         return sign
 
-    def _unlike_usual(self, look: Look, difference: Difference | None) -> UnusablePicture | None:
+    def _unlike_usual(self, look: PictureMeasures, difference: Difference | None) -> UnusablePicture | None:
         settings = self._settings
         if difference is None:
             # A scene without edges, a plain floor, cannot be told from a cover.

@@ -32,7 +32,7 @@ _MOVES_SHARE = 0.001
 _STEP = 2
 
 
-class Repetition:
+class RepetitionDetector:
     """Remembers the last half minute. Single-threaded.
 
     since_s: from when on every picture was one that had been there before; None while they are new.

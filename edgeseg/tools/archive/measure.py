@@ -28,7 +28,7 @@ from edgeseg.replay.recording.lines import moment_line
 from edgeseg.stages import postprocess
 from edgeseg.stages.preprocess import Preprocess
 from edgeseg.stages.zones import ZoneMeter
-from edgeseg.system.atomic_files import INTACT, appearing
+from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.tools.archive.clip_segments import ClipCuts, Due
 from edgeseg.tools.archive.heatmap import Counts, Heat
 from edgeseg.tools.archive.plan import Clip, Refused, Segment
@@ -97,7 +97,7 @@ def measure(job: SegmentJob) -> Measured | Refused:
             return Refused(str(error))
         broken = str(error)
     path = Path(job.path)
-    with appearing(path, INTACT) as partial, partial.open("wb") as stream:
+    with atomic_write(path, INTACT) as partial, partial.open("wb") as stream:
         np.savez_compressed(
             stream,
             lines=np.frombuffer("\n".join(lines).encode(), np.uint8),

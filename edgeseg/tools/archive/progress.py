@@ -21,7 +21,7 @@ class Done:
         return self.pictures / self.due if self.due else 1.0
 
 
-class Pace:
+class ProgressMeter:
     """Since the last restart. Single-threaded."""
 
     def __init__(self, clock: Clock) -> None:

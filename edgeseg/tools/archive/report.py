@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.errors import EdgesegError
-from edgeseg.system.atomic_files import INTACT, appearing
+from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.tools.archive import plot, tables
 from edgeseg.tools.archive.page import Hours, Page, View
 from edgeseg.tools.archive.run import HEAT
@@ -38,7 +38,7 @@ def report(archive: Path, folder: Path) -> Iterator[Path]:
         )
     for root in roots:
         path = folder / f"{root.name.partition('=')[2]}.png"
-        with appearing(path, INTACT) as partial:
+        with atomic_write(path, INTACT) as partial:
             plot.draw(page_of(archive, root.name.partition("=")[2]), partial)
         yield path
 

@@ -14,7 +14,7 @@ import numpy as np
 from edgeseg.errors import EdgesegError
 from edgeseg.models import registry
 from edgeseg.settings import CameraSettings, PipelineSettings
-from edgeseg.system.atomic_files import INTACT, appearing
+from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.tools.archive.heatmap import COLUMNS, ROWS
 from edgeseg.tools.archive.measure import SegmentJob, measure, read
 from edgeseg.tools.archive.plan import Clip, Plan, PlanJob, Refused, Segment, plan
@@ -22,9 +22,9 @@ from edgeseg.tools.archive.progress import Done
 from edgeseg.tools.archive.recordings import Found
 from edgeseg.tools.archive.settings_digest import Measuring, measuring_of
 from edgeseg.tools.archive.start_times import SAID, Beginning, beginning
-from edgeseg.tools.archive.store import Shelf
+from edgeseg.tools.archive.store import ArchiveStore
 from edgeseg.tools.archive.tables import Tables, arrow
-from edgeseg.tools.archive.timeline import Conclusion, Reel
+from edgeseg.tools.archive.timeline import Reel, TimelineBuilder
 from edgeseg.tools.archive.workers import Crashed, Workers
 
 HEAT = "heat"
@@ -61,7 +61,7 @@ class Outcome:
 class _Camera:
     settings: CameraSettings
     measuring: Measuring
-    shelf: Shelf
+    shelf: ArchiveStore
 
 
 Say = Callable[[str], None]
@@ -106,7 +106,7 @@ def _begin(order: Order, settings: CameraSettings, opened: ExitStack, outcome: O
             "measure; draw one first"
         )
     measuring = measuring_of(settings, order.settings.groups)
-    shelf = opened.enter_context(Shelf(order.archive, settings.name, measuring.digest))
+    shelf = opened.enter_context(ArchiveStore(order.archive, settings.name, measuring.digest))
     if shelf.fresh and shelf.others:
         outcome.said.append(
             f"camera {settings.name}: model, zones, rate or edgeseg itself are not what they were, so "
@@ -214,7 +214,7 @@ def _conclude(order: Order, camera: _Camera, say: Say, outcome: Outcome) -> None
     classes = [name for one in settings.cameras for name in registry.find(one.model).classes]
     shares = tuple(dict.fromkeys((*classes, *settings.groups)))
     groups = {name for name, members in settings.groups.items() if set(members) & set(model.classes)}
-    conclusion = Conclusion(settings.node, camera.settings, model, settings.groups)
+    conclusion = TimelineBuilder(settings.node, camera.settings, model, settings.groups)
     with Tables(order.archive, camera.settings.name, shares, {*model.classes, *groups}, order.zone) as tables:
         for moment in conclusion.moments(reels):
             tables.add(moment)
@@ -236,7 +236,7 @@ def _keep_heat(archive: Path, camera: _Camera, classes: Sequence[str], reels: Se
         total += contents.heat
         view = view or contents.view
     place = archive / HEAT / f"{camera.settings.name}.npz"
-    with appearing(place, INTACT) as partial, partial.open("wb") as stream:
+    with atomic_write(place, INTACT) as partial, partial.open("wb") as stream:
         np.savez_compressed(
             stream, counts=total, classes=np.array(classes), view=np.frombuffer(view, np.uint8)
         )

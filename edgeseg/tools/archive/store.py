@@ -14,7 +14,7 @@ from typing import TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from edgeseg.errors import EdgesegError
-from edgeseg.system.atomic_files import INTACT, appearing, writing
+from edgeseg.system.atomic_files import INTACT, atomic_write, writing
 from edgeseg.tools.archive.measure import Measured
 from edgeseg.tools.archive.plan import Clip, Plan, Segment
 
@@ -24,7 +24,7 @@ _plan = TypeAdapter(Plan)
 _measured = TypeAdapter(Measured)
 
 
-class Shelf:
+class ArchiveStore:
     """What is known of one camera, measured in one way: ``measured/<camera>/<digest>``.
 
     A context manager. One line of the journal for each segment that is done, on the disk before it counts;
@@ -38,7 +38,7 @@ class Shelf:
         self._stream: TextIO | None = None
         self._opened = ExitStack()
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> ArchiveStore:
         path = self.folder / _JOURNAL
         with writing(self.folder, INTACT):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ class Shelf:
         return sorted(found, key=lambda plan: plan.name)
 
     def keep_plan(self, plan: Plan) -> None:
-        with appearing(self._plan_path(plan.name), INTACT) as partial:
+        with atomic_write(self._plan_path(plan.name), INTACT) as partial:
             partial.write_bytes(_plan.dump_json(plan))
 
     def path_of(self, plan: Plan, segment: Segment) -> Path:
@@ -106,7 +106,7 @@ class Shelf:
                 f"{path}: a worker has written it, but not here; every worker needs the archive's folder "
                 "under the same path: name a shared folder with --output"
             )
-        assert self._stream is not None, "use Shelf as a context manager"
+        assert self._stream is not None, "use ArchiveStore as a context manager"
         said = {"segment": self._key(path), **_measured.dump_python(measured)}
         with writing(self.folder, INTACT):
             self._stream.write(json.dumps(said, ensure_ascii=False) + "\n")

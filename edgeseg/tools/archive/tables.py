@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from edgeseg.errors import EdgesegError
 from edgeseg.events import Alert
-from edgeseg.system.atomic_files import INTACT, appearing, writing
+from edgeseg.system.atomic_files import INTACT, atomic_write, writing
 from edgeseg.tools.archive.timeline import Moment
 
 OCCUPANCY, ALERTS = "occupancy", "alerts"
@@ -169,7 +169,7 @@ class Tables:
         pa = arrow()
         self._day = day
         self.days.append(day)
-        partial = self._opened.enter_context(appearing(self._path(OCCUPANCY, day), INTACT))
+        partial = self._opened.enter_context(atomic_write(self._path(OCCUPANCY, day), INTACT))
         self._writer = self._opened.enter_context(
             pa.parquet.ParquetWriter(partial, _occupancy_schema(pa, self._shares), compression="zstd")
         )
@@ -222,7 +222,7 @@ class Tables:
             by_day.setdefault(row["day"], []).append(row)
         for day, rows in by_day.items():
             table = {name: [row.get(name) for row in rows] for name in schema.names}
-            with appearing(self._path(ALERTS, day), INTACT) as partial:
+            with atomic_write(self._path(ALERTS, day), INTACT) as partial:
                 pa.parquet.write_table(pa.table(table, schema=schema), partial, compression="zstd")
 
     def _forget_other_days(self) -> None:

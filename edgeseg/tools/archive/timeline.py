@@ -16,11 +16,11 @@ from edgeseg.events import Alert, RuleState, ZoneOccupancy
 from edgeseg.frames import FrameTime
 from edgeseg.models.model import Model
 from edgeseg.replay.recording.lines import header_for
-from edgeseg.replay.recording.reader import Retold
+from edgeseg.replay.recording.reader import RecordedOccupancies
 from edgeseg.rules import ZoneRules
 from edgeseg.runtime.camera import stale_after_s
 from edgeseg.settings import CameraSettings
-from edgeseg.stages.confidence_gate import Certainty
+from edgeseg.stages.confidence_gate import ConfidenceGate
 from edgeseg.tools.archive.measure import read
 
 STALE = "stale"
@@ -46,7 +46,7 @@ class Moment:
     alerts: tuple[Alert, ...]
 
 
-class Conclusion:
+class TimelineBuilder:
     """Goes through a camera's reels, once. overlapping: pictures left out because others cover their time."""
 
     def __init__(
@@ -55,8 +55,8 @@ class Conclusion:
         self.overlapping = 0
         header = header_for(camera, model.name, model.classes, groups)
         self._camera = camera
-        self._retold = Retold(header, camera, groups)
-        self._certainty = Certainty(camera.zones)
+        self._retold = RecordedOccupancies(header, camera, groups)
+        self._certainty = ConfidenceGate(camera.zones)
         self._rules = {zone.name: ZoneRules(node, camera.name, zone) for zone in camera.zones}
         self._model = model.name
         self._stale_after_s = stale_after_s(camera.rate_fps)

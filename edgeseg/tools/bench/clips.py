@@ -27,7 +27,7 @@ from edgeseg.frames import U8
 from edgeseg.models.registry import sha256
 from edgeseg.sources.open import open_source
 from edgeseg.stages.preprocess import Preprocess
-from edgeseg.system.atomic_files import appearing
+from edgeseg.system.atomic_files import atomic_write
 from edgeseg.tools.bench.workload import SEED
 
 SIZE_PX = (1280, 720)
@@ -102,7 +102,7 @@ def feed(clip: Path, folder: Path) -> Path:
 def _encode(path: Path, origin: Path, fps: int, quarter: bool) -> None:
     random = np.random.default_rng(SEED)
     grain = [random.normal(0, _GRAIN, (SIZE_PX[1], SIZE_PX[0], 3)).astype(np.int16) for _ in range(7)]
-    with appearing(path, _KEEP) as partial, av.open(str(partial), "w", format="mp4") as container:
+    with atomic_write(path, _KEEP) as partial, av.open(str(partial), "w", format="mp4") as container:
         options = {
             "preset": "veryfast",
             "bf": "0",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeseg.system.atomic_files import appearing
+from edgeseg.system.atomic_files import atomic_write
 from edgeseg.tools.bench import workload
 from edgeseg.tools.bench.statistics import Figure
 
@@ -48,7 +48,7 @@ def write(
         "notes": list(notes),
         **more,
     }
-    with appearing(path, "name another folder with --out") as partial:
+    with atomic_write(path, "name another folder with --out") as partial:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ LAUNCH = (
 SPREAD = 0.618034
 
 
-class Feed:
+class StreamFeed:
     """The clip, and how many clients came."""
 
     def __init__(self, plan, glib, gst):
@@ -59,7 +59,7 @@ def main():
 
     plan = json.loads(Path(sys.argv[1]).read_text())
     Gst.init(None)
-    feed = Feed(plan, GLib, Gst)
+    feed = StreamFeed(plan, GLib, Gst)
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
     server.set_service("0")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeseg.tools.fleet.message_cost import TCP_BYTES, Counts, Told, mean
+from edgeseg.tools.fleet.message_cost import TCP_BYTES, Counts, MessageCost, mean
 
 DAY_S = 86_400
 _SEED = 1
@@ -65,7 +65,7 @@ class Load:
         return float(np.percentile(self.messages, 99))
 
 
-def simulate(measured: Sequence[Told], cameras: int, assumed: Assumed, seconds: int = 3600) -> Load:
+def simulate(measured: Sequence[MessageCost], cameras: int, assumed: Assumed, seconds: int = 3600) -> Load:
     """One draw with a fixed seed. cameras: 1 or more."""
     generator = np.random.default_rng(_SEED)
     nodes = -(-cameras // assumed.cameras_per_node)
@@ -99,7 +99,7 @@ def simulate(measured: Sequence[Told], cameras: int, assumed: Assumed, seconds: 
     )
 
 
-def most_cameras(measured: Sequence[Told], assumed: Assumed) -> float:
+def most_cameras(measured: Sequence[MessageCost], assumed: Assumed) -> float:
     """How many keep one broker's core 70 % busy: mosquitto uses one."""
     a_second = float(mean(measured)[0]) + 1 / 60 / assumed.cameras_per_node
     return _BUSY_AT_MOST / (a_second * assumed.core_per_message_s)

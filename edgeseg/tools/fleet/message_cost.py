@@ -23,7 +23,7 @@ _LEAST_S = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class MessageCost:
     """One camera over time. messages, bytes: float64 (seconds,), in each second, as MQTT packets without
     TCP. alerts: begun in all. retained: topics that hold a message at the end; retained_bytes: of payload and
     topic in them. kinds: what the topic is -> messages."""
@@ -41,7 +41,7 @@ class Told:
         return len(self.messages)
 
 
-def told(name: str, lines: Iterable[str]) -> Told:
+def told(name: str, lines: Iterable[str]) -> MessageCost:
     """Counts the messages of one camera. A message without a time of its own belongs to the second of the one
     before. Raises EdgesegError where these are no messages of edgeseg, or of less than 10 seconds."""
     seconds: list[int] = []
@@ -76,10 +76,10 @@ def told(name: str, lines: Iterable[str]) -> Told:
     # The first second says everything once, as after a start; the last one is not whole.
     messages = np.bincount(at).astype(float)[1:-1]
     in_bytes = np.bincount(at, weights=np.array(sizes, float)).astype(float)[1:-1]
-    return Told(name, messages, in_bytes, alerts, len(kept), sum(kept.values()), kinds)
+    return MessageCost(name, messages, in_bytes, alerts, len(kept), sum(kept.values()), kinds)
 
 
-def mean(all_: Sequence[Told]) -> Counts:
+def mean(all_: Sequence[MessageCost]) -> Counts:
     """float64 (2,): messages and bytes a second of the average camera."""
     return np.array(
         [np.mean([one.messages.mean() for one in all_]), np.mean([one.bytes.mean() for one in all_])]

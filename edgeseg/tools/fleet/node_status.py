@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from edgeseg.publish.mqtt.subscriber import Heard
+from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 
 # Anybody may publish below the prefix.
 MOST_NODES, MOST_CAMERAS = 100_000, 256
@@ -93,7 +93,7 @@ class Fleet:
         below = ("+/status", "+/stats", "+/+/status")
         return tuple(f"{prefix}/{rest}" for prefix in self._prefixes for rest in below)
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: ReceivedMessage) -> None:
         """Take in one message; an empty one takes back what was retained."""
         for prefix in self._prefixes:
             if heard.topic.startswith(f"{prefix}/"):

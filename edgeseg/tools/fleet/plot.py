@@ -9,10 +9,10 @@ import numpy as np
 
 from edgeseg.errors import EdgesegError
 from edgeseg.tools.fleet.capacity import Assumed, Load, most_cameras
-from edgeseg.tools.fleet.message_cost import Told
+from edgeseg.tools.fleet.message_cost import MessageCost
 
 
-def draw(measured: Sequence[Told], loads: Sequence[Load], assumed: Assumed, path: Path) -> None:
+def draw(measured: Sequence[MessageCost], loads: Sequence[Load], assumed: Assumed, path: Path) -> None:
     """What single cameras said, second by second; and the sums for many, relative to their mean. Raises
     EdgesegError without matplotlib."""
     try:

@@ -44,7 +44,7 @@ def connected_to(leader: int, port: int) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class ProcessResources:
     """descriptors and threads: of the daemon itself. processes: all of them. memories: the shared memory that
     any of them maps."""
 
@@ -54,16 +54,16 @@ class Holdings:
     memories: int
 
     @staticmethod
-    def of(leader: int) -> Holdings:
+    def of(leader: int) -> ProcessResources:
         everybody = session(leader)
-        return Holdings(
+        return ProcessResources(
             len(_descriptors(leader)),
             len(list((PROC / str(leader) / "task").iterdir())),
             len(everybody),
             len({memory for pid in everybody for memory in _shared_memory(pid)}),
         )
 
-    def beyond(self, before: Holdings) -> int:
+    def beyond(self, before: ProcessResources) -> int:
         """How much more this is than before, all kinds together."""
         return sum(
             max(0, getattr(self, name) - getattr(before, name))

@@ -22,7 +22,7 @@ from edgeseg.tools.soak.broker import Mosquitto
 from edgeseg.tools.soak.cameras import CameraServer
 from edgeseg.tools.soak.faults import Faults, Targets
 from edgeseg.tools.soak.listener import Listener
-from edgeseg.tools.soak.process_resources import Holdings, resident_mib, session
+from edgeseg.tools.soak.process_resources import ProcessResources, resident_mib, session
 from edgeseg.tools.soak.tcp_relay import TcpRelay
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Sample:
 
     at_s: float
     resident_mib: float
-    holdings: Holdings
+    holdings: ProcessResources
     live: int
 
 
@@ -90,8 +90,8 @@ class Soaked:
     alerts: Audit
     late: int
     disorder: int
-    before: Holdings
-    after: Holdings
+    before: ProcessResources
+    after: ProcessResources
     live: int
     cameras: int
     left_processes: int
@@ -126,7 +126,7 @@ class Soak:
             self._began_s = self._clock.monotonic_s()
             self._until_live(daemon, listener, len(names))
             self._watch(daemon, listener, _CALM_S)
-            before = Holdings.of(daemon.pid)
+            before = ProcessResources.of(daemon.pid)
             targets = Targets(daemon.pid, broker, listener, line, lines, names, TOPICS)
             faults = Faults(targets, self._plan.seed, self._clock.monotonic_s())
             self._watch(daemon, listener, self._plan.seconds, faults)
@@ -209,7 +209,9 @@ class Soak:
     def _sample(self, pid: int, listener: Listener) -> None:
         at_s = self._clock.monotonic_s() - self._began_s
         try:
-            self._samples.append(Sample(at_s, resident_mib(pid), Holdings.of(pid), len(listener.live)))
+            self._samples.append(
+                Sample(at_s, resident_mib(pid), ProcessResources.of(pid), len(listener.live))
+            )
         except FileNotFoundError:
             # It has ended this very moment; the loop finds out.
             return
@@ -219,16 +221,16 @@ class Soak:
         daemon: subprocess.Popen[bytes],
         listener: Listener,
         faults: Faults,
-        before: Holdings,
+        before: ProcessResources,
         count: int,
-    ) -> Holdings:
+    ) -> ProcessResources:
         """Wait until all is well again, and what is held as before; or until that takes too long."""
         until_s = self._clock.monotonic_s() + _HEALED_WITHIN_S
         after = before
         while self._clock.monotonic_s() < until_s and daemon.poll() is None:
             healed = faults.heal(self._clock.monotonic_s())
             self._sample(daemon.pid, listener)
-            after = Holdings.of(daemon.pid)
+            after = ProcessResources.of(daemon.pid)
             if healed and len(listener.live) == count and not after.beyond(before):
                 break
             self._pause.wait(_SAMPLE_EVERY_S)

@@ -18,7 +18,7 @@ from edgeseg.replay.recording.reader import header_of, is_recording, occupancies
 from edgeseg.replay.recording.writer import RecordingWriter
 from edgeseg.screening.motion_gate import gate_order
 from edgeseg.settings import CameraSettings, PipelineSettings
-from edgeseg.system.atomic_files import appearing
+from edgeseg.system.atomic_files import atomic_write
 from edgeseg.system.paths import cache_dir
 
 _FOLDER = "tuning"
@@ -56,11 +56,11 @@ def watch(
         return _read(clip, path, settings, camera, kept=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = header_for(camera, model.name, model.classes, settings.groups)
-    with appearing(path, "name another folder in EDGESEG_CACHE") as partial:
+    with atomic_write(path, "name another folder in EDGESEG_CACHE") as partial:
         with (
             RecordingWriter(partial, header) as writer,
             Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-            Replay(settings, camera, nowhere, observed=writer.observed) as replay,
+            Replay(settings, camera, nowhere, observer=writer.on_observation) as replay,
         ):
             for frame, _ in replay.run(clip):
                 advance(frame.done_share)

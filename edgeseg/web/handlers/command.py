@@ -6,18 +6,20 @@ from edgeseg.clock import iso_utc
 from edgeseg.publish.base import Command
 from edgeseg.publish.payloads import AlertPayload
 from edgeseg.web import draft_preview, schemas
-from edgeseg.web.auth import COOKIE, SESSION_S, Guard
-from edgeseg.web.daemon_view import Running
+from edgeseg.web.auth import COOKIE, SESSION_S, Authenticator
+from edgeseg.web.daemon_view import DaemonView
 from edgeseg.web.handlers.picture import body_of
-from edgeseg.web.history_recorder import Chronicle
+from edgeseg.web.history_recorder import HistoryRecorder
 from edgeseg.web.request import Answer, Call, RefusedError, of
 from edgeseg.web.zone_editor import ZoneEditor
 
 
-class Doing:
+class CommandHandlers:
     """Handlers for ``server``. Thread-safe."""
 
-    def __init__(self, running: Running, chronicle: Chronicle, editor: ZoneEditor, guard: Guard) -> None:
+    def __init__(
+        self, running: DaemonView, chronicle: HistoryRecorder, editor: ZoneEditor, guard: Authenticator
+    ) -> None:
         self._running = running
         self._chronicle = chronicle
         self._editor = editor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeseg.web.daemon_view import Running
+from edgeseg.web.daemon_view import DaemonView
 from edgeseg.web.request import Answer, Call, RefusedError
 
 _TYPES = {"jpg": "image/jpeg", "mp4": "video/mp4", "mkv": "video/x-matroska"}
@@ -10,10 +10,10 @@ _TYPES = {"jpg": "image/jpeg", "mp4": "video/mp4", "mkv": "video/x-matroska"}
 _HEADERS = {"Cache-Control": "private, max-age=3600, immutable"}
 
 
-class Keeping:
+class EvidenceHandlers:
     """Handlers for ``server``. Thread-safe."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: DaemonView) -> None:
         self._running = running
 
     def evidence_picture(self, call: Call) -> Answer:

@@ -7,11 +7,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from edgeseg.clock import iso_utc
-from edgeseg.runtime.running_camera import Post
+from edgeseg.runtime.running_camera import RunningCamera
 from edgeseg.web import draft_preview, schemas
-from edgeseg.web.daemon_view import Running
+from edgeseg.web.daemon_view import DaemonView
 from edgeseg.web.latest import Board
-from edgeseg.web.picture_cache import FRESH_S, Album, Overlay, Shot
+from edgeseg.web.picture_cache import FRESH_S, Overlay, PictureCache, Shot
 from edgeseg.web.request import Answer, Call, RefusedError, of
 
 # A page that opens has to wait for the first picture; a camera of one frame in 10 s is not waited for.
@@ -20,10 +20,10 @@ _FIRST_WITHIN_S = 2.5
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
-class Showing:
+class PictureHandlers:
     """Handlers for ``server``. Thread-safe."""
 
-    def __init__(self, running: Running, board: Board, album: Album) -> None:
+    def __init__(self, running: DaemonView, board: Board, album: PictureCache) -> None:
         self._running = running
         self._board = board
         self._album = album
@@ -32,7 +32,7 @@ class Showing:
         post, shown = self._running.post(call.path["camera"]), overlay_of(call)
         return self.jpeg(post, self._newest(post), shown)
 
-    def jpeg(self, post: Post, shot: Shot, shown: Overlay) -> Answer:
+    def jpeg(self, post: RunningCamera, shot: Shot, shown: Overlay) -> Answer:
         body = self._album.jpeg(shot, post.model, shown)
         return Answer(200, body, "image/jpeg", _headers(shot))
 
@@ -66,7 +66,7 @@ class Showing:
         reason = f" ({status.reason})" if status.reason else ""
         return RefusedError(503, f"camera {camera}: no picture, it is {status.state}{reason}")
 
-    def _newest(self, post: Post) -> Shot:
+    def _newest(self, post: RunningCamera) -> Shot:
         """Raises RefusedError (503)."""
         camera = post.settings.name
         age_s, version = self._album.age_s(camera), self._album.version(camera)

@@ -15,15 +15,15 @@ from edgeseg.clock import iso_utc
 from edgeseg.config.names import name_flaw
 from edgeseg.events import CameraStatus
 from edgeseg.publish.payloads import AlertPayload, CameraStatusPayload, OccupancyPayload, StatsPayload
-from edgeseg.runtime.running_camera import Post
+from edgeseg.runtime.running_camera import RunningCamera
 from edgeseg.settings import RuleSettings, ZoneSettings
 from edgeseg.state.history import STEP_S, Resolution, ZoneStep
 from edgeseg.system.process_usage import Usage, usage
 from edgeseg.web import schemas
-from edgeseg.web.daemon_view import Running
-from edgeseg.web.history_recorder import Chronicle
+from edgeseg.web.daemon_view import DaemonView
+from edgeseg.web.history_recorder import HistoryRecorder
 from edgeseg.web.latest import Board, Standing
-from edgeseg.web.picture_cache import Album
+from edgeseg.web.picture_cache import PictureCache
 from edgeseg.web.request import Answer, Call, RefusedError, of
 from edgeseg.web.zone_editor import ZoneEditor
 
@@ -34,11 +34,16 @@ _DEFAULT_ALERTS, _MOST_ALERTS = 50, 500
 _LEAST_CPU_SPAN_S = 1.0
 
 
-class Telling:
+class StatusHandlers:
     """Handlers for ``server``: a call in, an answer out. Thread-safe."""
 
     def __init__(
-        self, running: Running, board: Board, album: Album, chronicle: Chronicle, editor: ZoneEditor
+        self,
+        running: DaemonView,
+        board: Board,
+        album: PictureCache,
+        chronicle: HistoryRecorder,
+        editor: ZoneEditor,
     ) -> None:
         self._running = running
         self._board = board
@@ -165,7 +170,7 @@ class Telling:
             reasons.append("the broker is not connected")
         return reasons
 
-    def _camera(self, post: Post) -> schemas.CameraShape:
+    def _camera(self, post: RunningCamera) -> schemas.CameraShape:
         settings, model = post.settings, post.model
         standing = self._board.standing(settings.name)
         status = standing.status or CameraStatus(
