@@ -143,9 +143,9 @@ class CameraPipeline:
         return [dwell for rules in self._rules.values() for dwell in rules.dwells]
 
     @property
-    def essence(self) -> tuple[object, ...]:
+    def change_key(self) -> tuple[object, ...]:
         """Of that, what changes only when something happens; cheap to compare."""
-        return tuple(known.essence for rules in self._rules.values() for known in rules.memory.values())
+        return tuple(known.change_key for rules in self._rules.values() for known in rules.memory.values())
 
     def retire(self, time: FrameTime, but: Collection[tuple[str, str]] = ()) -> tuple[Event, ...]:
         """The camera's settings are going away: alerts that are on end. but: zones and rules that live on

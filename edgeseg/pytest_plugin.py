@@ -14,7 +14,7 @@ import pytest
 
 # Nothing of edgeseg is loaded by test runs that do not ask for it.
 if TYPE_CHECKING:
-    from edgeseg.testing import MessageCost, WatchedZone
+    from edgeseg.testing import Told, WatchedZone
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def edgeseg_zone(request: pytest.FixtureRequest) -> Callable[..., WatchedZone]:
 
 
 @pytest.fixture
-def edgeseg_replay(request: pytest.FixtureRequest) -> Callable[..., list[MessageCost]]:
+def edgeseg_replay(request: pytest.FixtureRequest) -> Callable[..., list[Told]]:
     """``edgeseg_replay("yard.jsonl", "yard.yaml")``: what the rules tell of a recording."""
     from edgeseg.testing import replayed
 
-    def replay(recording: str | Path, pipeline: str | Path, camera: str | None = None) -> list[MessageCost]:
+    def replay(recording: str | Path, pipeline: str | Path, camera: str | None = None) -> list[Told]:
         folder = request.path.parent
         return replayed(folder / recording, folder / pipeline, camera)
 

@@ -39,7 +39,7 @@ Place = Union[str, Path]
 """A path."""
 
 
-class MessageCost(NamedTuple):
+class Told(NamedTuple):
     """One message of an alert: ``new``, ``update`` or ``end``. at_s: seconds since the beginning."""
 
     rule: str
@@ -98,7 +98,7 @@ class WatchedZone:
         self._frames = 0
 
     @property
-    def told(self) -> list[MessageCost]:
+    def told(self) -> list[Told]:
         """What was told so far, without updates."""
         return [_told(alert, self._began_at_s) for alert in self.alerts if alert.event != "update"]
 
@@ -176,7 +176,7 @@ class WatchedZone:
         return GroundCoverage(zone_m2, classes)
 
 
-def replayed(recording: Place, pipeline: Place, camera: str | None = None) -> list[MessageCost]:
+def replayed(recording: Place, pipeline: Place, camera: str | None = None) -> list[Told]:
     """What the rules of a pipeline file tell of a recording, zone by zone as it happens, without updates.
 
     Raises EdgesegError where the recording is not of those zones.
@@ -190,7 +190,7 @@ def replayed(recording: Place, pipeline: Place, camera: str | None = None) -> li
     if against is not None:
         raise EdgesegError(f"{path}: cannot be played to {pipeline}: {against}")
     rules = {zone.name: ZoneRules(settings.node, chosen.name, zone) for zone in chosen.zones}
-    told: list[MessageCost] = []
+    told: list[Told] = []
     began_at_s: float | None = None
     for moment in occupancies(path, chosen, settings.groups):
         for occupancy in moment:
@@ -202,5 +202,5 @@ def replayed(recording: Place, pipeline: Place, camera: str | None = None) -> li
     return told
 
 
-def _told(alert: Alert, began_at_s: float) -> MessageCost:
-    return MessageCost(alert.rule, alert.event, round(alert.at_s - began_at_s, _DECIMALS))
+def _told(alert: Alert, began_at_s: float) -> Told:
+    return Told(alert.rule, alert.event, round(alert.at_s - began_at_s, _DECIMALS))

@@ -1,7 +1,7 @@
 """What a web server that nobody watches costs: ``make web-cost``.
 
 Two daemons watch the same clips at the same time, one with ``web: off``, one with it on; which of them starts
-first changes with each round. MessageCost are CPU seconds of all their processes over the same minute.
+first changes with each round. Told are CPU seconds of all their processes over the same minute.
 """
 
 from __future__ import annotations

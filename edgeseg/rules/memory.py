@@ -87,7 +87,7 @@ class RuleMemory:
     normal: Normal | None = None
 
     @property
-    def essence(self) -> tuple[object, ...]:
+    def change_key(self) -> tuple[object, ...]:
         """What changes when something happens; the rest changes with each observation."""
         return (
             *(self.reference, self.candidate, self.beginning, self.ending),
@@ -124,7 +124,7 @@ class AwayMemory:
     alert: Alert | None = None
 
     @property
-    def essence(self) -> tuple[object, ...]:
+    def change_key(self) -> tuple[object, ...]:
         """What changes when something happens."""
         return (self.since, self.alert)
 

@@ -128,7 +128,7 @@ class Camera:
             if self.state not in ("offline", "disabled") and self._enter("offline", "stopped"):
                 # Whatever follows a stop, what was on and for how long is true until then.
                 self._send(self._pipeline.interrupt("offline", self._now()))
-            self._note_memory(self._now(), always=True)
+            self._save_if_due(self._now(), always=True)
 
     def settle(self, ends: Iterable[Alert]) -> None:
         """Publish the ends of alerts of an earlier process that this one cannot go on with."""
@@ -187,7 +187,7 @@ class Camera:
                     for observer in self._frame_observers:
                         observer.on_frame(frame, label_map, ())
                 return None
-            self._mind_gap(frame.time)
+            self._interrupt_after_gap(frame.time)
             timer = (
                 NO_TIMER
                 if self._start_timer is None
@@ -206,7 +206,7 @@ class Camera:
                 self._send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
             for observer in self._frame_observers:
                 observer.on_frame(frame, analysis.label_map, analysis.events)
-            self._tend(self._now())
+            self._periodic(self._now())
             return analysis
 
     def still(self, time: FrameTime) -> None:
@@ -217,7 +217,7 @@ class Camera:
         try:
             if not self._expected or self._health.state is not None:
                 return
-            self._mind_gap(time)
+            self._interrupt_after_gap(time)
             self._enter("live", None)
             told = time.camera_time_s - self._zones_told_s >= _STILL_TOLD_EVERY_S - _ROUNDING_S
             if told:
@@ -225,7 +225,7 @@ class Camera:
             events = self._pipeline.still(time, told=told)
             self._show(events)
             self._send(events)
-            self._tend(self._now())
+            self._periodic(self._now())
         finally:
             self._lock.release()
 
@@ -244,7 +244,7 @@ class Camera:
                 self._send(events)
             elif now.camera_time_s - (self._received_s or 0.0) > self.stale_after_s:
                 self._suspend("stale", f"no picture for {self.stale_after_s:g} s")
-            self._tend(now)
+            self._periodic(now)
         finally:
             self._lock.release()
 
@@ -263,7 +263,7 @@ class Camera:
         # Where a frame is being analysed the status goes out at its end: nobody waits for an inference.
         if self._lock.acquire(blocking=False):
             try:
-                self._say_status()
+                self._publish_status()
             finally:
                 self._lock.release()
 
@@ -284,7 +284,7 @@ class Camera:
         slower_fps = self._degraded.rate_fps if self._degraded else None
         return stale_after_s(slower_fps or self.rate_fps)
 
-    def _mind_gap(self, time: FrameTime) -> None:
+    def _interrupt_after_gap(self, time: FrameTime) -> None:
         """Nobody ticked while pictures were missing, for the whole machine was suspended: what the rules saw
         before does not go on."""
         gap, self._gap = self._gap, False
@@ -302,17 +302,17 @@ class Camera:
             return False
         self.state, self._reason, self._since_s = state, reason, self._clock.utc_s()
         log.info("camera %s: %s%s", self.name, state, f" ({reason})" if reason else "")
-        self._say_status()
+        self._publish_status()
         return True
 
-    def _tend(self, now: FrameTime) -> None:
+    def _periodic(self, now: FrameTime) -> None:
         """What is due whether or not frames come."""
         if now.camera_time_s >= self._status_due_s:
-            self._say_status()
+            self._publish_status()
         self._send(self._away_alert.observe(self._status(), now))
-        self._note_memory(now)
+        self._save_if_due(now)
 
-    def _say_status(self) -> None:
+    def _publish_status(self) -> None:
         self._status_due_s = self._clock.monotonic_s() + _STATUS_EVERY_S
         self._send([self._status()])
 
@@ -359,7 +359,7 @@ class Camera:
         # would forget the one or raise it twice.
         with self._book.together():
             self._publish(events)
-            self._kept = self._essence()
+            self._kept = self._change_key()
             self._book.keep(self._encoded(self._book))
 
     def _publish(self, events: Iterable[Event]) -> None:
@@ -369,18 +369,18 @@ class Camera:
             self.board.note(event)
             self._publisher.send(event)
 
-    def _note_memory(self, now: FrameTime, *, always: bool = False) -> None:
+    def _save_if_due(self, now: FrameTime, *, always: bool = False) -> None:
         """Keep what the rules know where something happened to it, and now and then the rest."""
         if self._book is None:
             return
-        essence = self._essence()
-        if always or essence != self._kept or now.camera_time_s >= self._keep_due_s:
-            self._kept = essence
+        change_key = self._change_key()
+        if always or change_key != self._kept or now.camera_time_s >= self._keep_due_s:
+            self._kept = change_key
             self._keep_due_s = now.camera_time_s + _KEEP_EVERY_S
             self._book.note(self._encoded(self._book))
 
-    def _essence(self) -> object:
-        return self._pipeline.essence, self._away_alert.memory.essence
+    def _change_key(self) -> object:
+        return self._pipeline.change_key, self._away_alert.memory.change_key
 
     def _encoded(self, book: CameraStateView) -> str:
         now = book.now()

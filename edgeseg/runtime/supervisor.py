@@ -187,7 +187,7 @@ class Supervisor:
             if worker.done():
                 worker.result()
         while not self._commands.empty():
-            self._obey(self._commands.get())
+            self._execute(self._commands.get())
         for post in self._posts.values():
             post.live.camera.tick()
         self._state.tick()
@@ -332,7 +332,7 @@ class Supervisor:
     def _engine(self, key: EngineKey, input_size_px: tuple[int, int]) -> Engine | None:
         return self._engines.get(replace(key, input_size_px=input_size_px))
 
-    def _obey(self, command: Command) -> None:
+    def _execute(self, command: Command) -> None:
         post = self._posts.get(command.camera)
         if post is None:
             log.warning("command %s for camera %s ignored: no such camera", command.thing, command.camera)

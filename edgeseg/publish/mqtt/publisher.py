@@ -214,7 +214,7 @@ class MqttPublisher:
             client,
             note,
             commands=None if self._on_command is None else f"{self._topics.base}/+/set/+",
-            on_command=self._obey,
+            on_command=self._execute,
             leftover_filters=self._leftover_filters,
             leftover=self._leftover,
             birth_topic=lambda: self._birth_topic,
@@ -245,7 +245,7 @@ class MqttPublisher:
         self._delivery.owe_again()
         self._sender.wake()
 
-    def _obey(self, topic: str, payload: bytes) -> None:
+    def _execute(self, topic: str, payload: bytes) -> None:
         if self._on_command is None:
             return
         if not self._command_limit.allow(self._clock.monotonic_s()):
