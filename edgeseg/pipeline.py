@@ -98,16 +98,16 @@ class CameraPipeline:
         """The same zones lie elsewhere in the picture from now on; their rules notice nothing."""
         self._meter.redraw(zones)
 
-    def still(self, time: FrameTime, *, told: bool) -> tuple[Event, ...]:
+    def still(self, time: FrameTime, *, publish: bool) -> tuple[Event, ...]:
         """Nothing has moved from the frame analysed last until ``time``: what it showed holds then too.
 
-        told: whether that is to be published; the rules hear of it in any case.
+        publish: whether the occupancies are published; the rules see them in any case.
         """
-        seq = next(self._seq) if told else 0
+        seq = next(self._seq) if publish else 0
         held = tuple(
             replace(one, seq=seq, time=time, analysed=one.analysed or one.time) for one in self._newest
         )
-        return tuple(event for event in self._judged(held) if told or not isinstance(event, ZoneOccupancy))
+        return tuple(event for event in self._judged(held) if publish or not isinstance(event, ZoneOccupancy))
 
     def suspend(self, reason: str, time: FrameTime) -> tuple[Event, ...]:
         """There is no usable picture: every zone is unknown, and says why."""

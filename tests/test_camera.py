@@ -21,7 +21,7 @@ from edgeseg.models import registry
 from edgeseg.rules import carried_over, unchanged
 from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime.camera import Camera
-from edgeseg.runtime.camera_memory import RestoredState, recall
+from edgeseg.runtime.camera_memory import RestoredState, restore
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
 from edgeseg.stages.preprocess import make_fit
 from edgeseg.state.node_state import CameraStateView, State
@@ -93,8 +93,8 @@ class Stage:
         prints = fingerprints(self.settings.zones, model.classes)
         camera = Camera(
             "test", self.settings, model, {}, self.published, self.clock, count(1),
-            book=CameraStateView(state, "yard"),
-            recollection=recall(state, "yard", state.memories().get("yard"), prints),
+            view=CameraStateView(state, "yard"),
+            restored=restore(state, "yard", state.memories().get("yard"), prints),
         )  # fmt: skip
         camera.connecting()
         return camera
@@ -259,7 +259,7 @@ def successor(stage: Stage, settings: CameraSettings) -> Camera:
     memory = carried_over(stage.camera.memory, same)
     model = registry.find(settings.model)
     past = RestoredState(memory)
-    return Camera("test", settings, model, {}, stage.published, stage.clock, count(50), recollection=past)
+    return Camera("test", settings, model, {}, stage.published, stage.clock, count(50), restored=past)
 
 
 def test_an_alert_outlives_a_change_of_other_settings(stage: Stage) -> None:

@@ -30,7 +30,7 @@ from edgeseg.models.model import Model
 from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime.camera import Camera
-from edgeseg.runtime.camera_memory import BRIDGE_S, recall
+from edgeseg.runtime.camera_memory import BRIDGE_S, restore
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
 from edgeseg.stages.preprocess import make_fit
 from edgeseg.state.node_state import CameraStateView, State
@@ -84,12 +84,12 @@ class Life:
         self.outbox.open()
         self.publisher = OutboxPublisher(self.outbox)
         prints = fingerprints(settings.zones, model.classes)
-        past = recall(self.state, "yard", self.state.memories().get("yard"), prints)
+        past = restore(self.state, "yard", self.state.memories().get("yard"), prints)
         self.camera = Camera(
             "node", settings, model, {}, self.publisher, clock, count(1),
-            book=CameraStateView(self.state, "yard"), recollection=past,
+            view=CameraStateView(self.state, "yard"), restored=past,
         )  # fmt: skip
-        self.camera.settle(past.ends)
+        self.camera.publish_ends(past.ends)
         self.camera.connecting()
         self.camera.tick()
         self.state.tick()
@@ -205,9 +205,9 @@ class Restarts(RuleBasedStateMachine):
         into = self.base / f"life{self.lives}"
         self.life.die(into)
         self.clock.advance(down_s)
-        # The twin's camera gave nothing meanwhile, and nobody noticed.
+        # The twin's camera gave nothing meanwhile, unnoticed.
         self.twin.camera.received(FrameTime(self.clock.monotonic_s(), self.clock.utc_s()))
-        self.twin.camera._gap = False
+        self.twin.camera._status.take_gap()
         self.life = Life(into, self.clock, self.settings, "boot")
 
     def teardown(self) -> None:

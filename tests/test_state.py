@@ -17,7 +17,7 @@ from edgeseg.errors import StateError
 from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.rules import AwayMemory, RuleMemory
 from edgeseg.rules.serialization import decode, encode, fingerprints
-from edgeseg.runtime.camera_memory import BRIDGE_S, recall
+from edgeseg.runtime.camera_memory import BRIDGE_S, restore
 from edgeseg.state.node_state import ALIVE_EVERY_S, FILE, CameraStateView, Override, State
 from edgeseg.state.schema import SCHEMA_VERSION
 from tests.rules_fixtures import EPOCH, OCCUPIED, Played, zone_of
@@ -282,7 +282,7 @@ def test_time_without_edgeseg_counts_as_far_as_a_clock_can_tell(
     # 20 s later; or the machine was started 7 s ago.
     clock = ManualClock(EPOCH + utc_step_s, 5020.0 if boot == "boot" else 7.0)
     with state(tmp_path, clock, boot=boot, synchronised=synchronised) as one:
-        past = recall(one, "yard", text, prints)
+        past = restore(one, "yard", text, prints)
     memory = past.memories["bay"]["blocked"]
     assert memory.beginning is not None
     since = memory.beginning.since
@@ -303,9 +303,9 @@ def test_what_was_on_in_a_rule_that_is_gone_ends_with_its_reason(tmp_path: Path)
     prints = {("bay", "blocked"): "before"}
     text = encode({"bay": played.rules.memory}, AwayMemory(), prints, "boot", 3.0, EPOCH + 3.0)
     with state(tmp_path, ManualClock(EPOCH + 10.0, 10.0)) as one:
-        assert recall(one, "yard", text, prints).ends == ()
+        assert restore(one, "yard", text, prints).ends == ()
         for now in ({("bay", "blocked"): "after"}, {}, None):
-            (end,) = recall(one, "yard", text, now).ends
+            (end,) = restore(one, "yard", text, now).ends
             assert (end.id, end.seq, end.event, end.end_reason) == (new.id, 1, "end", "config")
             assert end.at_s == EPOCH + 10.0
 
@@ -315,7 +315,7 @@ def test_what_cannot_be_read_is_said_and_begins_anew(
 ) -> None:
     with state(tmp_path) as one:
         for text in ("", "{}", '{"rules": 1}', "[" * 10_000):
-            assert recall(one, "yard", text, {}).memories == {}
+            assert restore(one, "yard", text, {}).memories == {}
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 4
 
 

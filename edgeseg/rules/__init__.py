@@ -30,7 +30,8 @@ unknown for ``for``, with evidence of value None, and the rule stays ``ON`` whil
 
 Restarts. A memory that was stored goes on in the next process: an alert that was on is neither raised
 again nor forgotten, and a dwell goes on. The time in between counts, for nobody saw the condition break;
-but where it was longer than ``recall.BRIDGE_S``, or no clock can tell how long it was, the zone was unknown.
+but where it was longer than ``camera_memory.BRIDGE_S``, or no clock can tell how long it was, the zone was
+unknown.
 
 Cooldown. After an end nothing begins until ``cooldown`` has passed; a dwell may be under way meanwhile.
 

@@ -4,53 +4,46 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from edgeseg.clock import Clock
 from edgeseg.drawing import overlay
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
-from edgeseg.events import Alert, CameraState, CameraStatus, CommandAnswer, Degraded, Event, RuleState
-from edgeseg.frames import Frame, FrameTime, LabelMap, PictureHealth, Transform
+from edgeseg.events import Alert, CameraState, CommandAnswer, Degraded, Event, RuleState
+from edgeseg.frames import Frame, FrameTime, LabelMap, PictureHealth
 from edgeseg.geometry.view_registration import moved_zones
 from edgeseg.models.model import Model
 from edgeseg.observers import NO_OBSERVERS, NO_TIMER, EvidenceCollector, Observers
 from edgeseg.pipeline import Analysis, CameraPipeline
 from edgeseg.publish.base import Publisher
 from edgeseg.rules import CameraAlert, RuleMemory
-from edgeseg.rules.serialization import encode, fingerprints
-from edgeseg.runtime.camera_memory import RestoredState
+from edgeseg.rules.serialization import fingerprints
+from edgeseg.runtime.camera_memory import CameraMemory, RestoredState
+from edgeseg.runtime.camera_status import CameraStatusTracker
 from edgeseg.settings import CameraSettings
 from edgeseg.state.node_state import CameraStateView
 
 log = logging.getLogger(__name__)
 
-# A camera that has given nothing for longer is stale; a slowly analysed one gets three intervals.
-_STALE_AFTER_S = 3.0
-_STALE_AFTER_INTERVALS = 3
-_STATUS_EVERY_S = 10.0
 # How often zones in which nothing moves are published; rules look at every picture that is checked.
-_STILL_TOLD_EVERY_S = 1.0
-_FPS_WINDOW_S = 10.0
+_STILL_PUBLISHED_EVERY_S = 1.0
 # Frame times are sums of floats.
 _ROUNDING_S = 1e-3
-# How often what rules remember is kept although nothing happened to it: scenes and traces.
-_KEEP_EVERY_S = 10.0
-
-
-def stale_after_s(rate_fps: float) -> float:
-    """How long a camera of this rate may give nothing until its last picture says nothing about now."""
-    return max(_STALE_AFTER_S, _STALE_AFTER_INTERVALS / rate_fps)
 
 
 class Camera:
-    """Connecting, live, stale, offline, disabled: publishes each change and everything its frames gave.
+    """Publishes each change of one camera's state and everything its frames gave.
 
     Knows no thread and no process: the daemon, where a ``LiveCapture`` feeds it, and ``edgeseg replay``
     run the same code. Safe to call from several threads; one lock keeps a camera's messages in order.
-    seq: numbers its occupancies. book: where what its rules know is kept for the next process, together with
-    each alert. recollection: what an earlier one kept. evidence: keeps pictures of alerts.
+
+    Args:
+        seq: numbers its occupancies.
+        view: where what its rules know is saved for the next process, together with each alert.
+        restored: what an earlier process saved.
+        evidence: keeps pictures of alerts.
     """
 
     def __init__(
@@ -62,16 +55,14 @@ class Camera:
         publisher: Publisher,
         clock: Clock,
         seq: Iterator[int],
-        book: CameraStateView | None = None,
-        recollection: RestoredState | None = None,
+        view: CameraStateView | None = None,
+        restored: RestoredState | None = None,
         evidence: EvidenceCollector | None = None,
         observers: Observers = NO_OBSERVERS,
     ) -> None:
-        past = recollection or RestoredState()
+        past = restored or RestoredState()
         self.name = settings.name
-        self.state: CameraState = "disabled"
         self.analysed = 0
-        self.rate_fps = settings.rate_fps
         self.board = overlay.ZoneBoard(settings.zones)
         self._pipeline = CameraPipeline(
             node, settings, model, groups, seq, past.memories, past.bridge_until_s, observers.occupancies
@@ -81,26 +72,30 @@ class Camera:
         self._clock = clock
         self._lock = threading.RLock()
         self._expected = False
-        self._degraded: Degraded | None = None
-        self._reason: str | None = None
-        self._since_s: float | None = None
-        self._status_due_s = 0.0
-        self._received_s: float | None = None
-        self._gap = False
+        self._status = CameraStatusTracker(settings.name, settings.rate_fps, clock)
         self._zones = settings.zones
         self._health = PictureHealth()
-        self._transform: Transform | None = None
-        self._zones_told_s = 0.0
-        self._analysed_at_s: deque[float] = deque()
+        self._zones_published_s = 0.0
         self._away_alert = CameraAlert(node, settings.name, past.away, past.bridge_until_s)
-        self._book = book
-        self._fingerprints = fingerprints(settings.zones, model.classes)
-        self._kept: object = None
-        self._keep_due_s = 0.0
+        self._memory = (
+            None
+            if view is None
+            else CameraMemory(
+                view, fingerprints(settings.zones, model.classes), self._pipeline, self._away_alert
+            )
+        )
         self._snapshot_asked = False
         self._evidence = evidence
-        self._frame_observers = observers.frames
-        self._start_timer = observers.start_timer
+        self._observers = observers
+
+    @property
+    def state(self) -> CameraState:
+        return self._status.state
+
+    @property
+    def rate_fps(self) -> float:
+        """Frames a second that are to be analysed."""
+        return self._status.rate_fps
 
     def connecting(self) -> None:
         """The camera is switched on and being tried; its zones are unknown until the first picture."""
@@ -115,7 +110,7 @@ class Camera:
             self._suspend("offline", error.reason)
 
     def disabled(self) -> None:
-        """Somebody switched the camera off; frames that are still under way are not analysed."""
+        """The camera is switched off; frames that are still under way are not analysed."""
         with self._lock:
             self._expected = False
             self._send([CommandAnswer(self.name, "enabled", "OFF")])
@@ -128,9 +123,10 @@ class Camera:
             if self.state not in ("offline", "disabled") and self._enter("offline", "stopped"):
                 # Whatever follows a stop, what was on and for how long is true until then.
                 self._send(self._pipeline.interrupt("offline", self._now()))
-            self._save_if_due(self._now(), always=True)
+            if self._memory is not None:
+                self._memory.save_if_due(self._clock.monotonic_s(), always=True)
 
-    def settle(self, ends: Iterable[Alert]) -> None:
+    def publish_ends(self, ends: Iterable[Alert]) -> None:
         """Publish the ends of alerts of an earlier process that this one cannot go on with."""
         with self._lock:
             self._send(ends)
@@ -154,9 +150,7 @@ class Camera:
 
     def received(self, time: FrameTime) -> None:
         """A picture has arrived; it may yet be replaced by a newer one before it is analysed."""
-        before_s, self._received_s = self._received_s, time.camera_time_s
-        if before_s is not None and time.camera_time_s - before_s > self.stale_after_s:
-            self._gap = True
+        self._status.received(time)
 
     def judged(self, health: PictureHealth, time: FrameTime | None = None) -> None:
         """Whether pictures can be measured from now on; while they cannot, zones are unknown and frames that
@@ -164,13 +158,13 @@ class Camera:
         if health == self._health and health.state in (None, self.state):
             return
         with self._lock:
-            if health.state is None and health.transform != self._transform:
-                self._transform = health.transform
+            if health.state is None and health.transform != self._status.transform:
+                self._status.transform = health.transform
                 zones = moved_zones(self._zones, health.transform)
                 self._pipeline.redraw(zones)
                 self.board.redraw(zones)
             self._health = health
-            self._status_due_s = 0.0
+            self._status.expire()
             if health.state is not None and self._expected:
                 self._suspend(health.state, health.reason, time)
 
@@ -181,22 +175,19 @@ class Camera:
             if not self._expected:
                 return None
             if self._health.state is not None:
-                if self._frame_observers:
+                if self._observers.frames:
                     # People may look at what cannot be measured.
                     label_map = self._pipeline.look(frame, engine)
-                    for observer in self._frame_observers:
+                    for observer in self._observers.frames:
                         observer.on_frame(frame, label_map, ())
                 return None
             self._interrupt_after_gap(frame.time)
-            timer = (
-                NO_TIMER
-                if self._start_timer is None
-                else self._start_timer(self.name, frame.time.camera_time_s)
-            )
+            start_timer = self._observers.start_timer
+            timer = NO_TIMER if start_timer is None else start_timer(self.name, frame.time.camera_time_s)
             analysis = self._pipeline.analyse(frame, engine, timer)
             self.analysed += 1
-            self._zones_told_s = frame.time.camera_time_s
-            self._analysed_at_s.append(self._clock.monotonic_s())
+            self._zones_published_s = frame.time.camera_time_s
+            self._status.analysed()
             self._enter("live", None)
             self._show(analysis.events, frame, analysis.label_map)
             self._send(analysis.events)
@@ -204,14 +195,14 @@ class Camera:
             if self._snapshot_asked:
                 self._snapshot_asked = False
                 self._send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
-            for observer in self._frame_observers:
+            for observer in self._observers.frames:
                 observer.on_frame(frame, analysis.label_map, analysis.events)
             self._periodic(self._now())
             return analysis
 
     def still(self, time: FrameTime) -> None:
         """A picture was due and nothing in it has moved since the frame analysed last: what was true then
-        is true now, and is told so once a second. Skipped while a frame is being analysed."""
+        is true now, and is published once a second. Skipped while a frame is being analysed."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -219,10 +210,10 @@ class Camera:
                 return
             self._interrupt_after_gap(time)
             self._enter("live", None)
-            told = time.camera_time_s - self._zones_told_s >= _STILL_TOLD_EVERY_S - _ROUNDING_S
-            if told:
-                self._zones_told_s = time.camera_time_s
-            events = self._pipeline.still(time, told=told)
+            publish = time.camera_time_s - self._zones_published_s >= _STILL_PUBLISHED_EVERY_S - _ROUNDING_S
+            if publish:
+                self._zones_published_s = time.camera_time_s
+            events = self._pipeline.still(time, publish=publish)
             self._show(events)
             self._send(events)
             self._periodic(self._now())
@@ -242,8 +233,8 @@ class Camera:
                 events = self._pipeline.still_suspended(self.state, now)
                 self._show(events)
                 self._send(events)
-            elif now.camera_time_s - (self._received_s or 0.0) > self.stale_after_s:
-                self._suspend("stale", f"no picture for {self.stale_after_s:g} s")
+            elif self._status.is_stale(now.camera_time_s):
+                self._suspend("stale", self._status.stale_reason)
             self._periodic(now)
         finally:
             self._lock.release()
@@ -251,16 +242,16 @@ class Camera:
     def set_rate(self, rate_fps: float) -> None:
         """Frames are analysed at another rate from now on."""
         with self._lock:
-            self.rate_fps = rate_fps
+            self._status.rate_fps = rate_fps
             self._send([self._rate_answer()])
 
     def degrade(self, degraded: Degraded | None) -> None:
         """It gets less from now on than it was set to, or (None) what it was set to."""
-        if degraded == self._degraded:
+        if degraded == self._status.degraded:
             return
-        self._degraded = degraded
-        self._status_due_s = 0.0
-        # Where a frame is being analysed the status goes out at its end: nobody waits for an inference.
+        self._status.degraded = degraded
+        self._status.expire()
+        # Where a frame is being analysed the status goes out at its end: this call does not wait for it.
         if self._lock.acquire(blocking=False):
             try:
                 self._publish_status()
@@ -277,19 +268,17 @@ class Camera:
     @property
     def received_s(self) -> float | None:
         """Camera time of the newest picture that has arrived; None before the first."""
-        return self._received_s
+        return self._status.received_s
 
     @property
     def stale_after_s(self) -> float:
-        slower_fps = self._degraded.rate_fps if self._degraded else None
-        return stale_after_s(slower_fps or self.rate_fps)
+        return self._status.stale_after_s
 
     def _interrupt_after_gap(self, time: FrameTime) -> None:
-        """Nobody ticked while pictures were missing, for the whole machine was suspended: what the rules saw
-        before does not go on."""
-        gap, self._gap = self._gap, False
-        if gap and self.state == "live":
-            self._suspend("stale", f"no picture for {self.stale_after_s:g} s", time)
+        """Suspend for a moment where pictures were missing without a tick, since the whole machine was
+        suspended: what the rules saw before does not go on."""
+        if self._status.take_gap() and self.state == "live":
+            self._suspend("stale", self._status.stale_reason, time)
 
     def _suspend(self, state: CameraState, reason: str | None, time: FrameTime | None = None) -> None:
         if self._enter(state, reason):
@@ -297,40 +286,23 @@ class Camera:
             self._send(self._pipeline.suspend(state, time or self._now()))
 
     def _enter(self, state: CameraState, reason: str | None) -> bool:
-        """Whether the state is another one than before."""
-        if self._since_s is not None and (state, reason) == (self.state, self._reason):
+        """Return whether the state is another one than before."""
+        if not self._status.enter(state, reason):
             return False
-        self.state, self._reason, self._since_s = state, reason, self._clock.utc_s()
         log.info("camera %s: %s%s", self.name, state, f" ({reason})" if reason else "")
         self._publish_status()
         return True
 
     def _periodic(self, now: FrameTime) -> None:
         """What is due whether or not frames come."""
-        if now.camera_time_s >= self._status_due_s:
+        if self._status.is_due(now.camera_time_s):
             self._publish_status()
-        self._send(self._away_alert.observe(self._status(), now))
-        self._save_if_due(now)
+        self._send(self._away_alert.observe(self._status.peek(), now))
+        if self._memory is not None:
+            self._memory.save_if_due(now.camera_time_s)
 
     def _publish_status(self) -> None:
-        self._status_due_s = self._clock.monotonic_s() + _STATUS_EVERY_S
-        self._send([self._status()])
-
-    def _status(self) -> CameraStatus:
-        now_s, times = self._clock.monotonic_s(), self._analysed_at_s
-        while times and now_s - times[0] > _FPS_WINDOW_S:
-            times.popleft()
-        span_s = times[-1] - times[0] if times else 0.0
-        return CameraStatus(
-            camera=self.name,
-            state=self.state,
-            reason=self._reason,
-            since_s=self._since_s or self._clock.utc_s(),
-            fps=round((len(times) - 1) / span_s, 2) if span_s > 0 else None,
-            age_s=None if self._received_s is None else round(max(0.0, now_s - self._received_s), 3),
-            degraded=self._degraded,
-            moved=self._health.transform,
-        )
+        self._send([self._status.status()])
 
     def _rate_answer(self) -> CommandAnswer:
         return CommandAnswer(self.name, "rate", f"{self.rate_fps:g}")
@@ -352,15 +324,10 @@ class Camera:
         alerts = any(isinstance(event, Alert) for event in events)
         if alerts and self._evidence is not None:
             events = self._evidence.annotate(events)
-        if self._book is None or not alerts:
+        if self._memory is None or not alerts:
             self._publish(events)
-            return
-        # An alert and what its rule knows of it are stored together: killed in between, the next process
-        # would forget the one or raise it twice.
-        with self._book.together():
-            self._publish(events)
-            self._kept = self._change_key()
-            self._book.keep(self._encoded(self._book))
+        else:
+            self._memory.save_with(partial(self._publish, events))
 
     def _publish(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -368,30 +335,6 @@ class Camera:
                 log.info("camera %s: zone %s: rule %s: %s", self.name, event.zone, event.rule, event.reason)
             self.board.note(event)
             self._publisher.send(event)
-
-    def _save_if_due(self, now: FrameTime, *, always: bool = False) -> None:
-        """Keep what the rules know where something happened to it, and now and then the rest."""
-        if self._book is None:
-            return
-        change_key = self._change_key()
-        if always or change_key != self._kept or now.camera_time_s >= self._keep_due_s:
-            self._kept = change_key
-            self._keep_due_s = now.camera_time_s + _KEEP_EVERY_S
-            self._book.note(self._encoded(self._book))
-
-    def _change_key(self) -> object:
-        return self._pipeline.change_key, self._away_alert.memory.change_key
-
-    def _encoded(self, book: CameraStateView) -> str:
-        now = book.now()
-        return encode(
-            self._pipeline.memory,
-            self._away_alert.memory,
-            self._fingerprints,
-            now.boot,
-            now.monotonic_s,
-            now.utc_s,
-        )
 
     def _now(self) -> FrameTime:
         return FrameTime(self._clock.monotonic_s(), self._clock.utc_s())

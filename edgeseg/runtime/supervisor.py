@@ -27,7 +27,7 @@ from edgeseg.publish.base import Command, Publisher
 from edgeseg.rules import carried_over, unchanged
 from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime.camera import Camera
-from edgeseg.runtime.camera_memory import RestoredState, recall
+from edgeseg.runtime.camera_memory import RestoredState, restore
 from edgeseg.runtime.capture_loop import LiveCapture
 from edgeseg.runtime.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.runtime.overload.budget import Budget, CpuUse, Limit, PowerUse
@@ -108,7 +108,7 @@ class Supervisor:
         start_fork_server()
         kept = self._state.memories()
         for camera in self._settings.cameras:
-            self._add(camera, needs[camera.name], self._recall(camera, needs[camera.name], kept))
+            self._add(camera, needs[camera.name], self._restore(camera, needs[camera.name], kept))
             # A camera may take long to connect; a clip would be half over before anybody could look.
             if not self._posts[camera.name].live.finite:
                 self._begin(self._posts[camera.name])
@@ -251,7 +251,7 @@ class Supervisor:
         self,
         settings: CameraSettings,
         need: Need,
-        recollection: RestoredState | None = None,
+        restored: RestoredState | None = None,
     ) -> None:
         camera = Camera(
             # Camera time repeats when the machine is started again, alerts' ids must not.
@@ -262,8 +262,8 @@ class Supervisor:
             self._publisher,
             self._clock,
             self._seqs[settings.name],
-            book=CameraStateView(self._state, settings.name),
-            recollection=recollection,
+            view=CameraStateView(self._state, settings.name),
+            restored=restored,
             evidence=self._evidence.collector(settings, need.model) if self._evidence else None,
             observers=self._observers,
         )
@@ -280,12 +280,12 @@ class Supervisor:
         if self._evidence is not None:
             self._evidence.record(settings.name, live.take_clip)
         self._posts[settings.name] = RunningCamera(settings, live, need.model, need.key, fit)
-        if recollection is not None:
-            camera.settle(recollection.ends)
+        if restored is not None:
+            camera.publish_ends(restored.ends)
 
-    def _recall(self, settings: CameraSettings, need: Need, kept: Mapping[str, str]) -> RestoredState:
+    def _restore(self, settings: CameraSettings, need: Need, kept: Mapping[str, str]) -> RestoredState:
         prints = fingerprints(settings.zones, need.model.classes)
-        return recall(self._state, settings.name, kept.get(settings.name), prints)
+        return restore(self._state, settings.name, kept.get(settings.name), prints)
 
     def _begin(self, post: RunningCamera) -> None:
         """Try the camera, as far as commands have not wished otherwise."""
@@ -302,7 +302,7 @@ class Supervisor:
         """Cameras that went from the file while nothing ran: what was on there ends."""
         for name in kept.keys() - self._posts.keys():
             with self._state.together():
-                for end in recall(self._state, name, kept[name], None).ends:
+                for end in restore(self._state, name, kept[name], None).ends:
                     self._publisher.send(end)
                 self._state.forget(name)
 

@@ -18,7 +18,7 @@ from edgeseg.models.model import Model
 from edgeseg.replay.recording.lines import header_for
 from edgeseg.replay.recording.reader import RecordedOccupancies
 from edgeseg.rules import ZoneRules
-from edgeseg.runtime.camera import stale_after_s
+from edgeseg.runtime.camera_status import stale_after_s
 from edgeseg.settings import CameraSettings
 from edgeseg.stages.confidence_gate import ConfidenceGate
 from edgeseg.tools.archive.measure import read
