@@ -148,7 +148,7 @@ class Daemon:
                 state,
                 self._leaving,
                 evidence,
-                Observers((site.album,), start_timer=site.metrics.start_timer) if site else NO_OBSERVERS,
+                Observers((site.pictures,), start_timer=site.metrics.start_timer) if site else NO_OBSERVERS,
             )
             if site:
                 site.attach(supervisor)

@@ -58,7 +58,7 @@ HOMES = {
     "grpc": {"kserve/client.py", "kserve/server.py"},
     "paho": {"publish/mqtt/paho_connection.py", "publish/mqtt/subscriber.py", "tools/soak/listener.py"},
     # One fetches, one serves.
-    "aiohttp": {"system/download.py", "web/server.py"},
+    "aiohttp": {"system/download.py", "web/server.py", "web/streaming.py"},
     "prometheus_client": {"web/metrics.py"},
     "ruamel": {"yamlfile/rewrite.py"},
     "tenacity": {"runtime/capture_loop.py"},

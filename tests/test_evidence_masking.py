@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from edgeseg.drawing import overlay
+from edgeseg.drawing.snapshot import Snapshot
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import open_engine
-from edgeseg.evidence.rendering import EvidenceRendering, Shot, indices, people_in, with_comment
+from edgeseg.evidence.rendering import EvidenceRendering, indices, people_in, with_comment
 from edgeseg.frames import U8, Frame, FrameTime, LabelMap, Picture
 from edgeseg.models import registry
 from edgeseg.models.model import Model
@@ -38,12 +39,12 @@ def engine(model: Model) -> Iterator[Engine]:
     engine.close()
 
 
-def shot_of(rgb: U8, model: Model, engine: Engine) -> Shot:
+def shot_of(rgb: U8, model: Model, engine: Engine) -> Snapshot:
     fit = make_fit(model.fit, (rgb.shape[1], rgb.shape[0]), engine.input_size_px)
     time = FrameTime(0.0, 0.0)
     views = place(Picture((rgb,), "rgb", True, "bt601", time), fit)
     label_map = postprocess.label_map(engine.run(views), fit, model)
-    return Shot(Frame("yard", 1, views, fit, time), label_map)
+    return Snapshot(Frame("yard", 1, views, fit, time), label_map)
 
 
 def opened(jpeg: bytes) -> U8:
@@ -75,13 +76,13 @@ def test_people_are_blanked_out_of_real_pictures(data_dir: Path, model: Model, e
     assert true_left_px / true_px < 0.01
 
 
-def tiny_shot() -> Shot:
+def tiny_shot() -> Snapshot:
     """A person of 8 x 8 pixels in the middle of a bright picture, in cells of 4."""
     view = np.full((48, 64, 3), 200, np.uint8)
     labels = np.zeros((12, 16), np.uint8)
     labels[5:7, 7:9] = 1
     fit = make_fit("stretch", (64, 48), (64, 48))
-    return Shot(Frame("yard", 1, view[None], fit, FrameTime(0.0, 0.0)), LabelMap(labels[None], None, fit))
+    return Snapshot(Frame("yard", 1, view[None], fit, FrameTime(0.0, 0.0)), LabelMap(labels[None], None, fit))
 
 
 PALETTE = np.array([(0, 0, 0), (192, 32, 32)], np.uint8)
@@ -116,7 +117,7 @@ def test_tiles_are_put_together_before_people_are_blanked_out() -> None:
     views = np.full((len(fit.views), 64, 64, 3), 200, np.uint8)
     labels = np.zeros((len(fit.views), 16, 16), np.uint8)
     labels[1:3] = 1
-    shot = Shot(Frame("yard", 1, views, fit, FrameTime(0.0, 0.0)), LabelMap(labels, None, fit))
+    shot = Snapshot(Frame("yard", 1, views, fit, FrameTime(0.0, 0.0)), LabelMap(labels, None, fit))
     masked = opened(EvidenceRendering("masked", PALETTE, frozenset({1}))(shot, ""))
     across = np.isin(overlay.labels_on_picture(shot.label_map, (masked.shape[1], masked.shape[0])), 1)
     assert across.any()

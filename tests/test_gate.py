@@ -203,7 +203,7 @@ def test_the_newest_frame_under_way_counts_whichever_is_settled_first() -> None:
 def test_a_wanted_picture_passes_once() -> None:
     judge = gate()
     assert look(judge, SCENE, 0.0, 0)
-    judge.want()
+    judge.request_frame()
     assert look(judge, SCENE, 0.2, 1)
     assert not look(judge, SCENE, 0.4, 2)
 

@@ -103,7 +103,7 @@ def test_a_wanted_frame_comes_though_nothing_moves(quiet: Path) -> None:
         assert heard(capture) == "frame"
         analyse(capture)
         assert isinstance(heard(capture), StillPicture)
-        capture.want()
+        capture.request_frame()
         while heard(capture) != "frame":
             pass
         analyse(capture)

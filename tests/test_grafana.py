@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgeseg.clock import ManualClock
 from edgeseg.events import Alert, CameraStatus, NodeStats, RuleState, ZoneOccupancy
 from edgeseg.frames import FrameTime
-from edgeseg.web.latest import Board
+from edgeseg.web.latest import LatestValues
 from edgeseg.web.metrics import CameraFacts, Facts, Metrics
 
 DASHBOARD = Path(__file__).resolve().parent.parent / "docs" / "examples" / "grafana.json"
@@ -23,7 +23,7 @@ _OF_SCRAPE = {"instance"}
 
 def exposed() -> dict[str, set[str]]:
     """Metric name -> labels, of a node on which everything there is has happened."""
-    clock, board, time = ManualClock(utc_s=1e9), Board(), FrameTime(0.0, 1e9)
+    clock, board, time = ManualClock(utc_s=1e9), LatestValues(), FrameTime(0.0, 1e9)
     stats = NodeStats(
         at_s=1e9,
         uptime_s=1.0,

@@ -59,5 +59,5 @@ def test_unwatched(tmp_path: Path) -> None:
                 for one in site.publishers:
                     one.send(seen)
             lap("publish")
-            site.album.on_frame(frame, label_map, ())
+            site.pictures.on_frame(frame, label_map, ())
         assert (cpu_s() - before_s) / _FRAMES < _MOST_S

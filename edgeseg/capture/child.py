@@ -269,7 +269,7 @@ class _Capture:
             elif isinstance(message, Want):
                 self._wanted = True
                 if self._gate is not None:
-                    self._gate.want()
+                    self._gate.request_frame()
             elif isinstance(message, TakeClip):
                 if self._recorder is not None:
                     self._recorder.take(message)

@@ -322,7 +322,7 @@ class CaptureProcess:
         learned, self._learned = self._learned, None
         return learned
 
-    def want(self) -> None:
+    def request_frame(self) -> None:
         """Hand over the next picture that is due even if nothing has moved."""
         self._say(Want())
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edgeseg.drawing.snapshot import Snapshot
 from edgeseg.events import Alert, Event
-from edgeseg.evidence.rendering import Shot
 from edgeseg.frames import Frame, FrameTime, LabelMap
 from edgeseg.rules import Dwell
 
@@ -19,8 +19,8 @@ class Request:
     """Pictures that a new alert asks for; None where there was no picture."""
 
     alert: Alert
-    before: Shot | None
-    after: Shot | None
+    before: Snapshot | None
+    after: Snapshot | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ Kept = Callable[[str], Names]
 @dataclass(frozen=True, slots=True, eq=False)
 class _Begun:
     since: FrameTime
-    shot: Shot
+    shot: Snapshot
 
 
 class CameraEvidence:
@@ -56,7 +56,7 @@ class CameraEvidence:
         self._kept = kept
         self._pictures = pictures
         self._always = always
-        self._newest: Shot | None = None
+        self._newest: Snapshot | None = None
         self._begun: dict[tuple[str, str], _Begun] = {}
 
     def on_observation(
@@ -77,7 +77,7 @@ class CameraEvidence:
             self._begun.clear()
             return
         if frame is not None and label_map is not None:
-            self._newest = Shot.of(frame, label_map)
+            self._newest = Snapshot.of(frame, label_map)
         begun: dict[tuple[str, str], _Begun] = {}
         for dwell in dwells:
             place = (dwell.zone, dwell.rule)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseg.drawing import overlay
-from edgeseg.frames import U8, Frame, LabelMap
+from edgeseg.drawing.snapshot import Snapshot
+from edgeseg.frames import U8
 from edgeseg.settings import EvidencePictures
 
 # Of the picture's height, around everybody. On CamVid's validation pictures it leaves .7 % of the people's
@@ -24,20 +25,6 @@ _LABELS_QUALITY, _QUALITY = 95, 85
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shot:
-    """A frame and its label map, copied: it outlives both."""
-
-    frame: Frame
-    label_map: LabelMap
-
-    @classmethod
-    def of(cls, frame: Frame, label_map: LabelMap) -> Shot:
-        """Takes about as long as copying the network's input."""
-        copied = Frame(frame.camera, frame.seq, frame.views.copy(), frame.fit, frame.time)
-        return cls(copied, LabelMap(label_map.labels.copy(), None, label_map.fit))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class EvidenceRendering:
     """How one camera's pictures are kept. palette: uint8 (classes, 3) RGB. people: the indices of the classes
     that are blanked out where pictures are ``masked``."""
@@ -46,7 +33,7 @@ class EvidenceRendering:
     palette: U8
     people: frozenset[int]
 
-    def __call__(self, shot: Shot, words: str) -> bytes:
+    def __call__(self, shot: Snapshot, words: str) -> bytes:
         """A JPEG, of the network's scale in the camera's aspect ratio. words: its comment."""
         picture = overlay.picture_of(shot.frame)
         if self.pictures == "full":

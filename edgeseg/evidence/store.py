@@ -18,10 +18,11 @@ from edgeseg.capture.clip_recorder import LATE_S
 from edgeseg.capture.clip_request import TakeClip
 from edgeseg.capture.shared_memory import TakenClip
 from edgeseg.clock import Clock, iso_utc
+from edgeseg.drawing.snapshot import Snapshot
 from edgeseg.events import Alert
 from edgeseg.evidence.collector import CameraEvidence, Names, Request
 from edgeseg.evidence.files import EvidenceFiles, KeptFile, Part, file_name
-from edgeseg.evidence.rendering import EvidenceRendering, Shot, indices
+from edgeseg.evidence.rendering import EvidenceRendering, indices
 from edgeseg.models.model import Model
 from edgeseg.settings import CameraSettings, ClipSettings, EvidenceBudget
 
@@ -40,7 +41,7 @@ class _Order:
     develop: EvidenceRendering
     request: Request
 
-    def shots(self) -> Iterator[tuple[Part, Shot]]:
+    def shots(self) -> Iterator[tuple[Part, Snapshot]]:
         if self.request.before is not None:
             yield "before", self.request.before
         if self.request.after is not None:

@@ -44,7 +44,7 @@ Percent = Annotated[
     Field(description="Share of the zone in percent, one decimal; the text None while unknown."),
 ]
 Rate = Annotated[float, Field(gt=0, description="Analysed frames a second.")]
-Snapshot = Annotated[
+SnapshotJpeg = Annotated[
     object,
     Field(description="A JPEG picture (on JSON lines its size and sha256)."),
 ]
@@ -55,7 +55,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 _iso_utc = lru_cache(maxsize=64)(iso_utc)
 EvidencePicture = Annotated[
     object,
-    Field(description="A JPEG picture, or nothing where it is not kept (any more); see Snapshot."),
+    Field(description="A JPEG picture, or nothing where it is not kept (any more); see SnapshotJpeg."),
 ]
 
 

@@ -49,7 +49,9 @@ STATS = Topic("stats", 0, True, payloads.StatsPayload, "Counters, once a minute.
 ANSWERS = {
     "enabled": Topic("{camera}/enabled", 1, True, payloads.EnabledText, "Answer to {camera}/set/enabled."),
     "rate": Topic("{camera}/rate", 1, True, payloads.Rate, "Answer to {camera}/set/rate."),
-    "snapshot": Topic("{camera}/snapshot", 1, True, payloads.Snapshot, "Answer to {camera}/set/snapshot."),
+    "snapshot": Topic(
+        "{camera}/snapshot", 1, True, payloads.SnapshotJpeg, "Answer to {camera}/set/snapshot."
+    ),
     "evidence": Topic(
         "{camera}/evidence", 1, False, payloads.EvidencePicture, "Answer to {camera}/set/evidence."
     ),

@@ -166,13 +166,13 @@ class LiveCapture:
     def ask_for_snapshot(self) -> None:
         """The next picture that is due is analysed and published, whether or not anything moves."""
         self.camera.ask_for_snapshot()
-        self.want()
+        self.request_frame()
 
-    def want(self) -> None:
+    def request_frame(self) -> None:
         """The next picture that is due is analysed, whether or not anything moves. Any thread."""
         with self._lock:
             if self._capture is not None:
-                self._capture.want()
+                self._capture.request_frame()
 
     def set_rate(self, rate_fps: float) -> None:
         """Frames a second from now on."""

@@ -356,14 +356,14 @@ class Supervisor:
             elif not post.live.running:
                 post.live.start()
 
-    def want(self, camera: str) -> None:
+    def request_frame(self, camera: str) -> None:
         """Somebody looks at a camera: its next picture is analysed even where nothing moves. Any thread."""
         post = self._posts.get(camera)
         if post is not None:
-            post.live.want()
+            post.live.request_frame()
 
     @property
-    def posts(self) -> Mapping[str, RunningCamera]:
+    def cameras(self) -> Mapping[str, RunningCamera]:
         """The cameras that are in force now. Any thread."""
         return dict(self._posts)
 
@@ -379,7 +379,7 @@ class Supervisor:
 
     def stats(self) -> NodeStats:
         """The counters of now, without those of the publisher. Any thread."""
-        lives = {name: post.live for name, post in self.posts.items()}
+        lives = {name: post.live for name, post in self.cameras.items()}
         past = self._state.past
         return NodeStats(
             at_s=self._clock.utc_s(),

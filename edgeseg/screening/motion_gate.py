@@ -116,7 +116,7 @@ class Gate:
         self._meter = MotionMeter(zones, SENSING[self._order.settings.sensitivity])
         self._forget()
 
-    def want(self) -> None:
+    def request_frame(self) -> None:
         """The next picture that is due passes, whatever it shows."""
         self._wanted = True
 

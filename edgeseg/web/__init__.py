@@ -1,7 +1,7 @@
-"""The web server: dashboard, HTTP API, metrics and health, in a thread of its own.
+"""Web: dashboard, HTTP API, metrics and health of a node, in threads of their own.
 
-``routes`` is the table of what there is, ``shapes`` the JSON of it, and both together are /openapi.json.
-``telling``, ``showing``, ``keeping`` and ``doing`` answer, and know no HTTP library; ``server`` alone imports
-aiohttp, ``site`` puts all together. ``board``, ``album``, ``chronicle`` and ``feed`` take what the pipeline
-gives and never make it wait.
+``routes`` is the table of paths, ``schemas`` their JSON; together they are /openapi.json. ``handlers`` answer
+and know no HTTP library; ``server`` and ``streaming`` alone import aiohttp; ``site`` puts it all together.
+``latest``, ``picture_cache``, ``history_recorder`` and ``live_feed`` take events and never make the pipeline
+wait.
 """

@@ -23,12 +23,12 @@ class Supervised(Protocol):
     """A ``Supervisor``, as far as it is asked."""
 
     @property
-    def posts(self) -> Mapping[str, RunningCamera]: ...
+    def cameras(self) -> Mapping[str, RunningCamera]: ...
 
     @property
     def evidence(self) -> EvidenceStore | None: ...
 
-    def want(self, camera: str) -> None: ...
+    def request_frame(self, camera: str) -> None: ...
 
     def engine_of(self, camera: str) -> Engine | None: ...
 
@@ -73,22 +73,22 @@ class DaemonView:
         self.settings = settings
         self.reload = Reload(self.clock.utc_s(), None if error is None else str(error))
 
-    def want(self, camera: str) -> None:
+    def request_frame(self, camera: str) -> None:
         if self._supervisor is not None:
-            self._supervisor.want(camera)
+            self._supervisor.request_frame(camera)
 
-    def post(self, camera: str) -> RunningCamera:
+    def camera(self, camera: str) -> RunningCamera:
         """Raises RefusedError (404)."""
-        post = self._supervisor.posts.get(camera) if self._supervisor is not None else None
-        if post is None:
+        running = self._supervisor.cameras.get(camera) if self._supervisor is not None else None
+        if running is None:
             raise RefusedError(404, f"no camera {camera!r}")
-        return post
+        return running
 
     @property
-    def posts(self) -> list[RunningCamera]:
+    def cameras(self) -> list[RunningCamera]:
         """In the order of the file."""
-        posts = self._supervisor.posts if self._supervisor is not None else {}
-        return [posts[camera.name] for camera in self.settings.cameras if camera.name in posts]
+        cameras = self._supervisor.cameras if self._supervisor is not None else {}
+        return [cameras[camera.name] for camera in self.settings.cameras if camera.name in cameras]
 
     @property
     def evidence(self) -> EvidenceStore | None:
@@ -114,20 +114,20 @@ class DaemonView:
             stats=self.stats,
             connected=self.connected,
             stuck=self._stuck,
-            cameras=tuple(self._facts_of(post) for post in self.posts),
+            cameras=tuple(self._facts_of(running) for running in self.cameras),
         )
 
-    def _facts_of(self, post: RunningCamera) -> CameraFacts:
-        live, supervisor = post.live, self._supervisor
+    def _facts_of(self, running: RunningCamera) -> CameraFacts:
+        live, supervisor = running.live, self._supervisor
         received_s = live.camera.received_s
-        engine = supervisor.engine_of(post.settings.name) if supervisor is not None else None
+        engine = supervisor.engine_of(running.settings.name) if supervisor is not None else None
         return CameraFacts(
-            name=post.settings.name,
+            name=running.settings.name,
             age_s=None if received_s is None else max(0.0, self.clock.monotonic_s() - received_s),
-            model=post.model.name,
+            model=running.model.name,
             engine=None if engine is None else engine.name,
-            input_px=post.key.input_size_px,
+            input_px=running.key.input_size_px,
             rate_fps=live.camera.rate_fps,
             effective_fps=live.effective_fps,
-            gated=post.settings.gate is not None,
+            gated=running.settings.gate is not None,
         )

@@ -8,18 +8,18 @@ from contextlib import suppress
 import numpy as np
 
 from edgeseg.config.geometry import MAX_ZONE_POINTS, read_polygons
+from edgeseg.drawing.snapshot import Snapshot
 from edgeseg.errors import Problem
 from edgeseg.events import Alert, ZoneOccupancy
 from edgeseg.models.model import Model
 from edgeseg.rules import ZoneRules
 from edgeseg.settings import Polygon, RuleSettings, ZoneSettings
 from edgeseg.stages.zones import ZoneMeter
-from edgeseg.web.picture_cache import Shot
 from edgeseg.web.request import RefusedError
-from edgeseg.web.schemas import DraftShape
+from edgeseg.web.schemas import DraftSchema
 
 
-def area(draft: DraftShape) -> ZoneSettings:
+def area(draft: DraftSchema) -> ZoneSettings:
     """The draft as a zone. Raises RefusedError (422) with all that is wrong with its polygons."""
     problems: list[Problem] = []
     found: list[tuple[Polygon, ...]] = []
@@ -40,12 +40,12 @@ def area(draft: DraftShape) -> ZoneSettings:
 
 
 def measure(
-    zone: ZoneSettings, shot: Shot, model: Model, groups: Mapping[str, tuple[str, ...]]
+    zone: ZoneSettings, snapshot: Snapshot, model: Model, groups: Mapping[str, tuple[str, ...]]
 ) -> ZoneOccupancy:
     """What the picture shows there. Raises RefusedError (422) where the area is too small."""
-    meter = ZoneMeter(shot.frame.camera, (zone,), groups, model.name, model.classes)
+    meter = ZoneMeter(snapshot.frame.camera, (zone,), groups, model.name, model.classes)
     with suppress(ValueError), np.errstate(all="ignore"):
-        (occupancy,) = meter.measure(shot.label_map, 1, shot.frame.time)
+        (occupancy,) = meter.measure(snapshot.label_map, 1, snapshot.frame.time)
         return occupancy
     raise RefusedError(422, "the area is too small to measure", [Problem("", 0, 0, "polygon", "too small")])
 

@@ -29,7 +29,7 @@ class Standing:
     rules: dict[tuple[str, str], PublishedState] = field(default_factory=dict)
 
 
-class Board(SilentPublisher):
+class LatestValues(SilentPublisher):
     """A publisher that keeps the newest event of each kind. Thread-safe; ``send`` takes a microsecond."""
 
     def __init__(self) -> None:

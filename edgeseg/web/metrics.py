@@ -15,10 +15,10 @@ from edgeseg.events import Alert, CameraStatus, Event, NodeStats
 from edgeseg.observers import StageName, StageTimer
 from edgeseg.publish.base import SilentPublisher
 from edgeseg.system.process_usage import usage
-from edgeseg.web.latest import Board
+from edgeseg.web.latest import LatestValues
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Stages take from a tenth of a millisecond (rules) to seconds (a network on a small board).
+# Stages take from a tenth of a millisecond (rules) to seconds (a network on a small latest).
 _STAGE_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _RULE_VALUES = {"ON": 1.0, "OFF": 0.0}
@@ -56,7 +56,7 @@ class Metrics(SilentPublisher):
     facts: looks up the rest; called by scrapes alone.
     """
 
-    def __init__(self, facts: Callable[[], Facts], board: Board, clock: Clock) -> None:
+    def __init__(self, facts: Callable[[], Facts], latest: LatestValues, clock: Clock) -> None:
         self._clock = clock
         self._registry = CollectorRegistry()
         self._stages = Histogram(
@@ -79,7 +79,7 @@ class Metrics(SilentPublisher):
             ["camera", "zone", "rule", "kind"],
             registry=self._registry,
         )
-        self._registry.register(_Lookup(facts, board))
+        self._registry.register(_Lookup(facts, latest))
         ProcessCollector(registry=self._registry)
 
     def start_timer(self, camera: str, captured_s: float) -> StageTimer:
@@ -106,9 +106,9 @@ class Metrics(SilentPublisher):
 
 
 class _Lookup(Collector):
-    def __init__(self, facts: Callable[[], Facts], board: Board) -> None:
+    def __init__(self, facts: Callable[[], Facts], latest: LatestValues) -> None:
         self._facts = facts
-        self._board = board
+        self._latest = latest
 
     def describe(self) -> Iterable[Metric]:
         """Nothing is known before the first scrape, and asking is not free."""
@@ -139,7 +139,7 @@ class _Lookup(Collector):
             "edgeseg_camera_state", "1 for the state a camera is in.", labels=["camera", "state"]
         )
         for camera in facts.cameras:
-            standing = self._board.standing(camera.name)
+            standing = self._latest.standing(camera.name)
             status: CameraStatus | None = standing.status
             if status is not None:
                 state.add_metric([camera.name, status.state], 1)

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from edgeseg import __version__
 from edgeseg.config.keys.pipeline import ZoneFile
 from edgeseg.web.routes import ROUTES, Route
-from edgeseg.web.schemas import ErrorShape, HealthShape
+from edgeseg.web.schemas import ErrorSchema, HealthSchema
 
 _DESCRIPTION = """\
 What the dashboard of edgeseg is made of, for other programs too. Where the pipeline file names a token, send
@@ -56,7 +56,7 @@ def document() -> dict[str, Any]:
         "info": {"title": "edgeseg", "version": __version__, "description": _DESCRIPTION},
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": {_component(name): _renamed(schema) for name, schema in _schemas().items()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}, {}],
@@ -88,7 +88,7 @@ def _operation(route: Route) -> dict[str, Any]:
             }
         )
     said: dict[str, Any] = {
-        "operationId": route.handler or "stream",
+        "operationId": route.id,
         "summary": route.summary,
         "parameters": parameters,
         "responses": _responses(route),
@@ -112,7 +112,7 @@ def _responses(route: Route) -> dict[str, Any]:
     refuses = {*route.refuses, 401, 403, 429} if not route.open or route.body else {*route.refuses, 403}
     responses = {str(route.status): good}
     for status in sorted(refuses):
-        shape = route.answer if route.answer is HealthShape and status == 503 else ErrorShape
+        shape = route.answer if route.answer is HealthSchema and status == 503 else ErrorSchema
         assert not isinstance(shape, str)
         responses[str(status)] = {
             "description": _ERRORS[status],
@@ -122,11 +122,26 @@ def _responses(route: Route) -> dict[str, Any]:
 
 
 def _ref(name: str) -> dict[str, str]:
-    return {"$ref": _REF.format(model=name)}
+    return {"$ref": _REF.format(model=_component(name))}
+
+
+def _component(name: str) -> str:
+    """The name of a schema in the document, which clients are generated from: it stays as it was."""
+    return f"{name.removesuffix('Schema')}Shape" if name.endswith("Schema") else name
+
+
+def _renamed(schema: Any) -> Any:
+    """A schema with the names of components in its references and titles."""
+    if isinstance(schema, dict):
+        return {
+            key: _component(value) if key in ("$ref", "title") and isinstance(value, str) else _renamed(value)
+            for key, value in schema.items()
+        }
+    return [_renamed(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def _schemas() -> dict[str, Any]:
-    answers = {route.answer for route in ROUTES if isinstance(route.answer, type)} | {ErrorShape}
+    answers = {route.answer for route in ROUTES if isinstance(route.answer, type)} | {ErrorSchema}
     bodies = {route.body for route in ROUTES if isinstance(route.body, type)} | {ZoneFile}
     ordered: list[tuple[type[BaseModel], Any]] = [
         *((one, "serialization") for one in sorted(answers, key=lambda one: one.__name__)),

@@ -14,7 +14,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """One request. path: values of the route's placeholders. headers: names in lower case.
 
     remote: the other side's address. trusted: whether it may see everything: it has the token, or none is
@@ -30,7 +30,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What goes back. headers: beside Content-Type."""
 
     status: int
@@ -48,7 +48,7 @@ class RefusedError(Exception):
         self.problems = tuple(problems)
         super().__init__(message)
 
-    def answer(self) -> Answer:
+    def answer(self) -> Response:
         """``{"error", "problems"}``. A problem's file is left out: it is the pipeline file."""
         problems = [
             {"line": one.line, "column": one.column, "where": one.where, "message": one.message}
@@ -56,10 +56,10 @@ class RefusedError(Exception):
         ]
         body = json.dumps({"error": self.message, "problems": problems}, ensure_ascii=False).encode()
         headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
-        return Answer(self.status, body, headers=headers)
+        return Response(self.status, body, headers=headers)
 
 
-def of(shape: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+def json_response(shape: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of JSON that is never cached."""
     body = shape.model_dump_json(by_alias=True).encode()
-    return Answer(status, body, headers={"Cache-Control": "no-store", **(headers or {})})
+    return Response(status, body, headers={"Cache-Control": "no-store", **(headers or {})})

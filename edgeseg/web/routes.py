@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel
 
 from edgeseg.web import schemas
+from edgeseg.web.handlers.command import CommandHandlers
+from edgeseg.web.handlers.documents import DocumentHandlers
+from edgeseg.web.handlers.evidence import EvidenceHandlers
+from edgeseg.web.handlers.picture import PictureHandlers
+from edgeseg.web.handlers.status import StatusHandlers
+from edgeseg.web.request import Request, Response
 
 _NAME = {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"}
+
+
+Respond = Callable[[Request], Response]
+"""Answers a request in a thread that may wait for a disk. Raises RefusedError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """All handlers of a server, by what they are about."""
+
+    status: StatusHandlers
+    picture: PictureHandlers
+    evidence: EvidenceHandlers
+    command: CommandHandlers
+    documents: DocumentHandlers
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +45,19 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. answer: a shape, or the media type of what is no JSON. body: None where it takes none.
+    """One operation.
 
-    handler: the method that answers, of those that ``site`` gathers; None for what ``server`` streams itself.
-    refuses: statuses beside 401, 403 (with a token, or for another Host or Origin) and 429, which any may
+    id: the operationId of the API. handler: the function that answers, as one of ``Handlers``; None for what
+    ``streaming`` sends. answer: a schema, or the media type of what is no JSON. body: None where it takes
+    none. refuses: statuses beside 401, 403 (with a token, or for another Host or Origin) and 429, which any may
     give. etag: whether it answers with one; if_match: whether it wants one. open: no token needed.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     summary: str
-    handler: str | None
+    id: str
+    handler: Callable[[Handlers], Respond] | None
     answer: type[BaseModel] | str
     query: tuple[Parameter, ...] = ()
     body: type[BaseModel] | str | None = None
@@ -54,14 +77,30 @@ _OF_CAMERA = Parameter("camera", _NAME, "Of this camera alone.")
 _MOMENT = {"type": "string", "format": "date-time"}
 
 ROUTES = (
-    Route("GET", "/api/v1/node", "This device", "node", schemas.NodeShape),
-    Route("GET", "/api/v1/cameras", "All cameras", "cameras", schemas.CamerasShape),
-    Route("GET", _CAMERA, "One camera", "camera", schemas.CameraShape, refuses=(404,)),
+    Route("GET", "/api/v1/node", "This device", "node", lambda on: on.status.node, schemas.NodeSchema),
+    Route(
+        "GET",
+        "/api/v1/cameras",
+        "All cameras",
+        "cameras",
+        lambda on: on.status.cameras,
+        schemas.CamerasSchema,
+    ),
+    Route(
+        "GET",
+        _CAMERA,
+        "One camera",
+        "camera",
+        lambda on: on.status.camera,
+        schemas.CameraSchema,
+        refuses=(404,),
+    ),
     Route(
         "GET",
         f"{_CAMERA}/picture.jpg",
         "The newest analysed picture, at the size the network sees; analysed anew where it is old",
         "picture",
+        lambda on: on.picture.picture,
         "image/jpeg",
         query=(_OVERLAY,),
         refuses=(400, 404, 503),
@@ -71,6 +110,7 @@ ROUTES = (
         f"{_CAMERA}/labels.png",
         "The label map of that picture; pixel values are class indices, the palette their colours",
         "labels",
+        lambda on: on.picture.labels,
         "image/png",
         refuses=(404, 503),
     ),
@@ -78,6 +118,7 @@ ROUTES = (
         "GET",
         f"{_CAMERA}/stream.mjpeg",
         "Pictures as they are analysed, at least one a second while the camera is live",
+        "stream",
         None,
         "multipart/x-mixed-replace",
         query=(_OVERLAY,),
@@ -88,7 +129,8 @@ ROUTES = (
         "/api/v1/occupancy",
         "The newest occupancy of each zone",
         "occupancy",
-        schemas.OccupanciesShape,
+        lambda on: on.status.occupancy,
+        schemas.OccupanciesSchema,
         query=(_OF_CAMERA,),
         refuses=(404,),
     ),
@@ -97,7 +139,8 @@ ROUTES = (
         f"{_ZONE}/history",
         "Occupancy over time: 1m for a day, 15m for a month. Default: the last 3 hours, or the last day",
         "history",
-        schemas.HistoryShape,
+        lambda on: on.status.history,
+        schemas.HistorySchema,
         query=(
             Parameter("resolution", {"enum": ["1m", "15m"], "default": "1m"}, "Length of a step."),
             Parameter("from", _MOMENT, "Steps that begin then or later."),
@@ -110,7 +153,8 @@ ROUTES = (
         "/api/v1/alerts",
         "Alerts, the newest first",
         "alerts",
-        schemas.AlertsShape,
+        lambda on: on.status.alerts,
+        schemas.AlertsSchema,
         query=(
             Parameter("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "At most."),
             _OF_CAMERA,
@@ -122,6 +166,7 @@ ROUTES = (
         "/api/v1/alerts/{alert}/pictures/{part}",
         "A picture kept of an alert: before (when its condition began) or after (when it was raised)",
         "evidence_picture",
+        lambda on: on.evidence.evidence_picture,
         "image/jpeg",
         refuses=(404,),
     ),
@@ -130,6 +175,7 @@ ROUTES = (
         "/api/v1/alerts/{alert}/clip",
         "The clip kept of an alert, MP4 or Matroska, some seconds after the alert",
         "evidence_clip",
+        lambda on: on.evidence.evidence_clip,
         "video/*",
         refuses=(404,),
     ),
@@ -138,8 +184,9 @@ ROUTES = (
         f"{_CAMERA}/enabled",
         "Switch a camera on or off",
         "switch",
-        schemas.DoneShape,
-        body=schemas.EnabledShape,
+        lambda on: on.command.switch,
+        schemas.DoneSchema,
+        body=schemas.EnabledSchema,
         status=202,
         refuses=(400, 404),
     ),
@@ -148,8 +195,9 @@ ROUTES = (
         f"{_CAMERA}/rate",
         "Analyse at another rate",
         "set_rate",
-        schemas.DoneShape,
-        body=schemas.RateShape,
+        lambda on: on.command.set_rate,
+        schemas.DoneSchema,
+        body=schemas.RateSchema,
         status=202,
         refuses=(400, 404),
     ),
@@ -158,7 +206,8 @@ ROUTES = (
         f"{_CAMERA}/zones",
         "Zones as the pipeline file has them",
         "zones",
-        schemas.ZonesFileShape,
+        lambda on: on.command.zones,
+        schemas.ZonesFileSchema,
         refuses=(404, 409),
         etag=True,
     ),
@@ -167,7 +216,8 @@ ROUTES = (
         _ZONE,
         "Save a zone to the pipeline file, new or changed; the daemon reads it again then",
         "save_zone",
-        schemas.SavedShape,
+        lambda on: on.command.save_zone,
+        schemas.SavedSchema,
         body="zone",
         refuses=(400, 404, 409, 412, 422, 428),
         etag=True,
@@ -178,7 +228,8 @@ ROUTES = (
         _ZONE,
         "Take a zone out of the pipeline file",
         "delete_zone",
-        schemas.SavedShape,
+        lambda on: on.command.delete_zone,
+        schemas.SavedSchema,
         refuses=(400, 404, 409, 412, 422, 428),
         etag=True,
         if_match=True,
@@ -188,8 +239,9 @@ ROUTES = (
         f"{_CAMERA}/measure",
         "What the newest picture shows in a draft",
         "measure",
-        schemas.MeasureShape,
-        body=schemas.DraftShape,
+        lambda on: on.picture.measure,
+        schemas.MeasureSchema,
+        body=schemas.DraftSchema,
         refuses=(400, 404, 422, 503),
     ),
     Route(
@@ -197,8 +249,9 @@ ROUTES = (
         f"{_CAMERA}/try-rule",
         "What a rule would have said in the last hour, by what was recorded of a zone",
         "try_rule",
-        schemas.TriedShape,
-        body=schemas.TryShape,
+        lambda on: on.command.try_rule,
+        schemas.TriedSchema,
+        body=schemas.TrySchema,
         refuses=(400, 404, 409, 422),
     ),
     Route(
@@ -206,21 +259,46 @@ ROUTES = (
         "/api/v1/login",
         "Exchange the token for a cookie",
         "login",
-        schemas.DoneShape,
-        body=schemas.LoginShape,
+        lambda on: on.command.login,
+        schemas.DoneSchema,
+        body=schemas.LoginSchema,
         refuses=(400,),
         open=True,
     ),
-    Route("POST", "/api/v1/logout", "Take the cookie back", "logout", schemas.DoneShape, open=True),
-    Route("GET", "/openapi.json", "This document", "openapi", "application/json"),
-    Route("GET", "/metrics", "Prometheus metrics", "scrape", "text/plain"),
-    Route("GET", "/healthz", "Alive: it answers", "healthz", schemas.HealthShape, open=True),
+    Route(
+        "POST",
+        "/api/v1/logout",
+        "Take the cookie back",
+        "logout",
+        lambda on: on.command.logout,
+        schemas.DoneSchema,
+        open=True,
+    ),
+    Route(
+        "GET",
+        "/openapi.json",
+        "This document",
+        "openapi",
+        lambda on: on.documents.openapi,
+        "application/json",
+    ),
+    Route("GET", "/metrics", "Prometheus metrics", "scrape", lambda on: on.documents.scrape, "text/plain"),
+    Route(
+        "GET",
+        "/healthz",
+        "Alive: it answers",
+        "healthz",
+        lambda on: on.status.healthz,
+        schemas.HealthSchema,
+        open=True,
+    ),
     Route(
         "GET",
         "/readyz",
         "Ready: every camera that is switched on is live, and the broker is there",
         "readyz",
-        schemas.HealthShape,
+        lambda on: on.status.readyz,
+        schemas.HealthSchema,
         refuses=(503,),
         open=True,
     ),

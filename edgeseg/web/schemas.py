@@ -27,7 +27,7 @@ Point = tuple[float, float]
 Seconds = Annotated[float, Field(ge=0)]
 
 
-class ProblemShape(Payload):
+class ProblemSchema(Payload):
     """One mistake in the pipeline file as it would be written. Lines and columns from 1; 0: unknown."""
 
     line: Count
@@ -36,14 +36,14 @@ class ProblemShape(Payload):
     message: str
 
 
-class ErrorShape(Payload):
+class ErrorSchema(Payload):
     """Why a request was refused."""
 
     error: str
-    problems: tuple[ProblemShape, ...] = Field(description="All mistakes of a draft at once.")
+    problems: tuple[ProblemSchema, ...] = Field(description="All mistakes of a draft at once.")
 
 
-class MqttShape(Payload):
+class MqttSchema(Payload):
     """The broker connection."""
 
     connected: bool
@@ -51,14 +51,14 @@ class MqttShape(Payload):
     outbox_durable: bool = Field(description="Whether alerts wait on disk.")
 
 
-class ReloadShape(Payload):
+class ReloadSchema(Payload):
     """How the newest reload of the pipeline file went."""
 
     at: Utc
     error: str | None = Field(description="Why it was refused; the running settings stay. Null: in force.")
 
 
-class NodeShape(Payload):
+class NodeSchema(Payload):
     """This device."""
 
     node: str
@@ -67,18 +67,18 @@ class NodeShape(Payload):
     file: str = Field(description="Name of the pipeline file.")
     digest: str = Field(description="sha256 of the pipeline file that is in force.")
     editable: bool = Field(description="Whether the daemon may write the pipeline file.")
-    reload: ReloadShape | None
+    reload: ReloadSchema | None
     cores: Count
     cpu: Annotated[float, Field(ge=0)] | None = Field(
         description="Cores in use by this process and its camera processes since the last request of this; "
         "null for the first."
     )
     memory_bytes: Count = Field(description="Resident memory of this process and its camera processes.")
-    mqtt: MqttShape | None = Field(description="Null: no broker, events go to standard output.")
+    mqtt: MqttSchema | None = Field(description="Null: no broker, events go to standard output.")
     stats: StatsPayload
 
 
-class ClassShape(Payload):
+class ClassSchema(Payload):
     """A class of the network; label maps hold its index."""
 
     index: Count
@@ -86,7 +86,7 @@ class ClassShape(Payload):
     colour: str = Field(pattern="^#[0-9a-f]{6}$")
 
 
-class RuleShape(Payload):
+class RuleSchema(Payload):
     """A rule as it is in force."""
 
     name: str
@@ -104,7 +104,7 @@ class RuleShape(Payload):
     since: Utc | None = Field(description="When the state was told first; null before it was.")
 
 
-class ZoneShape(Payload):
+class ZoneSchema(Payload):
     """A zone as it is in force."""
 
     name: str
@@ -112,17 +112,17 @@ class ZoneShape(Payload):
     polygons: tuple[tuple[Point, ...], ...]
     exclude: tuple[tuple[Point, ...], ...]
     confidence: Share
-    rules: tuple[RuleShape, ...]
+    rules: tuple[RuleSchema, ...]
 
 
-class SizeShape(Payload):
+class SizeSchema(Payload):
     """Pixels of the camera picture."""
 
     width: Count
     height: Count
 
 
-class CameraShape(Payload):
+class CameraSchema(Payload):
     """A camera: how it does, and what is set."""
 
     name: str
@@ -131,32 +131,32 @@ class CameraShape(Payload):
     rate: Annotated[float, Field(gt=0)] = Field(description="Frames a second that are analysed, as set now.")
     rate_of_file: Annotated[float, Field(gt=0)]
     gated: bool = Field(description="Whether only pictures that show motion are analysed.")
-    picture: SizeShape | None = Field(description="Null until the first analysed picture.")
+    picture: SizeSchema | None = Field(description="Null until the first analysed picture.")
     model: str
-    classes: tuple[ClassShape, ...]
+    classes: tuple[ClassSchema, ...]
     groups: dict[str, tuple[str, ...]]
-    zones: tuple[ZoneShape, ...]
+    zones: tuple[ZoneSchema, ...]
 
 
-class CamerasShape(Payload):
+class CamerasSchema(Payload):
     """All cameras, in the order of the file."""
 
-    cameras: tuple[CameraShape, ...]
+    cameras: tuple[CameraSchema, ...]
 
 
-class OccupanciesShape(Payload):
+class OccupanciesSchema(Payload):
     """The newest occupancy of each zone."""
 
     occupancy: tuple[OccupancyPayload, ...]
 
 
-class AlertsShape(Payload):
+class AlertsSchema(Payload):
     """Alerts, the newest first, each as its last message says: ``end`` where it is over."""
 
     alerts: tuple[AlertPayload, ...]
 
 
-class SpanShape(Payload):
+class SpanSchema(Payload):
     """One class over one step of the history, while the zone was known."""
 
     min: Share
@@ -165,50 +165,50 @@ class SpanShape(Payload):
     occupied_s: Seconds = Field(description="Seconds for which it covered at least 1 % of the zone.")
 
 
-class StepShape(Payload):
+class StepSchema(Payload):
     """One step of the history. What is neither known nor unknown nobody watched."""
 
     at: Utc = Field(description="Its beginning.")
     known_s: Seconds
     unknown_s: Seconds
-    classes: dict[str, SpanShape]
+    classes: dict[str, SpanSchema]
 
 
-class HistoryShape(Payload):
+class HistorySchema(Payload):
     """Occupancy of a zone over time. Steps of which nothing is kept are left out."""
 
     camera: str
     zone: str
     resolution: Literal["1m", "15m"]
     step_s: Count
-    steps: tuple[StepShape, ...]
+    steps: tuple[StepSchema, ...]
 
 
-class ZonesFileShape(Payload):
+class ZonesFileSchema(Payload):
     """Zones as the pipeline file has them, in its order: what PUT takes back. ETag: digest of the file."""
 
     digest: str
     zones: dict[str, dict[str, object]]
 
 
-class SavedShape(Payload):
+class SavedSchema(Payload):
     """The file was written. It is in force once the node's ``digest`` is this one."""
 
     digest: str
     kept: str = Field(description="Name of the file that holds the version before.")
 
 
-class DraftShape(BaseModel):
+class DraftSchema(BaseModel):
     """An area that is being drawn."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="DraftShape")
+    model_config = ConfigDict(frozen=True, extra="forbid", title="DraftSchema")
 
     polygon: list[list[Point]] = Field(min_length=1, max_length=50)
     exclude: list[list[Point]] = Field(default=[], max_length=50)
     confidence: Share = Field(0.0, description="Pixels below count as uncertain.")
 
 
-class MeasureShape(Payload):
+class MeasureSchema(Payload):
     """What the newest picture shows in a draft."""
 
     captured_at: Utc
@@ -218,16 +218,16 @@ class MeasureShape(Payload):
     confidence: Share | None
 
 
-class TryShape(BaseModel):
+class TrySchema(BaseModel):
     """A rule to be tried. rule: as in the pipeline file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="TryShape")
+    model_config = ConfigDict(frozen=True, extra="forbid", title="TrySchema")
 
     zone: str = Field(min_length=1, max_length=64)
     rule: dict[str, object]
 
 
-class TriedShape(Payload):
+class TriedSchema(Payload):
     """What a rule would have said, had it been in force."""
 
     recorded_from: Utc | None = Field(description="Null: nothing is recorded of that zone yet.")
@@ -236,37 +236,37 @@ class TriedShape(Payload):
     alerts: tuple[AlertPayload, ...] = Field(description="Every message, in order.")
 
 
-class EnabledShape(BaseModel):
+class EnabledSchema(BaseModel):
     """Switch a camera."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, title="EnabledShape")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, title="EnabledSchema")
 
     enabled: bool
 
 
-class RateShape(BaseModel):
+class RateSchema(BaseModel):
     """Change a camera's rate until its file says another."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, title="RateShape")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, title="RateSchema")
 
     rate: float = Field(ge=SLOWEST_FPS, le=FASTEST_FPS)
 
 
-class LoginShape(BaseModel):
+class LoginSchema(BaseModel):
     """Exchange the token for a cookie."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="LoginShape")
+    model_config = ConfigDict(frozen=True, extra="forbid", title="LoginSchema")
 
     token: str = Field(max_length=4096)
 
 
-class DoneShape(Payload):
+class DoneSchema(Payload):
     """The wish was taken; what became of it comes with the camera's state."""
 
     ok: Literal[True] = True
 
 
-class HealthShape(Payload):
+class HealthSchema(Payload):
     """Whether the daemon is well. reasons: why not; only told to those with the token, where there is one."""
 
     ok: bool

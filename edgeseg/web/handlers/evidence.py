@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeseg.web.daemon_view import DaemonView
-from edgeseg.web.request import Answer, Call, RefusedError
+from edgeseg.web.request import RefusedError, Request, Response
 
 _TYPES = {"jpg": "image/jpeg", "mp4": "video/mp4", "mkv": "video/x-matroska"}
 # A file of that name never changes. Whoever may see it may keep it for as long as it is looked at.
@@ -13,22 +13,22 @@ _HEADERS = {"Cache-Control": "private, max-age=3600, immutable"}
 class EvidenceHandlers:
     """Handlers for ``server``. Thread-safe."""
 
-    def __init__(self, running: DaemonView) -> None:
-        self._running = running
+    def __init__(self, daemon: DaemonView) -> None:
+        self._daemon = daemon
 
-    def evidence_picture(self, call: Call) -> Answer:
-        part = call.path["part"]
+    def evidence_picture(self, request: Request) -> Response:
+        part = request.path["part"]
         if part not in ("before", "after"):
             raise RefusedError(404, f"no picture {part!r}: there are before and after")
-        return self._file(call.path["alert"], part)
+        return self._file(request.path["alert"], part)
 
-    def evidence_clip(self, call: Call) -> Answer:
-        return self._file(call.path["alert"], "clip")
+    def evidence_clip(self, request: Request) -> Response:
+        return self._file(request.path["alert"], "clip")
 
-    def _file(self, alert: str, part: str) -> Answer:
+    def _file(self, alert: str, part: str) -> Response:
         """Raises RefusedError (404)."""
-        room = self._running.evidence
+        room = self._daemon.evidence
         found = room.file(alert, part) if room is not None else None
         if found is None:
             raise RefusedError(404, f"nothing is kept of alert {alert!r} by that name (any more)")
-        return Answer(200, found.data, _TYPES[found.suffix], _HEADERS)
+        return Response(200, found.data, _TYPES[found.suffix], _HEADERS)

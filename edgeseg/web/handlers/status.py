@@ -22,9 +22,9 @@ from edgeseg.system.process_usage import Usage, usage
 from edgeseg.web import schemas
 from edgeseg.web.daemon_view import DaemonView
 from edgeseg.web.history_recorder import HistoryRecorder
-from edgeseg.web.latest import Board, Standing
+from edgeseg.web.latest import LatestValues, Standing
 from edgeseg.web.picture_cache import PictureCache
-from edgeseg.web.request import Answer, Call, RefusedError, of
+from edgeseg.web.request import RefusedError, Request, Response, json_response
 from edgeseg.web.zone_editor import ZoneEditor
 
 # What is shown where nothing is asked for.
@@ -35,46 +35,46 @@ _LEAST_CPU_SPAN_S = 1.0
 
 
 class StatusHandlers:
-    """Handlers for ``server``: a call in, an answer out. Thread-safe."""
+    """Handlers for ``server``: a request in, an answer out. Thread-safe."""
 
     def __init__(
         self,
-        running: DaemonView,
-        board: Board,
-        album: PictureCache,
-        chronicle: HistoryRecorder,
+        daemon: DaemonView,
+        latest: LatestValues,
+        pictures: PictureCache,
+        history: HistoryRecorder,
         editor: ZoneEditor,
     ) -> None:
-        self._running = running
-        self._board = board
-        self._album = album
-        self._chronicle = chronicle
+        self._daemon = daemon
+        self._latest = latest
+        self._pictures = pictures
+        self._history = history
         self._editor = editor
         self._before: tuple[float, Usage] | None = None
         self._cpu: float | None = None
 
-    def node(self, call: Call) -> Answer:
-        running, now = self._running, usage()
-        stats, reload = running.stats, running.reload
+    def node(self, request: Request) -> Response:
+        daemon, now = self._daemon, usage()
+        stats, reload = daemon.stats, daemon.reload
         counted = StatsPayload.of(stats)
         mqtt = None
-        if running.connected is not None:
-            mqtt = schemas.MqttShape(
-                connected=running.connected,
+        if daemon.connected is not None:
+            mqtt = schemas.MqttSchema(
+                connected=daemon.connected,
                 outbox_waiting=stats.outbox_waiting,
                 outbox_durable=stats.outbox_durable,
             )
-        return of(
-            schemas.NodeShape(
-                node=running.settings.node,
+        return json_response(
+            schemas.NodeSchema(
+                node=daemon.settings.node,
                 version=__version__,
-                at=iso_utc(running.clock.utc_s()),
+                at=iso_utc(daemon.clock.utc_s()),
                 file=self._editor.name,
-                digest=running.settings.digest,
+                digest=daemon.settings.digest,
                 editable=self._editor.writable,
                 reload=None
                 if reload is None
-                else schemas.ReloadShape(at=iso_utc(reload.at_s), error=reload.error),
+                else schemas.ReloadSchema(at=iso_utc(reload.at_s), error=reload.error),
                 cores=len(os.sched_getaffinity(0)),
                 cpu=self._cores_used(now),
                 memory_bytes=now.memory_bytes,
@@ -83,58 +83,60 @@ class StatusHandlers:
             )
         )
 
-    def cameras(self, call: Call) -> Answer:
-        return of(schemas.CamerasShape(cameras=tuple(self._camera(post) for post in self._running.posts)))
+    def cameras(self, request: Request) -> Response:
+        return json_response(
+            schemas.CamerasSchema(cameras=tuple(self._camera(running) for running in self._daemon.cameras))
+        )
 
-    def camera(self, call: Call) -> Answer:
-        return of(self._camera(self._running.post(call.path["camera"])))
+    def camera(self, request: Request) -> Response:
+        return json_response(self._camera(self._daemon.camera(request.path["camera"])))
 
-    def occupancy(self, call: Call) -> Answer:
-        posts = self._running.posts
-        if (camera := call.query.get("camera")) is not None:
-            posts = [self._running.post(camera)]
-        now_s = self._running.clock.utc_s()
+    def occupancy(self, request: Request) -> Response:
+        cameras = self._daemon.cameras
+        if (camera := request.query.get("camera")) is not None:
+            cameras = [self._daemon.camera(camera)]
+        now_s = self._daemon.clock.utc_s()
         found = []
-        for post in posts:
-            standing = self._board.standing(post.settings.name)
-            zones = [standing.occupancies.get(zone.name) for zone in post.settings.zones]
+        for running in cameras:
+            standing = self._latest.standing(running.settings.name)
+            zones = [standing.occupancies.get(zone.name) for zone in running.settings.zones]
             found += [
-                OccupancyPayload.encoded(one, boot=self._running.boot, now_s=now_s)
+                OccupancyPayload.encoded(one, boot=self._daemon.boot, now_s=now_s)
                 for one in zones
                 if one is not None
             ]
         body = b'{"occupancy":[' + b",".join(found) + b"]}"
-        return Answer(200, body, headers={"Cache-Control": "no-store"})
+        return Response(200, body, headers={"Cache-Control": "no-store"})
 
-    def history(self, call: Call) -> Answer:
-        camera, zone = call.path["camera"], call.path["zone"]
+    def history(self, request: Request) -> Response:
+        camera, zone = request.path["camera"], request.path["zone"]
         self._zone(camera, zone)
-        resolution = call.query.get("resolution", "1m")
+        resolution = request.query.get("resolution", "1m")
         if resolution not in STEP_S:
             raise RefusedError(400, f"resolution: got {resolution[:20]!r}, expected 1m or 15m")
         chosen = cast(Resolution, resolution)
-        to_s = _moment(call, "to", self._running.clock.utc_s())
-        from_s = _moment(call, "from", to_s - _LOOKS_BACK_S[chosen])
+        to_s = _moment(request, "to", self._daemon.clock.utc_s())
+        from_s = _moment(request, "from", to_s - _LOOKS_BACK_S[chosen])
         step_s = STEP_S[chosen]
-        steps = dict(self._chronicle.history.steps(camera, zone, chosen, from_s, to_s))
-        for minute_s, part in self._chronicle.pending(camera, zone):
+        steps = dict(self._history.history.steps(camera, zone, chosen, from_s, to_s))
+        for minute_s, part in self._history.pending(camera, zone):
             at_s = minute_s // step_s * step_s
             if from_s <= at_s < to_s:
                 steps.setdefault(at_s, ZoneStep()).merge(part)
         told = tuple(_step(at_s, steps[at_s]) for at_s in sorted(steps))
-        return of(
-            schemas.HistoryShape(camera=camera, zone=zone, resolution=chosen, step_s=step_s, steps=told)
+        return json_response(
+            schemas.HistorySchema(camera=camera, zone=zone, resolution=chosen, step_s=step_s, steps=told)
         )
 
-    def alerts(self, call: Call) -> Answer:
-        limit = call.query.get("limit", str(_DEFAULT_ALERTS))
+    def alerts(self, request: Request) -> Response:
+        limit = request.query.get("limit", str(_DEFAULT_ALERTS))
         if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:6]) <= _MOST_ALERTS):
             raise RefusedError(400, f"limit: got {limit[:20]!r}, expected 1 to {_MOST_ALERTS}")
         # Of a camera that is gone from the file there may be alerts still.
-        camera = call.query.get("camera")
+        camera = request.query.get("camera")
         if camera is not None and (flaw := name_flaw(camera)):
             raise RefusedError(400, f"camera: {flaw}")
-        bodies = self._chronicle.history.alerts(int(limit), camera)
+        bodies = self._history.history.alerts(int(limit), camera)
         alerts = []
         for body in bodies:
             try:
@@ -142,53 +144,53 @@ class StatusHandlers:
             except ValidationError:
                 # Kept by another version of edgeseg, whose alerts had other keys.
                 continue
-        return of(schemas.AlertsShape(alerts=tuple(alerts)))
+        return json_response(schemas.AlertsSchema(alerts=tuple(alerts)))
 
-    def healthz(self, call: Call) -> Answer:
-        return of(schemas.HealthShape(ok=True, reasons=()))
+    def healthz(self, request: Request) -> Response:
+        return json_response(schemas.HealthSchema(ok=True, reasons=()))
 
-    def readyz(self, call: Call) -> Answer:
+    def readyz(self, request: Request) -> Response:
         reasons = tuple(self._reasons())
-        told = reasons if call.trusted else ()
-        return of(schemas.HealthShape(ok=not reasons, reasons=told), 503 if reasons else 200)
+        told = reasons if request.trusted else ()
+        return json_response(schemas.HealthSchema(ok=not reasons, reasons=told), 503 if reasons else 200)
 
     def _reasons(self) -> list[str]:
-        running = self._running
-        posts = running.posts
-        if len(posts) < len(running.settings.cameras):
+        daemon = self._daemon
+        cameras = daemon.cameras
+        if len(cameras) < len(daemon.settings.cameras):
             return ["edgeseg is starting"]
         reasons = []
-        for post in posts:
-            name = post.settings.name
-            standing = self._board.standing(name)
+        for running in cameras:
+            name = running.settings.name
+            standing = self._latest.standing(name)
             status = standing.status
             if standing.enabled and (status is None or status.state != "live"):
                 state = "connecting" if status is None else status.state
                 why = f" ({status.reason})" if status is not None and status.reason else ""
                 reasons.append(f"camera {name}: {state}{why}")
-        if running.connected is False:
+        if daemon.connected is False:
             reasons.append("the broker is not connected")
         return reasons
 
-    def _camera(self, post: RunningCamera) -> schemas.CameraShape:
-        settings, model = post.settings, post.model
-        standing = self._board.standing(settings.name)
+    def _camera(self, running: RunningCamera) -> schemas.CameraSchema:
+        settings, model = running.settings, running.model
+        standing = self._latest.standing(settings.name)
         status = standing.status or CameraStatus(
-            settings.name, "connecting", None, self._running.clock.utc_s(), None, None
+            settings.name, "connecting", None, self._daemon.clock.utc_s(), None, None
         )
-        size_px = self._album.picture_sizes_px.get(settings.name)
-        groups = self._running.settings.groups
-        return schemas.CameraShape(
+        size_px = self._pictures.picture_sizes_px.get(settings.name)
+        groups = self._daemon.settings.groups
+        return schemas.CameraSchema(
             name=settings.name,
             status=CameraStatusPayload.of(status),
             enabled=standing.enabled,
-            rate=standing.rate_fps or post.live.camera.rate_fps,
+            rate=standing.rate_fps or running.live.camera.rate_fps,
             rate_of_file=settings.rate_fps,
             gated=settings.gate is not None,
-            picture=None if size_px is None else schemas.SizeShape(width=size_px[0], height=size_px[1]),
+            picture=None if size_px is None else schemas.SizeSchema(width=size_px[0], height=size_px[1]),
             model=model.name,
             classes=tuple(
-                schemas.ClassShape(index=index, name=name, colour=f"#{red:02x}{green:02x}{blue:02x}")
+                schemas.ClassSchema(index=index, name=name, colour=f"#{red:02x}{green:02x}{blue:02x}")
                 for index, (name, (red, green, blue)) in enumerate(
                     zip(model.classes, model.palette.tolist(), strict=True)
                 )
@@ -202,15 +204,15 @@ class StatusHandlers:
         )
 
     def _zone(self, camera: str, zone: str) -> ZoneSettings:
-        post = self._running.post(camera)
-        found = next((one for one in post.settings.zones if one.name == zone), None)
+        running = self._daemon.camera(camera)
+        found = next((one for one in running.settings.zones if one.name == zone), None)
         if found is None:
             raise RefusedError(404, f"camera {camera} has no zone {zone!r}")
         return found
 
     def _cores_used(self, now: Usage) -> float | None:
         """Since the last time that was asked; as then where camera processes ended and took theirs along."""
-        now_s = self._running.clock.monotonic_s()
+        now_s = self._daemon.clock.monotonic_s()
         before, self._before = self._before, self._before or (now_s, now)
         if before is not None and now_s - before[0] >= _LEAST_CPU_SPAN_S:
             used_s = now.cpu_s - before[1].cpu_s
@@ -220,8 +222,8 @@ class StatusHandlers:
         return self._cpu
 
 
-def _zone_shape(zone: ZoneSettings, standing: Standing) -> schemas.ZoneShape:
-    return schemas.ZoneShape(
+def _zone_shape(zone: ZoneSettings, standing: Standing) -> schemas.ZoneSchema:
+    return schemas.ZoneSchema(
         name=zone.name,
         title=zone.title,
         polygons=zone.include,
@@ -231,10 +233,10 @@ def _zone_shape(zone: ZoneSettings, standing: Standing) -> schemas.ZoneShape:
     )
 
 
-def _rule_shape(zone: str, rule: RuleSettings, standing: Standing) -> schemas.RuleShape:
+def _rule_shape(zone: str, rule: RuleSettings, standing: Standing) -> schemas.RuleSchema:
     told = standing.rules.get((zone, rule.name))
     reference = () if rule.reference is None else (rule.reference,)
-    return schemas.RuleShape(
+    return schemas.RuleSchema(
         name=rule.name,
         kind=rule.kind,
         unlike=rule.unlike,
@@ -248,14 +250,14 @@ def _rule_shape(zone: str, rule: RuleSettings, standing: Standing) -> schemas.Ru
     )
 
 
-def _step(at_s: int, step: ZoneStep) -> schemas.StepShape:
+def _step(at_s: int, step: ZoneStep) -> schemas.StepSchema:
     known_s = step.known_s
-    return schemas.StepShape(
+    return schemas.StepSchema(
         at=iso_utc(at_s),
         known_s=round(known_s, 1),
         unknown_s=round(step.unknown_s, 1),
         classes={
-            name: schemas.SpanShape(
+            name: schemas.SpanSchema(
                 min=round(min(one.least, 1.0), 4),
                 mean=round(min(one.area_s / known_s, 1.0), 4) if known_s > 0 else 0.0,
                 max=round(min(one.most, 1.0), 4),
@@ -266,9 +268,9 @@ def _step(at_s: int, step: ZoneStep) -> schemas.StepShape:
     )
 
 
-def _moment(call: Call, key: str, default_s: float) -> float:
+def _moment(request: Request, key: str, default_s: float) -> float:
     """Unix seconds of an RFC 3339 time. Raises RefusedError (400)."""
-    text = call.query.get(key)
+    text = request.query.get(key)
     if text is None:
         return default_s
     try:
