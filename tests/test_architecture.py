@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 # The rooms from the ground up: a module may import from floors below its own, never from its own floor
 # (inside a room, its files may know each other).
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "frames", "shipped", "laps"),
+    ("errors", "clock", "cpu_quota", "thread_cpu", "frames", "shipped", "laps"),
     ("settings", "yamlfile", "secrets", "polygons", "places", "appearing", "launch", "state"),
     ("manifest", "fetch", "cellcounts", "ground", "registration", "logs"),
     ("registry", "runtimes", "groundmeter"),
@@ -50,6 +50,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "recall",
         "onlooker",
         "recording",
+        "engine_monitor",
     ),
     ("audience",),
     ("camera", "load", "engine_pool", "watchdog", "evidence", "second_stream"),

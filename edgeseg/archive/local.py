@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Generic
 
 from edgeseg.archive.workers import Crashed, Done, Job, Result
+from edgeseg.cpu_quota import whole_cpus
 
 # How many pieces of work lie ready for each process, so that none waits for the next.
 _READY = 2
@@ -35,7 +35,7 @@ class LocalWorkers:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        self._count = count or len(os.sched_getaffinity(0))
+        self._count = count or whole_cpus()
         self._pool: ProcessPoolExecutor | None = None
 
     @property

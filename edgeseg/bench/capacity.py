@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from edgeseg.bench.clips import PERIOD_S, Clips
 from edgeseg.bench.figures import Bar, Figure, Spread
 from edgeseg.bench.fleet import Load
 from edgeseg.bench.workload import DEEPLAB, SEGFORMER
+from edgeseg.cpu_quota import available_cpus
 from edgeseg.engines.select import Candidate
 from edgeseg.errors import EdgesegError
 from edgeseg.manifest import Model
@@ -81,7 +81,7 @@ def measure(
 
     bare_ms: CPU of one inference.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cpus()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder, fleet.rtsp(clips.busy_5, Path(folder)) as url:
 
@@ -115,7 +115,7 @@ def _gated(
     model: Model, candidate: Candidate, clips: Clips, ungated: Held, seconds: float,
     say: Callable[[str], None], advance: Callable[[], None],
 ) -> list[Figure]:  # fmt: skip
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cpus()
     # Whole periods, or some cameras would show more motion than others.
     whole = math.ceil(seconds / PERIOD_S) * PERIOD_S
     with tempfile.TemporaryDirectory() as folder, fleet.rtsp(clips.quarter_5, Path(folder)) as url:
@@ -137,7 +137,7 @@ def _gated(
     return figures
 
 
-def _held(model: Model, how: str, found: Held, cores: int, per_core: float | None) -> list[Figure]:
+def _held(model: Model, how: str, found: Held, cores: float, per_core: float | None) -> list[Figure]:
     load = found.load
     what = f"{model.name}: {how}, {found.cameras} cameras at {workload.RATE_FPS} fps"
     bar = None if per_core is None else Bar("at least", per_core)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from edgeseg import trial
 from edgeseg.bench import workload
 from edgeseg.bench.figures import Bar, Figure, Spread, ratios
 from edgeseg.bench.stopwatch import Cost, cost_of, interleaved
+from edgeseg.cpu_quota import whole_cpus
 from edgeseg.engines.base import Engine
 from edgeseg.engines.select import Candidate, adapter, candidates, choose, open_candidate
 from edgeseg.errors import EdgesegError, EngineError
@@ -132,7 +132,7 @@ def by_streams(
     model: Model, candidate: Candidate, rounds: int, frames: int, advance: Callable[[], None]
 ) -> list[Figure]:
     """Frames a second and CPU of each with one to all cores' worth of callers, one thread each."""
-    cores = len(os.sched_getaffinity(0))
+    cores = whole_cpus()
     size_px = candidate.artefact.input.size_px
     views = workload.smooth_pictures(4, size_px)
     figures = []

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgeseg.checkup.finding import Finding
+from edgeseg.cpu_quota import available_cpus
 from edgeseg.engines import hardware
 from edgeseg.runtimes import RUNTIMES
 from edgeseg.sources.confine import gaps
@@ -33,6 +34,9 @@ def device(stop: threading.Event, root: Path = Path("/")) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     processor = named.group(1).strip() if named else os.uname().machine
     what = f"{processor}, {os.uname().machine}, {cores} core{'' if cores == 1 else 's'}"
+    available = available_cpus(root)
+    if available < cores:
+        what += f" of which a CPU quota gives {available:g}"
     yield Finding("board", "ok", f"{board}; {what}" if board else what)
     yield from _memory(_read(root / "proc/meminfo"))
     hot = [

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.appearing import appearing, writing
 from edgeseg.commands.terminal import download_bars
+from edgeseg.cpu_quota import whole_cpus
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _watch(
     most = 0.0
     with (
         (output / "events.jsonl").open("w", encoding="utf-8") as stream,
-        Replay(settings, chosen, stream, threads=os.cpu_count() or 1) as replay,
+        Replay(settings, chosen, stream, threads=whole_cpus()) as replay,
         appearing(output / "overlay.mp4") as partial,
         VideoWriter(partial, chosen.rate_fps) as video,
         _live_table(chosen, replay.camera, alerts) as show,

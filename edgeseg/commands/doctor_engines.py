@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.commands.terminal import print_table, progress
+from edgeseg.cpu_quota import whole_cpus
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.runtimes import RUNTIMES
 from edgeseg.settings import DEFAULT_MODEL
@@ -99,7 +99,7 @@ def examine(
     from edgeseg.config.units import size_px
     from edgeseg.runtimes import AUTO
 
-    cores = len(os.sched_getaffinity(0))
+    cores = whole_cpus()
     if not 1 <= args.threads <= cores:
         raise EdgesegError(f"--threads {args.threads}: expected 1 to {cores}, the cores of this machine")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import glob
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.appearing import ADVICE, beside
 from edgeseg.commands.refining import add_refine, open_refined
 from edgeseg.commands.terminal import print_table
+from edgeseg.cpu_quota import whole_cpus
 from edgeseg.errors import EdgesegError
 from edgeseg.runtimes import AUTO, ENGINES
 from edgeseg.settings import DEFAULT_MODEL, FASTEST_FPS, FIT_NAMES, SLOWEST_FPS
@@ -124,7 +124,7 @@ def _segment(
         raise EdgesegError(f"--input: {error}") from None
     stems = Counter(path.stem for path in pictures)
     with ExitStack() as stack:
-        engine = open_refined(model, args.engine, size, args.refine, threads=os.cpu_count() or 1)
+        engine = open_refined(model, args.engine, size, args.refine, threads=whole_cpus())
         stack.callback(engine.close)
         preprocess = Preprocess(args.fit or model.fit, engine.input_size_px)
         advance = stack.enter_context(progress(f"segmenting {args.input.name}", "picture", args.json))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 from dataclasses import dataclass
 from types import ModuleType
 
 from edgeseg import registry
+from edgeseg.cpu_quota import whole_cpus
 from edgeseg.engines import remembered
 from edgeseg.engines.base import Engine
 from edgeseg.engines.tensors import bare_integers
@@ -52,7 +52,7 @@ def open_engine(
     """
     if engine == REMOTE:
         raise EngineError(f"engine {REMOTE} is for pipeline files, which name its servers under `remote`")
-    cores = threads or len(os.sched_getaffinity(0))
+    cores = threads or whole_cpus()
     name, artefact = choose(model, engine, input_size_px, precision)
     size_px = input_size_px or artefact.input.size_px
     if engine == AUTO and precision is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import cast
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from edgeseg import __version__
 from edgeseg.clock import iso_utc
 from edgeseg.config.names import name_flaw
+from edgeseg.cpu_quota import whole_cpus
 from edgeseg.frames import CameraStatus
 from edgeseg.publish.payloads import AlertPayload, CameraStatusPayload, OccupancyPayload, StatsPayload
 from edgeseg.relief import Post
@@ -70,7 +70,7 @@ class Telling:
                 reload=None
                 if reload is None
                 else shapes.ReloadShape(at=iso_utc(reload.at_s), error=reload.error),
-                cores=len(os.sched_getaffinity(0)),
+                cores=whole_cpus(),
                 cpu=self._cores_used(now),
                 memory_bytes=now.memory_bytes,
                 mqtt=mqtt,
