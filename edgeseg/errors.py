@@ -67,6 +67,10 @@ class EngineAwayError(EngineError):
         super().__init__(message)
 
 
+class EngineCancelledError(EngineError):
+    """A run hung and was cancelled. Its frame is lost, the next one is tried."""
+
+
 SourceReason = Literal[
     "auth", "timeout", "not_found", "tls", "codec", "refused", "ended", "truncated", "crashed"
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from edgeseg.state.schema import SCHEMA_VERSION
 from tests.broker import Broker, Subscriber, wait_until
 from tests.daemon import Daemon
-from tests.faults.moody_model import write_moody_model
+from tests.slow_runtime import environment, write_slow_model
 from tests.tiny_models import Convention, write_model
 
 PIPELINE = """\
@@ -59,10 +60,16 @@ class Place:
         self.dark = write_clip(folder / "dark.mp4", (DARK, 300))
         self.broker = ""
 
-    def daemon(self, clip: Path, rule: str = "seen", model: Path | None = None) -> Daemon:
+    def daemon(
+        self,
+        clip: Path,
+        rule: str = "seen",
+        model: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Daemon:
         file = self.folder / "pipeline.yaml"
         file.write_text(PIPELINE.format(broker=self.broker, model=model or self.model, clip=clip, rule=rule))
-        return Daemon(file, {"XDG_STATE_HOME": str(self.folder / "state")})
+        return Daemon(file, {**(environment or {}), "XDG_STATE_HOME": str(self.folder / "state")})
 
     @property
     def state(self) -> Path:
@@ -163,10 +170,11 @@ def test_wishes_survive(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(180)
 def test_an_engine_that_hangs_is_noticed_and_the_process_takes_its_own_place(place: Place) -> None:
-    """Nobody watches over it here. The network hangs in native code at the first blue picture; the clip then
-    begins anew, with what was on still on."""
+    """No service manager restarts it here. The network blocks at the first blue picture in a runtime that
+    cannot cancel; the clip then begins anew, with what was on still on."""
     clip = write_clip(place.folder / "moods.mp4", (RED, 4), (BLUE, 60))
-    with place.daemon(clip, model=write_moody_model(place.folder / "moody")) as daemon:
+    model = write_slow_model(place.folder / "slow", blocks_on_blue=True)
+    with place.daemon(clip, model=model, environment=environment(place.folder / "runtime")) as daemon:
         (new,) = wait_until(lambda: alerts(daemon), "the alert", deadline_s=60)
         pid = daemon.process.pid
         wait_until(

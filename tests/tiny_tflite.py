@@ -23,7 +23,7 @@ def write_tflite(path: Path, convention: Convention, quantized: bool) -> None:
     """
     assert convention.layout == "nhwc"
     assert convention.form in ("logits", "labels", "mask")
-    builder = _Builder()
+    builder = Builder()
     width, height = convention.size
     grid = [1, height // STRIDE, width // STRIDE]
     kernel, bias = convention.weights()
@@ -62,7 +62,7 @@ def write_tflite(path: Path, convention: Convention, quantized: bool) -> None:
     path.write_bytes(builder.finish([picture], [answer]))
 
 
-class _Builder:
+class Builder:
     def __init__(self) -> None:
         self._buffers = [schema.BufferT()]
         self._tensors: list[schema.TensorT] = []

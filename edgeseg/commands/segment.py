@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import glob
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from edgeseg.errors import EdgesegError
 from edgeseg.models.runtimes import AUTO, ENGINES
 from edgeseg.settings import DEFAULT_MODEL, FASTEST_FPS, FIT_NAMES, SLOWEST_FPS
 from edgeseg.system.atomic_files import ADVICE, beside
+from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
     from edgeseg.frames import U8
@@ -126,7 +126,7 @@ def _segment(
         raise EdgesegError(f"--input: {error}") from None
     stems = Counter(path.stem for path in pictures)
     with ExitStack() as stack:
-        engine = open_refined(model, args.engine, size, args.refine, threads=os.cpu_count() or 1)
+        engine = open_refined(model, args.engine, size, args.refine, threads=whole_cpus())
         stack.callback(engine.close)
         preprocess = Preprocess(args.fit or model.fit, engine.input_size_px)
         advance = stack.enter_context(progress(f"segmenting {args.input.name}", "picture", args.json))

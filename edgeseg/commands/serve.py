@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.errors import EdgesegError
 from edgeseg.models.runtimes import AUTO, ENGINES, JPEG_SUFFIX, RUNTIMES
+from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
     from edgeseg.engines.base import Engine
@@ -134,7 +135,7 @@ def _offers(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tuple[Of
         loaded.append((model, _opened(model, args.engine, size)))
         open_engines.callback(loaded[-1][1].close)
     beside = all(RUNTIMES[engine.name].accelerator for _, engine in loaded)
-    at_once = args.at_once or (_AT_ONCE_BESIDE_THE_CPU if beside else len(os.sched_getaffinity(0)))
+    at_once = args.at_once or (_AT_ONCE_BESIDE_THE_CPU if beside else whole_cpus())
     admission = Admission(at_once, at_once)
     return tuple(offer(model, engine, admission) for model, engine in loaded), at_once
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import platform
 import random
 import shutil
@@ -13,6 +12,8 @@ import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
     from edgeseg.tools.soak.run import Plan
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     checks = judge(soaked, alerts_expected=args.model is None)
     machine = {
         "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": whole_cpus(),
         "python": platform.python_version(),
         "minutes": args.minutes,
         "seed": seed,

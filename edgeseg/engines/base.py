@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -40,3 +40,12 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the runtime. Idempotent."""
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """An engine that can end a run from outside."""
+
+    def cancel(self, thread_id: int) -> bool:
+        """Make the run that the thread of this native id is at raise EngineError soon. Returns at once, and
+        False where that thread runs nothing or the runtime cannot."""

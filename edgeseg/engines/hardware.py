@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import platform
 import re
 from pathlib import Path
+
+from edgeseg.system.cpu_quota import whole_cpus
 
 # Edge TPU sticks before and after their firmware was loaded (Coral's udev rules).
 _EDGE_TPU_USB = (("1a6e", "089a"), ("18d1", "9302"))
@@ -35,7 +36,7 @@ def cpu() -> str:
     name = named.group(1) if named else platform.processor() or "CPU"
     # Hosts of virtual machines hide the model, and a machine that moved may lose instructions.
     digest = hashlib.sha256(abilities.group(1).encode()).hexdigest()[:8] if abilities else "-"
-    return f"{name} {platform.machine()} {digest}, {len(os.sched_getaffinity(0))} cores"
+    return f"{name} {platform.machine()} {digest}, {whole_cpus()} cores"
 
 
 def nvidia_gpus(root: Path = Path("/")) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeseg.engines import tensors
+from edgeseg.engines import denormals, tensors
 from edgeseg.engines.base import Outputs
 from edgeseg.engines.hardware import edge_tpus
 from edgeseg.engines.stderr import without_lines
@@ -99,7 +99,8 @@ class LiteRtEngine:
         index = {item["name"]: item["index"] for item in interpreter.get_output_details()}
         try:
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], self._pictures.tensor(view))
-            interpreter.invoke()
+            with denormals.as_zero():
+                interpreter.invoke()
             arrays: dict[Role, tensors.Tensor] = {
                 role: interpreter.get_tensor(index[info.name]) for role, info in self._exits.items()
             }
@@ -155,12 +156,14 @@ def _interpreter(
     name: str, path: Path, artefact: Artefact, size_px: tuple[int, int], threads: int
 ) -> Interpreter:
     try:
-        interpreter = _construct(name, path, threads)
+        with denormals.as_zero():
+            interpreter = _construct(name, path, threads)
         entry = interpreter.get_input_details()[0]
         shape = tensors.tensor_shape(artefact.input, size_px)
         if artefact.input.multiple_of is not None and tuple(entry["shape"]) != shape:
             interpreter.resize_tensor_input(entry["index"], shape)
-        interpreter.allocate_tensors()
+        with denormals.as_zero():
+            interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         if _EDGE_TPU_OPERATOR.decode() in str(error):
             raise EngineError(

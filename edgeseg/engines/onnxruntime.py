@@ -8,9 +8,10 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as codes
 
-from edgeseg.engines import hardware, providers, tensors
+from edgeseg.engines import denormals, hardware, providers, tensors
 from edgeseg.engines.base import Outputs
 from edgeseg.engines.tensors import PictureTable, TensorInfo
+from edgeseg.engines.under_way import UnderWay
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
 from edgeseg.models.model import Artefact, Role
@@ -51,6 +52,7 @@ class OnnxRuntimeEngine:
         self._entry = entry
         self._exits = exits
         self._pictures = PictureTable(artefact.input, entry)
+        self._under_way = UnderWay()
 
     def run(self, batch: U8) -> Outputs:
         """See ``Engine.run``."""
@@ -60,13 +62,20 @@ class OnnxRuntimeEngine:
         """See ``Engine.close``."""
         self._session = None
 
+    def cancel(self, thread_id: int) -> bool:
+        """See ``Cancellable.cancel``: onnxruntime looks at the flag between two operators."""
+        return self._under_way.cancel(thread_id)
+
     def _infer(self, view: U8) -> Outputs:
         session = self._session
         if session is None:
             raise EngineError(f"{self._artefact.blob.file}: the engine was closed")
         names = [info.name for info in self._exits.values()]
+        feed = {self._entry.name: self._pictures.tensor(view)}
+        options = onnxruntime.RunOptions()
         try:
-            arrays = session.run(names, {self._entry.name: self._pictures.tensor(view)})
+            with self._under_way.run(lambda: setattr(options, "terminate", True)), denormals.as_zero():
+                arrays = session.run(names, feed, options)
         except _ERRORS as error:
             raise EngineError(f"{self._artefact.blob.file}: onnxruntime: {_first_line(error)}") from None
         return tensors.by_role(
@@ -89,13 +98,14 @@ def load(
     if absence is not None:
         raise EngineError(f"engine {name}: {absence}")
     try:
-        session = onnxruntime.InferenceSession(
-            str(path),
-            sess_options=_options(threads),
-            providers=[(wanted, providers.options(name, artefact, size_px, threads))],
-            # Without this it tries the CPU after a failure, and says so to nobody but standard output.
-            enable_fallback=0,
-        )
+        with denormals.as_zero():
+            session = onnxruntime.InferenceSession(
+                str(path),
+                sess_options=_options(threads),
+                providers=[(wanted, providers.options(name, artefact, size_px, threads))],
+                # Without this it tries the CPU after a failure, and says so to nobody but standard output.
+                enable_fallback=0,
+            )
     except _ERRORS as error:
         if type(error).__name__ in ("InvalidProtobuf", "NoModel"):
             raise EngineError(f"{path}: is not an ONNX file") from None
@@ -114,7 +124,8 @@ def load(
 def described(path: Path) -> tuple[list[TensorInfo], list[TensorInfo]]:
     """What a file's graph takes and gives. Raises EngineError."""
     try:
-        session = onnxruntime.InferenceSession(str(path), _options(1), providers=["CPUExecutionProvider"])
+        with denormals.as_zero():
+            session = onnxruntime.InferenceSession(str(path), _options(1), providers=["CPUExecutionProvider"])
     except _ERRORS as error:
         raise EngineError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from None
     return [_info(item) for item in session.get_inputs()], [_info(item) for item in session.get_outputs()]
@@ -146,6 +157,9 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     # A third less CPU at a paced 5 frames a second, for 1 ms of latency.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The first session of a process decides for the thread that makes it: without this it would undo what
+    # ``denormals`` sets.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.enable_cpu_mem_arena = True
     # Errors only: exporters' harmless habits fill screens with warnings.
     options.log_severity_level = 3

@@ -14,12 +14,14 @@ import numpy as np
 import openvino
 from openvino import frontend
 
-from edgeseg.engines import tensors
+from edgeseg.engines import denormals, tensors
 from edgeseg.engines.base import Outputs
 from edgeseg.engines.tensors import PictureTable, TensorInfo
+from edgeseg.engines.under_way import UnderWay
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.frames import U8
 from edgeseg.models.model import Artefact, Format, Role
+from edgeseg.system.cpu_quota import whole_cpus
 from edgeseg.system.paths import cache_dir
 
 _FAILURES = (
@@ -63,6 +65,7 @@ class OpenVinoEngine:
         self._exits = tensors.find_outputs(artefact, infos)
         self._index = {role: infos.index(info) for role, info in self._exits.items()}
         self._pictures = PictureTable(artefact.input, entry)
+        self._under_way = UnderWay()
 
     def run(self, batch: U8) -> Outputs:
         """See ``Engine.run``."""
@@ -74,6 +77,10 @@ class OpenVinoEngine:
         with self._lock:
             self._compiled = None
             self._idle.clear()
+
+    def cancel(self, thread_id: int) -> bool:
+        """See ``Cancellable.cancel``: OpenVINO looks at the flag between two operators."""
+        return self._under_way.cancel(thread_id)
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[openvino.InferRequest]:
@@ -89,13 +96,17 @@ class OpenVinoEngine:
                     self._idle.append(request)
 
     def _infer(self, request: openvino.InferRequest, view: U8) -> Outputs:
+        feed = {0: self._pictures.tensor(view)}
         try:
-            answer = request.infer({0: self._pictures.tensor(view)}, share_inputs=True, share_outputs=True)
+            with self._under_way.run(request.cancel), denormals.as_zero():
+                # Its `infer` does not hear of `cancel`.
+                request.start_async(feed, share_inputs=True)
+                request.wait()
         except _ERRORS as error:
             raise EngineError(f"{self._artefact.blob.file}: OpenVINO: {_reason(error)}") from None
         # The request's own memory, which its next run overwrites; only what is used is copied out of it.
         arrays: dict[Role, tensors.Tensor] = {
-            role: np.array(answer[index]) for role, index in self._index.items()
+            role: np.array(request.get_output_tensor(index).data) for role, index in self._index.items()
         }
         return tensors.by_role(self._artefact, self._classes, self._exits, arrays)
 
@@ -126,7 +137,8 @@ def load(
             network.reshape({0: shape})
         # Checked before compiling, which takes longest and explains least.
         tensors.find_input(artefact, [_info(port) for port in network.inputs], size_px)
-        compiled = _core().compile_model(network, _device(name), options(name, threads, _blob_folder()))
+        with denormals.as_zero():
+            compiled = _core().compile_model(network, _device(name), options(name, threads, _blob_folder()))
     except _ERRORS as error:
         raise EngineError(_refusal(artefact, path, error)) from None
     engine = OpenVinoEngine(name, artefact, classes, compiled, size_px)
@@ -136,7 +148,7 @@ def load(
 
 def options(name: str, threads: int, blobs: Path | None) -> dict[str, Any]:
     """What the network is compiled with. threads: of one run. blobs: folder of compiled networks, or None."""
-    cores = len(os.sched_getaffinity(0))
+    cores = whole_cpus()
     chosen: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT"}
     # Left to itself it takes bf16 without a word.
     chosen["INFERENCE_PRECISION_HINT"] = _half() if name == "openvino-half" else "f32"
@@ -149,6 +161,7 @@ def options(name: str, threads: int, blobs: Path | None) -> dict[str, Any]:
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": streams * threads,
             "ENABLE_CPU_PINNING": False,
+            "CPU_DENORMALS_OPTIMIZATION": True,
         }
     return chosen | ({"CACHE_DIR": str(blobs)} if blobs is not None else {})
 

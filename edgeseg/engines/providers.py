@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from edgeseg.engines.hardware import nvidia_gpus
 from edgeseg.errors import EdgesegError
 from edgeseg.models.model import Artefact
+from edgeseg.system.cpu_quota import whole_cpus
 from edgeseg.system.paths import cache_dir
 
 NAMES = {
@@ -36,7 +36,7 @@ def options(name: str, artefact: Artefact, size_px: tuple[int, int], threads: in
     if name == "cuda":
         return cuda_options()
     if name == "onnxruntime-openvino":
-        return openvino_options(threads, max(1, len(os.sched_getaffinity(0)) // threads))
+        return openvino_options(threads, max(1, whole_cpus() // threads))
     if name == "tensorrt":
         version, gpus = tensorrt_version(), nvidia_gpus()
         folder = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -14,6 +13,7 @@ from edgeseg.errors import EngineError
 from edgeseg.models import registry
 from edgeseg.models.model import Artefact, Model, Precision
 from edgeseg.models.runtimes import AUTO, ENGINES, REMOTE, RUNTIMES, formats
+from edgeseg.system.cpu_quota import whole_cpus
 from edgeseg.yamlfile import nearest
 
 CORAL = "coral"
@@ -52,7 +52,7 @@ def open_engine(
     """
     if engine == REMOTE:
         raise EngineError(f"engine {REMOTE} is for pipeline files, which name its servers under `remote`")
-    cores = threads or len(os.sched_getaffinity(0))
+    cores = threads or whole_cpus()
     name, artefact = choose(model, engine, input_size_px, precision)
     size_px = input_size_px or artefact.input.size_px
     if engine == AUTO and precision is None:

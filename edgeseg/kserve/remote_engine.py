@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgeseg.clock import Clock, SystemClock
-from edgeseg.engines.base import Engine, Outputs
+from edgeseg.engines.base import Cancellable, Engine, Outputs
 from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.frames import U8
 from edgeseg.kserve.balancer import Server, Servers
@@ -113,6 +113,10 @@ class RemoteEngine:
         self._servers.close()
         if self._stand_in is not None:
             self._stand_in.close()
+
+    def cancel(self, thread_id: int) -> bool:
+        """See ``Cancellable.cancel``; what servers do ends by its deadline."""
+        return isinstance(self._stand_in, Cancellable) and self._stand_in.cancel(thread_id)
 
     def _probe(self) -> None:
         while not self._stop.is_set():

@@ -17,7 +17,7 @@ from edgeseg.capture.process import CaptureProcess
 from edgeseg.capture.reachability import answers
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
-from edgeseg.errors import EngineAwayError, SourceError
+from edgeseg.errors import EngineAwayError, EngineCancelledError, SourceError
 from edgeseg.runtime.camera import Camera
 from edgeseg.runtime.clip_stream import ClipStream, KeepClip, hand_over, take_from
 from edgeseg.runtime.scheduler import Scheduler, due_s, staleness_budget_s
@@ -146,8 +146,9 @@ class LiveCapture:
             else:
                 try:
                     analysis = self.camera.analyse(frame, engine)
-                except EngineAwayError as error:
-                    # Servers that run the model may be back for the next frame; until then this one is lost.
+                except (EngineAwayError, EngineCancelledError) as error:
+                    # Servers that run the model may be back for the next frame, and what hung on this one may
+                    # do the next; this one is lost.
                     self._drop("engine")
                     log.debug("camera %s: %s", self.camera.name, error)
                     return False

@@ -19,6 +19,7 @@ from edgeseg.errors import EdgesegError
 from edgeseg.kserve import RemoteEngine, open_remote
 from edgeseg.models.model import Model
 from edgeseg.models.runtimes import AUTO, RUNTIMES
+from edgeseg.runtime.engine_monitor import EngineMonitor, MonitoredEngine
 from edgeseg.settings import Refinement, RemoteSettings
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,12 @@ log = logging.getLogger(__name__)
 # Share of a frame's interval that one thread may need before more threads help where cores are idle; they
 # cost more CPU time than they save.
 _ONE_THREAD_SUFFICES = 0.6
+# One run says enough of a network that takes longer.
+_ONE_WARM_UP_FROM_S = 5.0
+# These compute in the thread that calls them, where they have one thread for a run.
+_IN_CALLERS_THREAD = ("onnxruntime", "litert")
+# A request that fails is repeated once.
+_REQUESTS = 2
 # A size that no camera needs any more is kept a while: a frame of it may be under way, and it may be needed
 # again soon.
 _KEEP_UNUSED_S = 120.0
@@ -54,9 +61,11 @@ class Need:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
-    """run_s: what one picture took when it had warmed up."""
+    """engine: as it was opened. watched: the same, for those who run it. run_s: what one picture took when it
+    had warmed up."""
 
     engine: Engine
+    watched: MonitoredEngine
     threads: int
     run_s: float
 
@@ -64,11 +73,12 @@ class _Loaded:
 class EnginePool:
     """Loads, lends and closes. ``get`` may be called from any thread, the rest belongs to one.
 
-    stop: ends measurements that are under way, and loads nothing more.
+    stop: ends measurements that are under way, and loads nothing more. monitor: watches every run.
     """
 
-    def __init__(self, clock: Clock, stop: threading.Event) -> None:
+    def __init__(self, clock: Clock, stop: threading.Event, monitor: EngineMonitor | None = None) -> None:
         self._clock = clock
+        self._monitor = monitor or EngineMonitor()
         self._stop = stop
         self._loaded: dict[EngineKey, _Loaded] = {}
         self._unused_since_s: dict[EngineKey, float] = {}
@@ -99,18 +109,23 @@ class EnginePool:
     def get(self, key: EngineKey) -> Engine | None:
         """The engine, None while it is not loaded."""
         loaded = self._loaded.get(key)
-        return loaded.engine if loaded is not None else None
+        return loaded.watched if loaded is not None else None
 
     def standing_in(self, key: EngineKey) -> str | None:
         """The engine that works in place of servers that are away; ``none`` where frames are lost meanwhile,
         None while all is as it was set."""
-        engine = self.get(key)
-        return engine.standing_in if isinstance(engine, RemoteEngine) else None
+        loaded = self._loaded.get(key)
+        if loaded is None or not isinstance(loaded.engine, RemoteEngine):
+            return None
+        return loaded.engine.standing_in
 
     def run_s(self, key: EngineKey) -> float:
-        """What a loaded engine's run on one picture took before there were others; 0 while not loaded."""
+        """What a run of a loaded engine takes: the last one, or the one under way where that already takes
+        longer; 0 while not loaded."""
         loaded = self._loaded.get(key)
-        return loaded.run_s if loaded is not None else 0.0
+        if loaded is None:
+            return 0.0
+        return max(loaded.watched.recent_s, self._monitor.age_s(loaded.watched))
 
     def sizes_px(self, model: Model, key: EngineKey) -> tuple[tuple[int, int], ...]:
         """The input size of a loaded engine, then the model's measured ones that fit into it and that the
@@ -138,7 +153,8 @@ class EnginePool:
         like = self._loaded[base]
 
         def load() -> _Loaded:
-            return self._warm(open_engine(model, like.engine.name, size_px, like.threads), like.threads)
+            engine = open_engine(model, like.engine.name, size_px, like.threads)
+            return self._warm(engine, like.threads)
 
         self._coming[key] = self._loader.submit(load)
 
@@ -206,15 +222,24 @@ class EnginePool:
                 model, remote.fallback or AUTO, key.input_size_px, 1, self._stop, self._clock
             )
 
-        return self._warm(open_remote(model, remote, key.input_size_px, open_local, self._clock), 1)
+        engine = open_remote(model, remote, key.input_size_px, open_local, self._clock)
+        return self._warm(engine, 1, answers_within_s=_REQUESTS * remote.deadline_s)
 
-    def _warm(self, engine: Engine, threads: int) -> _Loaded:
+    def _warm(self, engine: Engine, threads: int, answers_within_s: float = 0.0) -> _Loaded:
         """Run it twice: the first run warms up, the better one counts."""
+        watched = self._monitor.watch(
+            engine,
+            own_thread=engine.name in _IN_CALLERS_THREAD and threads == 1 and not answers_within_s,
+            accelerator=engine.name in RUNTIMES and RUNTIMES[engine.name].accelerator,
+            answers_within_s=answers_within_s,
+        )
         width, height = engine.input_size_px
         picture = np.zeros((1, height, width, 3), np.uint8)
         took_s = []
         for _ in range(2):
             began_s = self._clock.monotonic_s()
-            engine.run(picture)
+            watched.run(picture)
             took_s.append(self._clock.monotonic_s() - began_s)
-        return _Loaded(engine, threads, min(took_s))
+            if took_s[0] > _ONE_WARM_UP_FROM_S:
+                break
+        return _Loaded(engine, watched, threads, min(took_s))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -29,27 +28,27 @@ from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime.camera import Camera
 from edgeseg.runtime.camera_memory import RestoredState, restore
 from edgeseg.runtime.capture_loop import LiveCapture
+from edgeseg.runtime.engine_monitor import EngineMonitor
 from edgeseg.runtime.engine_pool import EngineKey, EnginePool, Need
 from edgeseg.runtime.overload.budget import Budget, CpuUse, Limit, PowerUse
 from edgeseg.runtime.overload.controller import OverloadController
 from edgeseg.runtime.running_camera import RunningCamera
-from edgeseg.runtime.scheduler import Scheduler, Work
+from edgeseg.runtime.scheduler import Scheduler
 from edgeseg.runtime.watchdog import Stage
 from edgeseg.settings import BudgetSettings, CameraSettings, PipelineSettings
-from edgeseg.stages.preprocess import MAX_TILES, Preprocess
+from edgeseg.stages.preprocess import Preprocess
 from edgeseg.state.node_state import CameraStateView, State
 from edgeseg.state.reference_views import CameraViews
+from edgeseg.system.cpu_quota import whole_cpus
 
 log = logging.getLogger(__name__)
 
-# An engine that takes that much longer than it used to hangs: found within 10 s, but never sooner than after
-# four times its usual. Before its first turn that is what it took to warm up.
-_ENGINE_HANGS_AFTER_S = 8.0
-_ENGINE_HANGS_AFTER_TURNS = 4
 _WORKERS_HANG_AFTER_S = 30.0
 # Looking up a name can take longer than a minute where servers do not answer (resolv.conf(5)), and cannot be
 # interrupted.
 _CAPTURE_HANGS_AFTER_S = 180.0
+# A frame that is being analysed is finished and published at the stop, if it does not take longer.
+_LAST_FRAME_WITHIN_S = 10.0
 _STATS_EVERY_S = 60.0
 _TAKE_TIMEOUT_S = 0.5
 
@@ -81,10 +80,11 @@ class Supervisor:
         self._evidence = evidence
         self._observers = observers
         # Several streams of one thread give more frames a second than one of several.
-        self._streams = len(os.sched_getaffinity(0))
+        self._streams = whole_cpus()
         self._stop = threading.Event()
         self._scheduler = Scheduler(clock)
-        self._engines = EnginePool(clock, leaving)
+        self._monitor = EngineMonitor()
+        self._engines = EnginePool(clock, leaving, self._monitor)
         self._relief = OverloadController(
             self._engines, self._scheduler, clock, self._streams, self._budget(settings.budget)
         )
@@ -123,11 +123,14 @@ class Supervisor:
         self._working = [self._workers.submit(self._work) for _ in range(self._streams)]
 
     def stop(self) -> None:
-        """Stop cameras and workers; a frame that is being analysed is finished and published. Idempotent."""
+        """Stop cameras and workers; a frame that is being analysed is finished and published, unless that
+        takes long. Idempotent."""
         self._stop.set()
         self._stop_cameras(self._posts)
         self._scheduler.close()
         if self._workers is not None:
+            wait(self._working, _LAST_FRAME_WITHIN_S)
+            self._monitor.cancel_all()
             self._workers.shutdown()
         for name, post in self._posts.items():
             post.live.camera.leave()
@@ -199,24 +202,15 @@ class Supervisor:
 
     def stages(self, held_up: str | None) -> Iterator[Stage]:
         """What has to move, for the watchdog. held_up: why workers cannot publish, if so. Any thread."""
-        work = self._scheduler.work()
-        for name, since_s in self._scheduler.turns().items():
-            usual_s = self._usual_s(name, work[name])
-            patience_s = max(_ENGINE_HANGS_AFTER_S, _ENGINE_HANGS_AFTER_TURNS * usual_s)
-            yield Stage(f"the analysis of a picture of camera {name}", since_s, patience_s, held_up)
-        idle = len(self._scheduler.turns()) < self._streams and self._scheduler.has_free
-        waits = held_up if idle else "no camera waits for a worker"
-        yield Stage("the workers", self._scheduler.taken, _WORKERS_HANG_AFTER_S, waits)
+        for name, verdict in self._monitor.look(held_up):
+            yield Stage(name, None, 0.0, verdict=verdict)
+        if self._working:
+            idle = len(self._scheduler.turns()) < self._streams and self._scheduler.has_free
+            waits = held_up if idle else "no camera waits for a worker"
+            yield Stage("the workers", self._scheduler.taken, _WORKERS_HANG_AFTER_S, waits)
         for name, post in list(self._posts.items()):
             waits = "switched off" if not post.live.running else "ended" if post.live.finished else None
             yield Stage(f"the capture of camera {name}", post.live.turns, _CAPTURE_HANGS_AFTER_S, waits)
-
-    def _usual_s(self, name: str, done: Work) -> float:
-        """What a turn of this camera takes: as measured, or more where its network needed more to warm up."""
-        post = self._posts.get(name)
-        views = MAX_TILES if post is not None and post.fit == "tiles" else 1
-        warm_s = views * self._engines.run_s(post.key) if post is not None else 0.0
-        return max(warm_s, done.took_s / done.analysed if done.analysed else 0.0)
 
     @property
     def finished(self) -> bool:
@@ -325,7 +319,8 @@ class Supervisor:
             try:
                 # None for a camera that a reload has just taken away.
                 if (post := self._posts.get(name)) is not None:
-                    analysed = post.live.analyse(partial(self._engine, post.key))
+                    with self._monitor.turn(f"the analysis of a picture of camera {name}"):
+                        analysed = post.live.analyse(partial(self._engine, post.key))
             finally:
                 self._scheduler.done(name, analysed=analysed)
 

@@ -17,13 +17,19 @@ class Stage:
     """One thing that has to move.
 
     mark: another one whenever it has moved. patience_s: for how long it may stand still. waits: why it need
-    not move now; None where it should.
+    not move now; None where it should. verdict: what was found by other means, in words: it is stuck.
     """
 
     name: str
     mark: object
     patience_s: float
     waits: str | None = None
+    verdict: str | None = None
+
+    @property
+    def stuck(self) -> str:
+        """What happened to it, in words."""
+        return f"{self.name} {self.verdict or f'has not moved for {self.patience_s:g} s'}"
 
 
 class Progress:
@@ -47,7 +53,7 @@ class Progress:
             elif stage.waits is None:
                 still_s += lived_s
             still[stage.name] = (stage.mark, still_s)
-            if stage.waits is None and still_s >= stage.patience_s:
+            if stage.verdict is not None or (stage.waits is None and still_s >= stage.patience_s):
                 stuck = stuck or stage
         self._still = still
         return stuck
@@ -90,7 +96,7 @@ class Watchdog:
             before_s = now_s
             stage = progress.check(self._stages(), lived_s)
             if stage is not None:
-                self._stuck(f"{stage.name} has not moved for {stage.patience_s:g} s")
+                self._stuck(stage.stuck)
                 return
             if self._pings:
                 notify("WATCHDOG=1")

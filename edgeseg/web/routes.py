@@ -49,8 +49,8 @@ class Route:
 
     id: the operationId of the API. handler: the function that answers, as one of ``Handlers``; None for what
     ``streaming`` sends. answer: a schema, or the media type of what is no JSON. body: None where it takes
-    none. refuses: statuses beside 401, 403 (with a token, or for another Host or Origin) and 429, which any may
-    give. etag: whether it answers with one; if_match: whether it wants one. open: no token needed.
+    none. refuses: statuses beside 401, 403 (with a token, or for another Host or Origin) and 429, which any
+    may give. etag: whether it answers with one; if_match: whether it wants one. open: no token needed.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]

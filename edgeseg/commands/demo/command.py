@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgeseg.commands._terminal import download_bars
 from edgeseg.errors import EdgesegError
 from edgeseg.system.atomic_files import atomic_write, writing
+from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -121,7 +122,7 @@ def _watch(
     most = 0.0
     with (
         (output / "events.jsonl").open("w", encoding="utf-8") as stream,
-        Replay(settings, chosen, stream, threads=os.cpu_count() or 1) as replay,
+        Replay(settings, chosen, stream, threads=whole_cpus()) as replay,
         atomic_write(output / "overlay.mp4") as partial,
         VideoWriter(partial, chosen.rate_fps) as video,
         _live_table(chosen, replay.camera, alerts) as show,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from edgeseg.commands._terminal import print_table, progress
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.models.runtimes import RUNTIMES
 from edgeseg.settings import DEFAULT_MODEL
+from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
     from edgeseg.engines.measurement_cache import Table
@@ -99,7 +99,7 @@ def examine(
     from edgeseg.models.runtimes import AUTO
     from edgeseg.tools.doctor.finding import Finding
 
-    cores = len(os.sched_getaffinity(0))
+    cores = whole_cpus()
     if not 1 <= args.threads <= cores:
         raise EdgesegError(f"--threads {args.threads}: expected 1 to {cores}, the cores of this machine")
     try:

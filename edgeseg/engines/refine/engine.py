@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edgeseg.engines.base import Engine, Outputs
+from edgeseg.engines.base import Cancellable, Engine, Outputs
 from edgeseg.engines.refine import edges
 from edgeseg.engines.refine.votes import Ballot, Planes, count
 from edgeseg.frames import U8, Fit
@@ -49,6 +49,10 @@ class RefinedEngine:
         """Close all of them. Idempotent."""
         for engine in self._engines:
             engine.close()
+
+    def cancel(self, thread_id: int) -> bool:
+        """See ``Cancellable.cancel``."""
+        return any(isinstance(one, Cancellable) and one.cancel(thread_id) for one in self._engines)
 
     def _answer(self, engine: Engine, batch: U8, mirror: bool) -> list[Ballot]:
         """What the network says of each view, the right way round."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.runtime.overload.load import WINDOW_S
+from edgeseg.system.cpu_quota import available_cpus
 
 _POWERCAP = Path("/sys/class/powercap")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -38,7 +39,7 @@ class CpuUse:
         used_s = {pid: _cpu_s(pid) for pid in (os.getpid(), *self._pids())}
         self._gone_s += sum(spent_s for pid, spent_s in self._used_s.items() if pid not in used_s)
         self._used_s = {pid: spent_s or self._used_s.get(pid, 0.0) for pid, spent_s in used_s.items()}
-        return (self._gone_s + sum(self._used_s.values())) / len(os.sched_getaffinity(0))
+        return (self._gone_s + sum(self._used_s.values())) / available_cpus()
 
 
 def _cpu_s(pid: int) -> float:

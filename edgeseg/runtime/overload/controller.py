@@ -18,6 +18,13 @@ from edgeseg.stages.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
+# An engine is slow where a run takes longer than the interval at which its camera is analysed, and than this:
+# what it says is then about a past that a person would not call now.
+_SLOW_RUN_S = 2.0
+# It is no longer slow below this share of that; a rate that changes by less than the second says nothing new.
+_NO_LONGER = 0.7
+_ANOTHER_RATE = 0.3
+
 
 class OverloadController:
     """Decides about all cameras once a second. All belongs to one thread."""
@@ -38,11 +45,13 @@ class OverloadController:
         self._sizes_px: dict[str, tuple[tuple[int, int], ...]] = {}
         self._in_force: dict[str, Quality] = {}
         self._waiting: dict[str, Quality] = {}
+        self._slow_run_s: dict[str, float] = {}
 
     def watch(self, posts: Mapping[str, RunningCamera]) -> None:
         """The cameras there are from now on, their engines loaded, at the rates that are set now."""
         same = {name for name, post in posts.items() if self._posts.get(name) is post}
         self._in_force = {name: self._in_force[name] for name in same if name in self._in_force}
+        self._slow_run_s = {name: self._slow_run_s[name] for name in same if name in self._slow_run_s}
         self._waiting.clear()
         self._posts = dict(posts)
         self._sizes_px = {name: self._sizes_of(post) for name, post in posts.items()}
@@ -51,6 +60,7 @@ class OverloadController:
         self._control.settle(self._clock.monotonic_s())
         for name in posts:
             self._put(name, self._control.quality(name))
+        self._notice_engines()
 
     def allow(self, budget: Budget) -> None:
         """Keep within this one from now on."""
@@ -59,7 +69,7 @@ class OverloadController:
     def tick(self) -> None:
         """Once a second."""
         now_s = self._clock.monotonic_s()
-        self._notice_stand_ins()
+        self._notice_engines()
         load = self._meter.note(now_s, self._scheduler.work())
         paid = self._budget.workers(now_s, load.busy * self._workers, self._workers)
         self.load = replace(load, workers=paid)
@@ -118,21 +128,48 @@ class OverloadController:
         )
         self._say(name, before, quality)
 
-    def _notice_stand_ins(self) -> None:
-        """Say of each camera when its servers are away, and when they are back."""
-        for name, post in self._posts.items():
-            if post.key.remote is not None and name in self._in_force:
-                post.live.camera.degrade(self._degraded(name, self._in_force[name]))
+    def _notice_engines(self) -> None:
+        """Say of each camera when its servers are away or its engine cannot keep up even alone, and when that
+        is over."""
+        for name, quality in self._in_force.items():
+            run_s = self._pool.run_s(self._key(name, quality))
+            before_s = self._slow_run_s.get(name)
+            limit_s = max(_SLOW_RUN_S, 1 / self._rate_fps(name, quality))
+            if run_s < limit_s * (1.0 if before_s is None else _NO_LONGER):
+                if self._slow_run_s.pop(name, None) is not None and run_s:
+                    log.info("camera %s: its engine is no longer slow: %.1f s a picture", name, run_s)
+            elif before_s is None or abs(run_s - before_s) > _ANOTHER_RATE * before_s:
+                self._slow_run_s[name] = run_s
+            if (before_s is None) and name in self._slow_run_s:
+                self._say_slow(name, quality, run_s)
+            self._posts[name].live.camera.degrade(self._degraded(name, quality))
+
+    def _say_slow(self, name: str, quality: Quality, run_s: float) -> None:
+        key = self._key(name, quality)
+        engine = self._pool.get(key)
+        log.warning(
+            "camera %s: a picture takes engine %s %.1f s at %dx%d: take a smaller `input`, another `engine` "
+            "(`edgeseg doctor` measures them) or a smaller model",
+            name,
+            key.engine if engine is None else engine.name,
+            run_s,
+            *key.input_size_px,
+        )
+
+    def _rate_fps(self, name: str, quality: Quality) -> float:
+        return self._posts[name].live.camera.rate_fps * self._ladders[name].rate_shares[quality.rate]
 
     def _degraded(self, name: str, quality: Quality) -> Degraded | None:
         post = self._posts[name]
         stand_in = self._pool.standing_in(post.key)
-        if quality == Quality() and stand_in is None:
+        slow_run_s = self._slow_run_s.get(name)
+        if quality == Quality() and stand_in is None and slow_run_s is None:
             return None
+        rate_fps = self._rate_fps(name, quality) if quality.rate else None
+        if slow_run_s is not None:
+            rate_fps = 1 / slow_run_s
         return Degraded(
-            post.live.camera.rate_fps * self._ladders[name].rate_shares[quality.rate]
-            if quality.rate
-            else None,
+            rate_fps,
             self._sizes_px[name][quality.size] if quality.size else None,
             stand_in,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic
 
+from edgeseg.system.cpu_quota import whole_cpus
 from edgeseg.tools.archive.workers import Crashed, Done, Job, Result
 
 # How many pieces of work lie ready for each process, so that none waits for the next.
@@ -35,7 +35,7 @@ class LocalWorkers:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        self._count = count or len(os.sched_getaffinity(0))
+        self._count = count or whole_cpus()
         self._pool: ProcessPoolExecutor | None = None
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from edgeseg.engines.select import Candidate
 from edgeseg.errors import EdgesegError
 from edgeseg.models.model import Model
+from edgeseg.system.cpu_quota import available_cpus
 from edgeseg.tools.bench import live_cameras, workload
 from edgeseg.tools.bench.clips import PERIOD_S, Clips
 from edgeseg.tools.bench.live_cameras import Load
@@ -81,7 +81,7 @@ def measure(
 
     bare_ms: CPU of one inference.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cpus()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder, live_cameras.rtsp(clips.busy_5, Path(folder)) as url:
 
@@ -115,7 +115,7 @@ def _gated(
     model: Model, candidate: Candidate, clips: Clips, ungated: Held, seconds: float,
     say: Callable[[str], None], advance: Callable[[], None],
 ) -> list[Figure]:  # fmt: skip
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cpus()
     # Whole periods, or some cameras would show more motion than others.
     whole = math.ceil(seconds / PERIOD_S) * PERIOD_S
     with tempfile.TemporaryDirectory() as folder, live_cameras.rtsp(clips.quarter_5, Path(folder)) as url:
@@ -137,7 +137,7 @@ def _gated(
     return figures
 
 
-def _held(model: Model, how: str, found: Held, cores: int, per_core: float | None) -> list[Figure]:
+def _held(model: Model, how: str, found: Held, cores: float, per_core: float | None) -> list[Figure]:
     load = found.load
     what = f"{model.name}: {how}, {found.cameras} cameras at {workload.RATE_FPS} fps"
     bar = None if per_core is None else Bar("at least", per_core)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from edgeseg.engines.select import Candidate, adapter, candidates, choose, open_
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.frames import U8
 from edgeseg.models.model import Model
+from edgeseg.system.cpu_quota import whole_cpus
 from edgeseg.tools.bench import workload
 from edgeseg.tools.bench.statistics import Bar, Figure, Spread, ratios
 from edgeseg.tools.bench.stopwatch import Cost, cost_of, interleaved
@@ -132,7 +132,7 @@ def by_streams(
     model: Model, candidate: Candidate, rounds: int, frames: int, advance: Callable[[], None]
 ) -> list[Figure]:
     """Frames a second and CPU of each with one to all cores' worth of callers, one thread each."""
-    cores = len(os.sched_getaffinity(0))
+    cores = whole_cpus()
     size_px = candidate.artefact.input.size_px
     views = workload.smooth_pictures(4, size_px)
     figures = []

@@ -12,6 +12,7 @@ import cv2
 
 from edgeseg import __version__
 from edgeseg.clock import SystemClock, iso_utc
+from edgeseg.system.cpu_quota import whole_cpus
 
 _LIBRARIES = ("numpy", "av", "opencv-python-headless", "onnxruntime", "openvino", "ai-edge-litert")
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
@@ -24,7 +25,7 @@ def describe() -> dict[str, Any]:
         "when": iso_utc(SystemClock().utc_s()),
         "cpu": fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine(),
         "cpu_features": [flag for flag in _TELLING_FLAGS if flag in flags],
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": whole_cpus(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "load_before": [round(value, 2) for value in os.getloadavg()],
         "system": _system(),

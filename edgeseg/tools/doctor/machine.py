@@ -14,6 +14,7 @@ from edgeseg.capture.sandbox.confine import gaps
 from edgeseg.engines import hardware
 from edgeseg.models.runtimes import RUNTIMES
 from edgeseg.sources.hardware import HARDWARE, try_device
+from edgeseg.system.cpu_quota import available_cpus
 from edgeseg.tools.doctor.finding import Finding
 
 # What one camera with a small network takes, and a system beside it.
@@ -33,6 +34,9 @@ def device(stop: threading.Event, root: Path = Path("/")) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     processor = named.group(1).strip() if named else os.uname().machine
     what = f"{processor}, {os.uname().machine}, {cores} core{'' if cores == 1 else 's'}"
+    available = available_cpus(root)
+    if available < cores:
+        what += f" of which a CPU quota gives {available:g}"
     yield Finding("board", "ok", f"{board}; {what}" if board else what)
     yield from _memory(_read(root / "proc/meminfo"))
     hot = [

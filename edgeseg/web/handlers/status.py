@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import cast
@@ -18,6 +17,7 @@ from edgeseg.publish.payloads import AlertPayload, CameraStatusPayload, Occupanc
 from edgeseg.runtime.running_camera import RunningCamera
 from edgeseg.settings import RuleSettings, ZoneSettings
 from edgeseg.state.history import STEP_S, Resolution, ZoneStep
+from edgeseg.system.cpu_quota import whole_cpus
 from edgeseg.system.process_usage import Usage, usage
 from edgeseg.web import schemas
 from edgeseg.web.daemon_view import DaemonView
@@ -75,7 +75,7 @@ class StatusHandlers:
                 reload=None
                 if reload is None
                 else schemas.ReloadSchema(at=iso_utc(reload.at_s), error=reload.error),
-                cores=len(os.sched_getaffinity(0)),
+                cores=whole_cpus(),
                 cpu=self._cores_used(now),
                 memory_bytes=now.memory_bytes,
                 mqtt=mqtt,
