@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg import config, registry
+from edgeseg import config
 from edgeseg.cli import parser
 from tests.test_architecture import FLOORS
 
@@ -163,7 +163,7 @@ def test_pipeline_files_are_accepted(page: Path) -> None:
     """A block with ``cameras:`` at its margin is a whole file, as `edgeseg check` sees it."""
     for body in blocks(page, "yaml"):
         if re.search(r"^cameras:", body, re.MULTILINE):
-            config.check(body, page.with_suffix(".yaml"), registry)
+            config.check(body, page.with_suffix(".yaml"))
 
 
 def test_the_readme_has_exactly_two_setup_commands() -> None:
