@@ -13,7 +13,7 @@ import pytest
 
 from edgeseg.cli import main
 from edgeseg.models.runtimes import RUNTIMES
-from tests.booted import Booted
+from tests.booted import Booted, seen_by_services
 from tests.broker import Broker, Subscriber, wait_until
 from tests.conftest import missing
 from tests.rtsp_fixtures import RtspServer
@@ -34,11 +34,10 @@ cameras:
     health: off
     zones: {{table: {{polygon: [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]}}}}
 """
-# The tests' own Python may lie where a service sees nothing, and 60 s are long to wait for a watchdog.
+# 60 s are long to wait for a watchdog.
 FOR_THE_TEST = """\
 [Service]
-ProtectHome=no
-WatchdogSec=5
+WatchdogSec=10
 TimeoutAbortSec=2
 RestartSec=1
 StandardError=file:/run/edgeseg.log
@@ -64,7 +63,7 @@ def system(tiny_clip: Path, tmp_path: Path) -> Iterator[tuple[Booted, Subscriber
         password.write_text(BROKER_PASSWORD + "\n")
         password.chmod(0o600)
         drop_in = root / f"etc/systemd/system/{NAME}.service.d/test.conf"
-        drop_in.write_text(FOR_THE_TEST)
+        drop_in.write_text(FOR_THE_TEST + seen_by_services())
         with Booted(root) as booted:
             yield booted, subscriber, pipeline
 

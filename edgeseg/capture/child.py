@@ -20,6 +20,7 @@ import numpy as np
 
 from edgeseg.capture.clip_recorder import Recorder
 from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.memory_limit import refused
 from edgeseg.capture.messages import (
     SLOTS,
     Alive,
@@ -42,7 +43,7 @@ from edgeseg.capture.messages import (
     Want,
     views_shape,
 )
-from edgeseg.capture.sandbox.confine import confine
+from edgeseg.capture.sandbox.confine import confine, runs_own_code
 from edgeseg.capture.wire_format import encode
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
@@ -54,6 +55,7 @@ from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
 from edgeseg.sources.timestamps import ArrivalTimes
 from edgeseg.sources.video_source import VideoSource
+from edgeseg.system.out_of_memory import is_out_of_memory
 
 _PR_SET_PDEATHSIG = 1
 # How often the daemon hears that pictures are decoded although none is due.
@@ -70,13 +72,27 @@ def capture(link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)
     try:
+        inside: _Capture | None = None
         try:
             confine(order.url, order.decode)
-            _Capture(link, order).run()
+            inside = _Capture(link, order)
+            inside.run()
         except SourceError as error:
             link.send_bytes(encode(Failed(error)))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            link.send_bytes(encode(Failed(_out_of_memory(order, inside))))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _out_of_memory(order: CaptureOrder, capture: _Capture | None) -> SourceError:
+    what = refused(
+        capture.picture_size_px if capture is not None else None,
+        roomy=runs_own_code(order.url, order.decode),
+    )
+    return SourceError("crashed", f"{order.shown}: the camera process {what}")
 
 
 class _Capture:
@@ -104,6 +120,11 @@ class _Capture:
         self._window_decoded = 0
         self._told_s = 0.0
         self._recorder: Recorder | None = None
+
+    @property
+    def picture_size_px(self) -> tuple[int, int] | None:
+        """(width, height) of the pictures; None before the first."""
+        return (self._fit.picture_width_px, self._fit.picture_height_px) if self._fit is not None else None
 
     def run(self) -> None:
         self._read_once()
