@@ -18,7 +18,7 @@ help:
 	@echo "make test-api        a property-based client (schemathesis, in .venv-api) against /openapi.json"
 	@echo "make web-cost        CPU of the daemon with and without a web server that nobody watches"
 	@echo "make test-browser    what people see and touch, in a real chromium"
-	@echo "make screenshots     the README's pictures of the dashboard, of a clip watched for ten minutes"
+	@echo "make screenshots     the pages' pictures of the dashboard, of a clip watched for ten minutes"
 	@echo "make test-zoo        the tests of training, export and quantization, in $(ZOO) (PyTorch, 1.8 GB)"
 	@echo "make test-remote  engine kserve with NVIDIA's Triton and MLServer, in environments of their own (Python 3.11)"
 	@echo "make remote-cost  what a server and what JPEG costs, in time and in accuracy (needs EDGESEG_TEST_DATA)"

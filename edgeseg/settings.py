@@ -143,7 +143,7 @@ class GroundSettings:
 
 @dataclass(frozen=True, slots=True)
 class RuleSettings:
-    """One rule of a zone. Semantics: README, section Rules.
+    """One rule of a zone. Semantics: docs/rules.md.
 
     terms: class and group names as written. classes: the model's classes they stand for, whose summed
         share is compared; empty for ``changed: dominant``.

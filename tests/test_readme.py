@@ -186,7 +186,6 @@ def test_the_indexes_list_every_page() -> None:
         assert {page.name for page in pages} - {"README.md"} <= listed
 
 
-@after_the_move
 def test_the_floors_are_those_of_the_architecture_test() -> None:
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", (DOCS / "architecture.md").read_text(), re.MULTILINE)
     floors = {int(number): frozenset(CODE.findall(names)) for number, names in rows}

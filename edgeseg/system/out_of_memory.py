@@ -9,8 +9,8 @@ _CV_NO_MEMORY = -4
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocation failed: Python's, NumPy's and PyAV's are a MemoryError, the kernel says ENOMEM,
-    OpenCV raises an error of its own."""
+    """Return whether an allocation failed: Python's, NumPy's and PyAV's are a MemoryError, the kernel gives
+    ENOMEM, OpenCV raises an error of its own."""
     return (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)

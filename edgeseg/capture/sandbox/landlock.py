@@ -1,6 +1,6 @@
 """Landlock (landlock(7)): a process gives up files and connections for good, without being root.
 
-By ctypes, because no Python package for it is well kept (docs/decisions.md). The system call numbers are the
+By ctypes, because no Python package for it is well kept (decision 14). The system call numbers are the
 same on every architecture.
 """
 

@@ -1,7 +1,7 @@
 """A filter of system calls, by libseccomp: what is not on the list does not exist for this process.
 
 libseccomp knows each architecture's numbers; systemd and apt depend on it, so that it is there on Debian and
-its kin. Bound by ctypes: its package on PyPI is not kept any more (docs/decisions.md).
+its kin. Bound by ctypes: its package on PyPI is not kept any more (decision 14).
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def _stream(
 def _mend(error: SourceError, camera: CameraSettings) -> str | None:
     names = addresses.VARIABLE.findall(camera.source.template)
     host = re.search(r"@?([\w.-]+)(?::\d+)?(?:/|$)", camera.source.shown.partition("://")[2])
-    mend = _MEND.get(error.reason, "see README, section Cameras")
+    mend = _MEND.get(error.reason, "see docs/cameras.md")
     return mend.format(
         variables=" and ".join(f"${name}" for name in names) or "it", host=host[1] if host else "the camera"
     )
