@@ -170,8 +170,8 @@ def test_wishes_survive(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(180)
 def test_an_engine_that_hangs_is_noticed_and_the_process_takes_its_own_place(place: Place) -> None:
-    """Nobody watches over it here. The network blocks at the first blue picture in a runtime that cannot cancel;
-    the clip then begins anew, with what was on still on."""
+    """Nobody watches over it here. The network blocks at the first blue picture, in a runtime that cannot
+    cancel; the clip then begins anew, with what was on still on."""
     clip = write_clip(place.folder / "moods.mp4", (RED, 4), (BLUE, 60))
     model = write_slow_model(place.folder / "slow", blocks_on_blue=True)
     with place.daemon(clip, model=model, environment=environment(place.folder / "runtime")) as daemon:
