@@ -139,6 +139,7 @@ class MonitoredEngine:
 class EngineMonitor:
     """All runs of all engines. ``look`` belongs to the watchdog's thread, the rest to any.
 
+    loads_moved: grows while engines are loaded and measured and their threads compute.
     now_s: time that the machine was awake. use: of threads by native id. cpus: how many there are.
     """
 
@@ -156,6 +157,7 @@ class EngineMonitor:
         self._lock = threading.Lock()
         self._activities: dict[int, Activity] = {}
         self._looked_s: float | None = None
+        self.loads_moved = 0
 
     def watch(
         self, engine: Engine, *, own_thread: bool, accelerator: bool = False, answers_within_s: float = 0.0
@@ -179,6 +181,19 @@ class EngineMonitor:
         try:
             yield
         finally:
+            with self._lock:
+                del self._activities[thread_id]
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """The calling thread loads an engine."""
+        thread_id = threading.get_native_id()
+        with self._lock:
+            self._activities[thread_id] = Activity(thread_id, None)
+        try:
+            yield
+        finally:
+            self.loads_moved += 1
             with self._lock:
                 del self._activities[thread_id]
 
@@ -251,6 +266,7 @@ class EngineMonitor:
             computed = use.busy or (not first and abs(use.cpu_s - (activity.cpu_s or 0.0)) > least_s)
             if computed:
                 activity.silent_s = 0.0
+                self.loads_moved += activity.name is None
             if computed or first:
                 activity.cpu_s = use.cpu_s
         activity.longest_silent_s = max(activity.longest_silent_s, activity.silent_s)
@@ -277,7 +293,9 @@ class EngineMonitor:
 
 def _alone(activity: Activity) -> bool:
     """Whether no thread but its own works for it."""
-    return activity.engine is None or activity.engine.own_thread
+    if activity.engine is None:
+        return activity.name is not None
+    return activity.engine.own_thread
 
 
 def _hangs(activity: Activity, engine: MonitoredEngine) -> str | None:

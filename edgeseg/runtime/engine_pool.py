@@ -209,12 +209,18 @@ class EnginePool:
             loaded.run_s * 1000,
             idle_threads,
         )
+        if loaded.run_s > _ONE_WARM_UP_FROM_S:
+            # Measuring the others again would take longer than it can gain.
+            key = replace(key, engine=engine.name)
         engine.close()
         return self._warm(self._best(model, key, idle_threads), idle_threads)
 
     def _best(self, model: Model, key: EngineKey, threads: int) -> Engine:
-        engine = autotune.open_best(model, key.engine, key.input_size_px, threads, self._stop, self._clock)
-        return refined(engine, model, key.refine, threads)
+        with self._monitor.loading():
+            engine = autotune.open_best(
+                model, key.engine, key.input_size_px, threads, self._stop, self._clock
+            )
+            return refined(engine, model, key.refine, threads)
 
     def _reach(self, model: Model, key: EngineKey, remote: RemoteSettings) -> _Loaded:
         def open_local() -> Engine:

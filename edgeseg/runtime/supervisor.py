@@ -200,6 +200,11 @@ class Supervisor:
             self._stats_due_s += _STATS_EVERY_S
             self._publisher.send(self.stats())
 
+    @property
+    def loads_moved(self) -> int:
+        """Grows while engines are loaded and measured. Any thread."""
+        return self._monitor.loads_moved
+
     def stages(self, held_up: str | None) -> Iterator[Stage]:
         """What has to move, for the watchdog. held_up: why workers cannot publish, if so. Any thread."""
         for name, verdict in self._monitor.look(held_up):

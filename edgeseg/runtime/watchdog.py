@@ -10,6 +10,8 @@ from edgeseg.clock import awake_s
 from edgeseg.system.systemd import notify, watchdog_interval_s
 
 _LOOK_EVERY_S = 0.5
+# Of sd_notify(3): how long from now on the next such message may take. Longer than a stage's patience.
+_START_EXTENDED_S = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +100,5 @@ class Watchdog:
             if stage is not None:
                 self._stuck(stage.stuck)
                 return
-            if self._pings:
-                notify("WATCHDOG=1")
+            # As long as the start moves, systemd's TimeoutStartSec begins anew; one that does not ends above.
+            notify("WATCHDOG=1" if self._pings else f"EXTEND_TIMEOUT_USEC={_START_EXTENDED_S * 1_000_000}")

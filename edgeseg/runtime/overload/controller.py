@@ -140,20 +140,25 @@ class OverloadController:
                     log.info("camera %s: its engine is no longer slow: %.1f s a picture", name, run_s)
             elif before_s is None or abs(run_s - before_s) > _ANOTHER_RATE * before_s:
                 self._slow_run_s[name] = run_s
-            if (before_s is None) and name in self._slow_run_s:
+            if before_s is None and name in self._slow_run_s:
                 self._say_slow(name, quality, run_s)
             self._posts[name].live.camera.degrade(self._degraded(name, quality))
 
     def _say_slow(self, name: str, quality: Quality, run_s: float) -> None:
+        """Once for all cameras that share the engine."""
         key = self._key(name, quality)
+        alike = [other for other in self._slow_run_s if self._key(other, self._in_force[other]) == key]
+        if alike != [name]:
+            return
         engine = self._pool.get(key)
         log.warning(
-            "camera %s: a picture takes engine %s %.1f s at %dx%d: take a smaller `input`, another `engine` "
-            "(`edgeseg doctor` measures them) or a smaller model",
-            name,
+            "model %s: engine %s takes %.1f s for a picture of %dx%d, which is slow for camera %s: take a "
+            "smaller `input`, another `engine` (`edgeseg doctor` measures them) or a smaller model",
+            self._posts[name].model.name,
             key.engine if engine is None else engine.name,
             run_s,
             *key.input_size_px,
+            name,
         )
 
     def _rate_fps(self, name: str, quality: Quality) -> float:
