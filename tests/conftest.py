@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgeseg import registry
-from tests import parallel, passwords
+from tests import parallel, passwords, skips
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,9 +28,7 @@ test_data.__test__ = False  # type: ignore[attr-defined]
 
 
 def missing(what: str) -> None:
-    """Skip, saying why; on CI a missing part is a failure, since a skip there would hide it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is missing, and CI must have it")
+    """Skip, saying why; with CI=true that is a failure (``skips``)."""
     pytest.skip(f"{what} is missing")
 
 
@@ -72,10 +70,28 @@ def _is_one_of_many(config: pytest.Config) -> bool:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test whose output holds a password has failed, whatever else it shows."""
     report = yield
+    _hold_against_skips(report)
     if report.when == "teardown" and (words := passwords.leaked(text for _, text in report.sections)):
         report.outcome = "failed"
         report.longrepr = f"put out passwords that tests use: {', '.join(words)}"
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A file that skips itself as a whole."""
+    report = yield
+    _hold_against_skips(report)
+    return report
+
+
+def _hold_against_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if skips.forbidden(reason.removeprefix("Skipped: ")):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and with CI=true it must not be: {reason}"
 
 
 @pytest.fixture
