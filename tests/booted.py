@@ -153,7 +153,7 @@ class Booted:
             [*into, "env", "-i", "PATH=/usr/sbin:/usr/bin", *command],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=280,
             check=False,
         )
         return (answer.stdout + answer.stderr).strip()

