@@ -45,7 +45,7 @@ from edgeseg.runtime.process import (
 from edgeseg.runtime.supervisor import Supervisor
 from edgeseg.runtime.watchdog import Stage, Watchdog
 from edgeseg.settings import PipelineSettings
-from edgeseg.state.node_state import FINISHED, STOPPED, State
+from edgeseg.state.node_state import FINISHED, STOPPED, NodeState
 from edgeseg.system.systemd import notify
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Daemon:
             # Before there are threads: it changes the environment for a moment.
             start_fork_server()
             log.info("edgeseg %s: %s, node %s", __version__, settings.file, settings.node)
-            with single_instance(settings), State(self._state_dir / settings.node, self._clock) as state:
+            with single_instance(settings), NodeState(self._state_dir / settings.node, self._clock) as state:
                 self._pause_after_hangs(state)
                 try:
                     supervisor = self._run(settings, state)
@@ -128,7 +128,7 @@ class Daemon:
             supervisor.raise_for_unreadable()
         return 0 if self._failure is None else 1
 
-    def _run(self, settings: PipelineSettings, state: State) -> Supervisor | None:
+    def _run(self, settings: PipelineSettings, state: NodeState) -> Supervisor | None:
         """None where it was told to stop before it began."""
         if self._stopping:
             return None
@@ -205,7 +205,7 @@ class Daemon:
                 log.info("every source has ended")
                 return
 
-    def _pause_after_hangs(self, state: State) -> None:
+    def _pause_after_hangs(self, state: NodeState) -> None:
         """Bounds how often a process that gets stuck again and again is started."""
         recent = [ago_s for ago_s in state.past.stuck_ago_s if ago_s < _RESTARTS_WITHIN_S]
         if state.past.unplanned and state.past.down is not None:
@@ -223,7 +223,7 @@ class Daemon:
         with suppress(queue.Empty):
             self._wake.get(timeout=pause_s)
 
-    def _stuck(self, state: State, what: str) -> None:
+    def _stuck(self, state: NodeState, what: str) -> None:
         """Called by the watchdog. What the rules know is on disk already, but for the last second."""
         log.critical("stuck: %s; ending to begin anew. What each thread was doing:", what)
         faulthandler.dump_traceback()
@@ -239,7 +239,7 @@ class Daemon:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     def _publisher(
-        self, settings: PipelineSettings, state: State, on_command: Callable[[Command], None]
+        self, settings: PipelineSettings, state: NodeState, on_command: Callable[[Command], None]
     ) -> MqttPublisher | JsonLinesPublisher:
         prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
         topics = Topics(prefix, settings.node, boot=self._boot, clock=self._clock)
@@ -265,7 +265,7 @@ class Daemon:
         settings: PipelineSettings,
         publisher: Publisher,
         command: Callable[[Command], None],
-        state: State,
+        state: NodeState,
     ) -> Site | None:
         if settings.web is None:
             return None

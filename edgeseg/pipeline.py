@@ -18,7 +18,7 @@ from edgeseg.events import Event, RuleState, ZoneOccupancy
 from edgeseg.frames import Frame, FrameTime, LabelMap
 from edgeseg.models.model import Model
 from edgeseg.observers import NO_TIMER, OccupancyObserver, StageTimer
-from edgeseg.rules import Dwell, RuleMemory, ZoneRules
+from edgeseg.rules import Dwell, RuleId, RuleMemory, ZoneRules
 from edgeseg.settings import CameraSettings, ZoneSettings
 from edgeseg.stages import postprocess
 from edgeseg.stages.confidence_gate import ConfidenceGate
@@ -147,13 +147,13 @@ class CameraPipeline:
         """Of that, what changes only when something happens; cheap to compare."""
         return tuple(known.change_key for rules in self._rules.values() for known in rules.memory.values())
 
-    def retire(self, time: FrameTime, but: Collection[tuple[str, str]] = ()) -> tuple[Event, ...]:
-        """The camera's settings are going away: alerts that are on end. but: zones and rules that live on
+    def retire(self, time: FrameTime, keep: Collection[RuleId] = ()) -> tuple[Event, ...]:
+        """The camera's settings are going away: alerts that are on end. keep: zones and rules that live on
         elsewhere."""
         return tuple(
             event
             for zone, rules in self._rules.items()
-            for event in rules.retire(time, {rule for name, rule in but if name == zone})
+            for event in rules.retire(time, {rule for name, rule in keep if name == zone})
         )
 
     def _bridges(self, reason: str, time: FrameTime) -> bool:

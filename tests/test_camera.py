@@ -24,7 +24,7 @@ from edgeseg.runtime.camera import Camera
 from edgeseg.runtime.camera_memory import RestoredState, restore
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
 from edgeseg.stages.preprocess import make_fit
-from edgeseg.state.node_state import CameraStateView, State
+from edgeseg.state.node_state import CameraStateView, NodeState
 from tests.tiny_models import Convention, picture, write_model
 
 NOON_S = 1_795_000_000.0
@@ -87,7 +87,7 @@ class Stage:
         model = registry.find(str(model_folder))
         self.camera = Camera("test", self.settings, model, {}, self.published, self.clock, count(1))
 
-    def started(self, state: State) -> Camera:
+    def started(self, state: NodeState) -> Camera:
         """The same camera in another process, which goes on from what was kept."""
         model = registry.find(self.settings.model)
         prints = fingerprints(self.settings.zones, model.classes)
@@ -398,7 +398,7 @@ def test_what_was_away_before_a_restart_is_still_away(
     """The absence goes on through the restart, and one alert tells it."""
     stage = Stage(model_folder, engine)
     boot = {"boot": "b", "synchronised": lambda: True}
-    with State(tmp_path, stage.clock, **boot) as state:
+    with NodeState(tmp_path, stage.clock, **boot) as state:
         first = stage.started(state)
         first.offline(GONE)
         for _ in range(20):
@@ -406,7 +406,7 @@ def test_what_was_away_before_a_restart_is_still_away(
             first.tick()
             state.tick()
     stage.clock.advance(5.0)
-    with State(tmp_path, stage.clock, **boot) as state:
+    with NodeState(tmp_path, stage.clock, **boot) as state:
         second = stage.started(state)
         second.offline(GONE)
         for _ in range(10):
@@ -422,14 +422,14 @@ def test_a_stop_takes_no_dwell_and_no_alert(model_folder: Path, engine: Engine, 
         stage = Stage(model_folder, engine, on_unknown="end")
         folder = tmp_path / str(down_s)
         boot = {"boot": "b", "synchronised": lambda: True}
-        with State(folder, stage.clock, **boot) as state:
+        with NodeState(folder, stage.clock, **boot) as state:
             stage.camera = stage.started(state)
             stage.show()
             stage.camera.leave()
             assert stage.published.of(RuleState)[-1].state == "unknown"
             state.end("stopped")
         stage.clock.advance(down_s)
-        with State(folder, stage.clock, **boot) as state:
+        with NodeState(folder, stage.clock, **boot) as state:
             stage.camera = stage.started(state)
             stage.camera.tick()
             assert [event for _, event in stage.alerts] == expected

@@ -37,7 +37,7 @@ from edgeseg.screening.health.reference_store import decode, encode
 from edgeseg.settings import HealthSettings, ZoneSettings
 from edgeseg.stages.confidence_gate import ConfidenceGate
 from edgeseg.stages.preprocess import Preprocess
-from edgeseg.state.node_state import State
+from edgeseg.state.node_state import NodeState
 from edgeseg.state.reference_views import CameraViews
 from edgeseg.tools.bench import health_latency
 from edgeseg.tools.bench.picture_faults import FAULTS
@@ -158,7 +158,7 @@ def test_the_reference_view_outlives_the_connection(pictures: list[Picture]) -> 
     learned = first.take_learned()
     assert learned is not None
     assert first.take_learned() is None
-    with State(None, ManualClock()) as state:
+    with NodeState(None, ManualClock()) as state:
         CameraViews(state, "room").keep(encode(learned, (ZONE,)), grey=learned.grey)
         (text,) = CameraViews(state, "room").stored()
         assert CameraViews(state, "yard").stored() == []

@@ -33,7 +33,7 @@ from edgeseg.runtime.camera import Camera
 from edgeseg.runtime.camera_memory import BRIDGE_S, restore
 from edgeseg.settings import CameraSettings, RuleSettings, SourceUrl, ZoneSettings
 from edgeseg.stages.preprocess import make_fit
-from edgeseg.state.node_state import CameraStateView, State
+from edgeseg.state.node_state import CameraStateView, NodeState
 from tests.test_camera import WHOLE, Recorder
 from tests.tiny_models import Convention, picture, write_model
 
@@ -78,7 +78,7 @@ class Life:
     def __init__(self, folder: Path | None, clock: ManualClock, settings: CameraSettings, boot: str) -> None:
         model, _ = network()
         self.folder = folder
-        self.state = State(folder, clock, boot=boot, synchronised=lambda: True)
+        self.state = NodeState(folder, clock, boot=boot, synchronised=lambda: True)
         self.state.open()
         self.outbox = Outbox(self.state.database, clock)
         self.outbox.open()

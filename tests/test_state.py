@@ -18,7 +18,7 @@ from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.rules import AwayMemory, RuleMemory
 from edgeseg.rules.serialization import decode, encode, fingerprints
 from edgeseg.runtime.camera_memory import BRIDGE_S, restore
-from edgeseg.state.node_state import ALIVE_EVERY_S, FILE, CameraStateView, Override, State
+from edgeseg.state.node_state import ALIVE_EVERY_S, FILE, CameraStateView, NodeState, Override
 from edgeseg.state.schema import SCHEMA_VERSION
 from tests.rules_fixtures import EPOCH, OCCUPIED, Played, zone_of
 
@@ -31,11 +31,13 @@ def state(
     *,
     boot: str = "boot",
     synchronised: bool | None = True,
-) -> State:
-    return State(folder, clock or ManualClock(1000.0, 1000.0), boot=boot, synchronised=lambda: synchronised)
+) -> NodeState:
+    return NodeState(
+        folder, clock or ManualClock(1000.0, 1000.0), boot=boot, synchronised=lambda: synchronised
+    )
 
 
-def kill(one: State, into: Path) -> Path:
+def kill(one: NodeState, into: Path) -> Path:
     """The files as SIGKILL would leave them at this moment."""
     into.mkdir()
     assert one._folder is not None
@@ -90,14 +92,14 @@ def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(tmp_path: Path)
 def test_a_damaged_name_in_the_schema_leaves_memory_to_serve(tmp_path: Path) -> None:
     """sqlite3 stumbles over a column's name that is no text, and not as over other damage."""
     with state(tmp_path) as one:
-        one.keep_wish("yard", Override(enabled=False))
+        one.save_override("yard", Override(enabled=False))
     (file,) = tmp_path.glob("*.sqlite")
     whole = file.read_bytes()
     assert whole.count(b"ended TEXT") == 1
     file.write_bytes(whole.replace(b"ended TEXT", b"en\xe4ed TEXT"))
     with state(tmp_path) as two:
         assert not two.database.durable
-        assert two.wish("yard") == Override(enabled=False)
+        assert two.override("yard") == Override(enabled=False)
 
 
 def test_what_is_written_together_is_stored_together_or_not_at_all(tmp_path: Path) -> None:
@@ -152,13 +154,13 @@ def test_nothing_is_written_while_nothing_happens(tmp_path: Path) -> None:
 
 def test_wishes_are_kept(tmp_path: Path) -> None:
     with state(tmp_path / "a") as one:
-        assert one.wish("yard") == Override()
-        one.keep_wish("yard", Override(enabled=False, rate_fps=2.5, rate_of_file_fps=5.0))
+        assert one.override("yard") == Override()
+        one.save_override("yard", Override(enabled=False, rate_fps=2.5, rate_of_file_fps=5.0))
         killed = kill(one, tmp_path / "b")
     with state(killed) as one:
-        assert one.wish("yard") == Override(enabled=False, rate_fps=2.5, rate_of_file_fps=5.0)
+        assert one.override("yard") == Override(enabled=False, rate_fps=2.5, rate_of_file_fps=5.0)
         one.forget("yard")
-        assert one.wish("yard") == Override()
+        assert one.override("yard") == Override()
 
 
 def test_how_earlier_lives_ended_is_known(tmp_path: Path) -> None:
@@ -195,11 +197,11 @@ import logging, resource, signal, sys
 from pathlib import Path
 from edgeseg.clock import ManualClock
 from edgeseg.publish.mqtt.outbox import Outbox
-from edgeseg.state.node_state import State
+from edgeseg.state.node_state import NodeState
 logging.basicConfig(format="%(levelname)s %(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 clock = ManualClock(1000.0, 1000.0)
-with State(Path(sys.argv[1]), clock) as state, Outbox(state.database, clock) as outbox:
+with NodeState(Path(sys.argv[1]), clock) as state, Outbox(state.database, clock) as outbox:
     state.keep("yard", "before")
     outbox.append("a", 0, "t", b"x")
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -220,7 +222,7 @@ with State(Path(sys.argv[1]), clock) as state, Outbox(state.database, clock) as 
     state.tick()
     assert outbox.durable
     outbox.append("a", 2, "t", b"x")
-with State(Path(sys.argv[1]), clock) as state, Outbox(state.database, clock) as outbox:
+with NodeState(Path(sys.argv[1]), clock) as state, Outbox(state.database, clock) as outbox:
     one = outbox.after(0)
     assert state.memories() == {"yard": "on"} and (one.seq, outbox.counts.waiting) == (1, 2)
 """

@@ -16,7 +16,7 @@ from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.settings import PipelineSettings, WebSettings
 from edgeseg.stages.preprocess import make_fit
-from edgeseg.state.node_state import State
+from edgeseg.state.node_state import NodeState
 from edgeseg.web.site import Site
 from tests.broker import free_port
 
@@ -40,7 +40,7 @@ def test_unwatched(tmp_path: Path) -> None:
     coverage = {"road": 0.5, "car": 0.3, "pedestrian": 0.1, "sky": 0.1}
     web = WebSettings("127.0.0.1", free_port(), None)
     with (
-        State(tmp_path / "state", clock) as state,
+        NodeState(tmp_path / "state", clock) as state,
         Site(web, settings, publisher, print, print, state, clock, "b") as site,
     ):
         before_s = cpu_s()

@@ -93,14 +93,14 @@ def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | N
     from edgeseg.observers import Observers
     from edgeseg.publish.base import SilentPublisher
     from edgeseg.runtime.supervisor import Supervisor
-    from edgeseg.state.node_state import State
+    from edgeseg.state.node_state import NodeState
 
     clock = SystemClock()
     with (
         _signals() as told_to_stop,
         # What rules knew before is nothing to a recording, and what they learn now nothing to the daemon.
         tempfile.TemporaryDirectory(prefix="edgeseg-") as folder,
-        State(Path(folder) / settings.node, clock) as state,
+        NodeState(Path(folder) / settings.node, clock) as state,
     ):
         supervisor = Supervisor(
             settings,

@@ -43,7 +43,16 @@ dominant class is another one, or the zone became unknown or known; at most one 
 """
 
 from edgeseg.rules.camera_offline import CameraAlert
-from edgeseg.rules.memory import AwayMemory, Dwell, RuleMemory
+from edgeseg.rules.memory import AwayMemory, Dwell, RuleId, RuleMemory
 from edgeseg.rules.zone_rules import ZoneRules, carried_over, unchanged
 
-__all__ = ["AwayMemory", "CameraAlert", "Dwell", "RuleMemory", "ZoneRules", "carried_over", "unchanged"]
+__all__ = [
+    "AwayMemory",
+    "CameraAlert",
+    "Dwell",
+    "RuleId",
+    "RuleMemory",
+    "ZoneRules",
+    "carried_over",
+    "unchanged",
+]

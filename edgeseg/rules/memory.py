@@ -5,11 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from edgeseg.events import Alert, RuleStateName
 from edgeseg.frames import FrameTime
 from edgeseg.rules.baseline import Normal
 from edgeseg.rules.trace import Trace
+
+
+class RuleId(NamedTuple):
+    """Names a rule of one camera."""
+
+    zone: str
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)

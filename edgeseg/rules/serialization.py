@@ -14,11 +14,11 @@ from hashlib import blake2s
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgeseg.rules.memory import AwayMemory, RuleMemory
+from edgeseg.rules.memory import AwayMemory, RuleId, RuleMemory
 from edgeseg.settings import RuleSettings, ZoneSettings
 
 Memories = Mapping[str, Mapping[str, RuleMemory]]
-Fingerprints = Mapping[tuple[str, str], str]
+Fingerprints = Mapping[RuleId, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +46,27 @@ class StoredCamera:
 _stored = TypeAdapter(StoredCamera)
 
 
-def fingerprints(zones: Collection[ZoneSettings], classes: Sequence[str]) -> dict[tuple[str, str], str]:
-    """(zone, rule) -> digest of where it looks and what it asks. classes: the model's.
+def fingerprints(zones: Collection[ZoneSettings], classes: Sequence[str]) -> dict[RuleId, str]:
+    """Return a digest of where each rule looks and what it asks. classes: the model's.
 
     Settings that an older edgeseg did not know count only where they differ from what it did.
     """
     found = {}
     for zone in zones:
-        place = _said(zone, but=("title", "rules"))
+        place = _set_fields(zone, exclude=("title", "rules"))
         for rule in zone.rules:
-            said = repr((place, tuple(classes), _said(rule, but=("groups",))))
-            found[zone.name, rule.name] = blake2s(said.encode(), digest_size=8).hexdigest()
+            text = repr((place, tuple(classes), _set_fields(rule, exclude=("groups",))))
+            found[RuleId(zone.name, rule.name)] = blake2s(text.encode(), digest_size=8).hexdigest()
     return found
 
 
-def _said(settings: ZoneSettings | RuleSettings, but: Collection[str] = ()) -> list[tuple[str, object]]:
+def _set_fields(
+    settings: ZoneSettings | RuleSettings, exclude: Collection[str] = ()
+) -> list[tuple[str, object]]:
     return [
         (field.name, value)
         for field in fields(settings)
-        if field.name not in but and (value := getattr(settings, field.name)) != field.default
+        if field.name not in exclude and (value := getattr(settings, field.name)) != field.default
     ]
 
 
@@ -73,7 +75,7 @@ def encode(
 ) -> str:
     """As compact JSON."""
     rules = tuple(
-        StoredRule(zone, rule, prints[zone, rule], memory)
+        StoredRule(zone, rule, prints[RuleId(zone, rule)], memory)
         for zone, rules in memories.items()
         for rule, memory in rules.items()
     )

@@ -8,17 +8,15 @@ from dataclasses import replace
 from edgeseg.events import Alert, RuleState, ZoneOccupancy
 from edgeseg.frames import FrameTime
 from edgeseg.rules import state_machine
-from edgeseg.rules.memory import Dwell, RuleMemory
+from edgeseg.rules.memory import Dwell, RuleId, RuleMemory
 from edgeseg.settings import ZoneSettings
 
 
-def unchanged(
-    before: Collection[ZoneSettings], after: Collection[ZoneSettings]
-) -> frozenset[tuple[str, str]]:
-    """(zone, rule) of the rules that did not change in zones that cover the same."""
+def unchanged(before: Collection[ZoneSettings], after: Collection[ZoneSettings]) -> frozenset[RuleId]:
+    """Return the rules that did not change in zones that cover the same."""
     old = {zone.name: zone for zone in before}
     return frozenset(
-        (zone.name, rule.name)
+        RuleId(zone.name, rule.name)
         for zone in after
         if zone.name in old
         and replace(old[zone.name], rules=(), title="") == replace(zone, rules=(), title="")
@@ -28,9 +26,9 @@ def unchanged(
 
 
 def carried_over(
-    memory: Mapping[str, Mapping[str, RuleMemory]], same: Collection[tuple[str, str]]
+    memory: Mapping[str, Mapping[str, RuleMemory]], same: Collection[RuleId]
 ) -> dict[str, dict[str, RuleMemory]]:
-    """Zone -> rule -> what it knows, of the (zone, rule) in ``same``, for a camera that begins anew.
+    """Return what the rules in ``same`` know, by zone and rule, for a camera that begins anew.
 
     States are published again, since what was retained of the camera went with its old settings.
     """

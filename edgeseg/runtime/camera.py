@@ -18,7 +18,7 @@ from edgeseg.models.model import Model
 from edgeseg.observers import NO_OBSERVERS, NO_TIMER, EvidenceCollector, Observers
 from edgeseg.pipeline import Analysis, CameraPipeline
 from edgeseg.publish.base import Publisher
-from edgeseg.rules import CameraAlert, RuleMemory
+from edgeseg.rules import CameraAlert, RuleId, RuleMemory
 from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime.camera_memory import CameraMemory, RestoredState
 from edgeseg.runtime.camera_status import CameraStatusTracker
@@ -137,14 +137,14 @@ class Camera:
         with self._lock:
             return self._pipeline.memory
 
-    def retire(self, but: Collection[tuple[str, str]] = ()) -> None:
+    def retire(self, keep: Collection[RuleId] = ()) -> None:
         """The camera is gone from the file: alerts that are on end, and no frame is analysed any more.
 
-        but: zones and rules that live on in the camera that takes its place.
+        keep: zones and rules that live on in the camera that takes its place.
         """
         with self._lock:
             self._expected = False
-            self._send(self._pipeline.retire(self._now(), but))
+            self._send(self._pipeline.retire(self._now(), keep))
             self._send(self._away_alert.retire(self._now()))
             self._enter("disabled", "removed")
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from edgeseg.events import Alert
 from edgeseg.frames import FrameTime
 from edgeseg.pipeline import CameraPipeline
-from edgeseg.rules import AwayMemory, CameraAlert, RuleMemory, carried_over, state_machine
+from edgeseg.rules import AwayMemory, CameraAlert, RuleId, RuleMemory, carried_over, state_machine
 from edgeseg.rules.serialization import Fingerprints, StoredCamera, decode, encode
-from edgeseg.state.node_state import CameraStateView, Moment, State
+from edgeseg.state.node_state import CameraStateView, Moment, NodeState
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class RestoredState:
     ends: Sequence[Alert] = ()
 
 
-def restore(state: State, camera: str, text: str | None, prints: Fingerprints | None) -> RestoredState:
+def restore(state: NodeState, camera: str, text: str | None, prints: Fingerprints | None) -> RestoredState:
     """Return what an earlier process saved of a camera, in the terms of this one.
 
     Args:
@@ -70,7 +70,7 @@ def restore(state: State, camera: str, text: str | None, prints: Fingerprints | 
     for rule in stored.rules:
         memory = rule.memory.shifted(shift_s)
         before.setdefault(rule.zone, {})[rule.rule] = memory
-        if (rule.zone, rule.rule) not in same:
+        if RuleId(rule.zone, rule.rule) not in same:
             ends += [event for event in state_machine.retire(memory, time).events if isinstance(event, Alert)]
     away = stored.away.shifted(shift_s)
     if prints is None:
@@ -83,11 +83,11 @@ def restore(state: State, camera: str, text: str | None, prints: Fingerprints | 
     )
 
 
-def _same(stored: StoredCamera, prints: Fingerprints) -> set[tuple[str, str]]:
+def _same(stored: StoredCamera, prints: Fingerprints) -> set[RuleId]:
     return {
-        (rule.zone, rule.rule)
+        RuleId(rule.zone, rule.rule)
         for rule in stored.rules
-        if prints.get((rule.zone, rule.rule)) == rule.fingerprint
+        if prints.get(RuleId(rule.zone, rule.rule)) == rule.fingerprint
     }
 
 

@@ -17,10 +17,11 @@ from edgeseg.engines.refine import refined
 from edgeseg.engines.select import choose, open_engine
 from edgeseg.errors import EdgesegError
 from edgeseg.kserve import RemoteEngine, open_remote
+from edgeseg.models import registry
 from edgeseg.models.model import Model
 from edgeseg.models.runtimes import AUTO, RUNTIMES
 from edgeseg.runtime.engine_monitor import EngineMonitor, MonitoredEngine
-from edgeseg.settings import Refinement, RemoteSettings
+from edgeseg.settings import PipelineSettings, Refinement, RemoteSettings
 
 log = logging.getLogger(__name__)
 
@@ -249,3 +250,16 @@ class EnginePool:
             if took_s[0] > _ONE_WARM_UP_FROM_S:
                 break
         return _Loaded(engine, watched, threads, min(took_s))
+
+
+def needs_of(settings: PipelineSettings) -> dict[str, Need]:
+    """Return what each camera needs, by name, the fastest camera first. Raises ModelError and EngineError."""
+    models = {name: registry.find(name) for name in {camera.model for camera in settings.cameras}}
+    needs = {}
+    for camera in sorted(settings.cameras, key=lambda camera: -camera.rate_fps):
+        model = models[camera.model]
+        _, artefact = choose(model, camera.engine, camera.input_size_px)
+        size_px = camera.input_size_px or artefact.input.size_px
+        key = EngineKey(model.digest, camera.engine, size_px, camera.remote, camera.refine)
+        needs[camera.name] = Need(model, key, camera.rate_fps)
+    return needs

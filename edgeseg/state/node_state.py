@@ -54,7 +54,7 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class RunHistory:
     """What went before this life.
 
     restarts: unplanned ones in the last HISTORY_S. ended: how the life before ended: ``stopped``,
@@ -73,7 +73,7 @@ class Past:
         return self.ended is not None and self.ended not in _PLANNED
 
 
-class State:
+class NodeState:
     """Thread-safe. folder: of the node; None keeps everything in memory.
 
     boot, synchronised: what this machine says of its clocks.
@@ -88,7 +88,7 @@ class State:
         synchronised: Callable[[], bool | None] = is_synchronised,
     ) -> None:
         self.database = Database(None if folder is None else folder / FILE, clock)
-        self.past = Past()
+        self.past = RunHistory()
         self._folder = folder
         self._clock = clock
         self._boot = boot_id() if boot is None else boot
@@ -122,7 +122,7 @@ class State:
         """Idempotent."""
         self.database.close()
 
-    def __enter__(self) -> State:
+    def __enter__(self) -> NodeState:
         self.open()
         return self
 
@@ -182,15 +182,15 @@ class State:
 
         self.database.write(change)
 
-    def wish(self, camera: str) -> Override:
+    def override(self, camera: str) -> Override:
         """What commands asked of the camera."""
         found = self.database.read("SELECT enabled, rate, rate_of_file FROM wish WHERE camera = ?", camera)
         for enabled, rate_fps, rate_of_file_fps in found:
             return Override(None if enabled is None else bool(enabled), rate_fps, rate_of_file_fps)
         return Override()
 
-    def keep_wish(self, camera: str, wish: Override) -> None:
-        values = (camera, wish.enabled, wish.rate_fps, wish.rate_of_file_fps)
+    def save_override(self, camera: str, override: Override) -> None:
+        values = (camera, override.enabled, override.rate_fps, override.rate_of_file_fps)
 
         def change(execute: Execute) -> None:
             execute("INSERT OR REPLACE INTO wish VALUES (?, ?, ?, ?)", values)
@@ -221,16 +221,16 @@ class State:
 
         self.database.write(change)
 
-    def _look_back(self) -> Past:
+    def _look_back(self) -> RunHistory:
         lives = self.database.read("SELECT boot, alive_at, alive_s, ended FROM life ORDER BY id")
         ends = [
             (self.since(Moment(boot, alive_s, alive_at)), ended or KILLED)
             for boot, alive_at, alive_s, ended in lives
         ]
         if not ends:
-            return Past()
+            return RunHistory()
         recent = [(down, ended) for down, ended in ends if down.duration_s < HISTORY_S]
-        return Past(
+        return RunHistory(
             restarts=sum(ended not in _PLANNED for _, ended in recent),
             ended=ends[-1][1],
             down=ends[-1][0],
@@ -241,7 +241,7 @@ class State:
 class CameraStateView:
     """The part of the state that is one camera's."""
 
-    def __init__(self, state: State, camera: str) -> None:
+    def __init__(self, state: NodeState, camera: str) -> None:
         self._state = state
         self._camera = camera
 
@@ -250,7 +250,7 @@ class CameraStateView:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """See ``State.together``."""
+        """See ``NodeState.together``."""
         with self._state.together():
             yield
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from edgeseg.state.database import Execute
-from edgeseg.state.node_state import State
+from edgeseg.state.node_state import NodeState
 
 
 class CameraViews:
     """One camera's; one view with colour and one without, as infrared light gives them."""
 
-    def __init__(self, state: State, camera: str) -> None:
+    def __init__(self, state: NodeState, camera: str) -> None:
         self._state = state
         self._camera = camera
 

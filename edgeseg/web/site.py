@@ -11,7 +11,7 @@ from edgeseg.errors import ConfigError, EdgesegError, Problem
 from edgeseg.publish.base import Command, Publisher
 from edgeseg.settings import PipelineSettings, WebSettings
 from edgeseg.state.history import History
-from edgeseg.state.node_state import State
+from edgeseg.state.node_state import NodeState
 from edgeseg.web.auth import Authenticator
 from edgeseg.web.daemon_view import DaemonView, Supervised
 from edgeseg.web.handlers.command import CommandHandlers
@@ -45,7 +45,7 @@ class Site:
         publisher: Publisher,
         command: Callable[[Command], None],
         reload: Callable[[], None],
-        state: State,
+        state: NodeState,
         clock: Clock,
         boot: str,
     ) -> None:

@@ -17,7 +17,7 @@ from edgeseg.errors import StateError
 from edgeseg.publish.base import Message
 from edgeseg.publish.mqtt.delivery import Delivery
 from edgeseg.publish.mqtt.outbox import Outbox
-from edgeseg.state.node_state import State
+from edgeseg.state.node_state import NodeState
 from edgeseg.system.rate_limited_log import RateLimitedLog
 from tests.faults.conftest import WHOLE_SUITE, Note
 from tests.faults.hostile import mutated
@@ -57,7 +57,7 @@ def test_damaged_state(tmp_path: Path, note: Note) -> None:
     go on being delivered."""
     clock = SystemClock()
     whole_folder = tmp_path / "whole"
-    with State(whole_folder, clock) as state, Outbox(state.database, clock) as outbox:
+    with NodeState(whole_folder, clock) as state, Outbox(state.database, clock) as outbox:
         for seq in range(20):
             outbox.append(
                 "a" * 16, seq, "edgeseg/test/alert", json.dumps({"seq": seq, "x": "y" * 200}).encode()
@@ -71,7 +71,7 @@ def test_damaged_state(tmp_path: Path, note: Note) -> None:
         folder.mkdir()
         (folder / file.name).write_bytes(mutated(whole, numbers))
         try:
-            with State(folder, clock) as state, Outbox(state.database, clock) as outbox:
+            with NodeState(folder, clock) as state, Outbox(state.database, clock) as outbox:
                 outbox.append("b" * 16, 0, "edgeseg/test/alert", b'{"seq":0}')
                 delivered += deliver_all(outbox, clock)
                 durable += outbox.durable
