@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import gc
 import logging
 import os
@@ -34,11 +33,11 @@ from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.runtime.process import (
-    DISK_PATIENCE_S,
-    STARTED_AGAIN,
     Handler,
     freeze_memory,
+    pause_after_hangs,
     reap_orphans,
+    restart_stuck_process,
     signal_handlers,
     single_instance,
 )
@@ -53,8 +52,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Something stood still and could not be ended in any other way.
-EXIT_STUCK = 3
 _TICK_S = 1.0
 _COLLECT_EVERY_S = 30.0
 # The main thread loads networks, which with ``engine: auto`` are measured (the unit's TimeoutStartSec is the
@@ -62,18 +59,16 @@ _COLLECT_EVERY_S = 30.0
 # name.
 _HANGS_AFTER_S = 180.0
 _STOP_HANGS_AFTER_S = 60.0
-# Restarts for want of progress: a few are free, then each waits longer than the one before.
-_FREE_RESTARTS = 3
-_RESTARTS_WITHIN_S = 600.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 120.0
 _PREFIX_WITHOUT_BROKER = "edgeseg"
 
 
 class Daemon:
-    """One pipeline file at work until it is told to stop.
+    """Runs one pipeline file until it is stopped.
 
-    load: reads the file anew, for the start and for SIGHUP; raises ConfigError.
-    state_dir: where each node's state is kept: alerts that wait, what rules know, what commands wished.
+    Args:
+        load: reads the file anew, for the start and for SIGHUP; raises ConfigError.
+        state_dir: where the state of each node is saved: alerts that wait, what rules know, overrides by
+            commands.
 
     A process in which something stands still ends with EXIT_STUCK under systemd, which starts it again;
     without systemd it takes its own place.
@@ -117,7 +112,7 @@ class Daemon:
             start_fork_server()
             log.info("edgeseg %s: %s, node %s", __version__, settings.file, settings.node)
             with single_instance(settings), NodeState(self._state_dir / settings.node, self._clock) as state:
-                self._pause_after_hangs(state)
+                pause_after_hangs(state, self._wake)
                 try:
                     supervisor = self._run(settings, state)
                 except EdgesegError as error:
@@ -205,38 +200,9 @@ class Daemon:
                 log.info("every source has ended")
                 return
 
-    def _pause_after_hangs(self, state: NodeState) -> None:
-        """Bounds how often a process that gets stuck again and again is started."""
-        recent = [ago_s for ago_s in state.past.stuck_ago_s if ago_s < _RESTARTS_WITHIN_S]
-        if state.past.unplanned and state.past.down is not None:
-            log.warning(
-                "the process before ended %.0f s ago: %s; unplanned restarts in 24 h: %d",
-                state.past.down.duration_s,
-                state.past.ended,
-                state.past.restarts,
-            )
-        if len(recent) <= _FREE_RESTARTS:
-            return
-        pause_s = min(_FIRST_PAUSE_S * 2 ** (len(recent) - _FREE_RESTARTS - 1), _LONGEST_PAUSE_S)
-        log.error("stuck %d times in %.0f s; beginning in %.0f s", len(recent), max(recent), pause_s)
-        notify(f"STATUS=stuck {len(recent)} times in {max(recent):.0f} s; beginning in {pause_s:.0f} s")
-        with suppress(queue.Empty):
-            self._wake.get(timeout=pause_s)
-
     def _stuck(self, state: NodeState, what: str) -> None:
-        """Called by the watchdog. What the rules know is on disk already, but for the last second."""
-        log.critical("stuck: %s; ending to begin anew. What each thread was doing:", what)
-        faulthandler.dump_traceback()
-        # The disk may be what hangs.
-        word = threading.Thread(target=state.end, args=(f"stuck: {what}",), daemon=True)
-        word.start()
-        word.join(DISK_PATIENCE_S)
-        notify(f"STATUS=stuck: {what}")
-        if self._stopping or "NOTIFY_SOCKET" in os.environ:
-            os._exit(EXIT_STUCK)
-        # Nobody else would start it again. Camera processes end with their link to this one.
-        os.environ[STARTED_AGAIN] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        """Called by the watchdog."""
+        restart_stuck_process(state, what, stopping=self._stopping)
 
     def _publisher(
         self, settings: PipelineSettings, state: NodeState, on_command: Callable[[Command], None]

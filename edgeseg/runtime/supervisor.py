@@ -23,22 +23,18 @@ from edgeseg.publish.base import Command, Publisher
 from edgeseg.rules import carried_over
 from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime import node_stats
-from edgeseg.runtime.camera import Camera
 from edgeseg.runtime.camera_memory import RestoredState, restore
-from edgeseg.runtime.capture_loop import LiveCapture
 from edgeseg.runtime.commands import CommandExecutor
 from edgeseg.runtime.engine_monitor import EngineMonitor
 from edgeseg.runtime.engine_pool import EngineKey, EnginePool, Need, needs_of
 from edgeseg.runtime.overload.budget import Budget, CpuUse, Limit, PowerUse
 from edgeseg.runtime.overload.controller import OverloadController
 from edgeseg.runtime.reload import Configured, ReloadPlan, plan
-from edgeseg.runtime.running_camera import RunningCamera
+from edgeseg.runtime.running_camera import CameraBuilder, RunningCamera
 from edgeseg.runtime.scheduler import Scheduler
 from edgeseg.runtime.watchdog import Stage
 from edgeseg.settings import BudgetSettings, CameraSettings, PipelineSettings
-from edgeseg.stages.preprocess import Preprocess
-from edgeseg.state.node_state import CameraStateView, NodeState
-from edgeseg.state.reference_views import CameraViews
+from edgeseg.state.node_state import NodeState
 from edgeseg.system.cpu_quota import whole_cpus
 
 log = logging.getLogger(__name__)
@@ -60,7 +56,7 @@ class Supervisor:
         commands: came over MQTT or HTTP; ``tick`` executes them.
         state: what is saved for the next process.
         leaving: set when no engine is worth loading any more: ``start`` then returns early.
-        evidence: where pictures of alerts are kept.
+        evidence: where pictures of alerts are saved.
     """
 
     def __init__(
@@ -80,7 +76,6 @@ class Supervisor:
         self._commands = commands
         self._state = state
         self._evidence = evidence
-        self._observers = observers
         # Several streams of one thread give more frames a second than one of several.
         self._streams = whole_cpus()
         self._stop = threading.Event()
@@ -91,6 +86,7 @@ class Supervisor:
             self._engines, self._scheduler, clock, self._streams, self._budget(settings.budget)
         )
         self._cameras: dict[str, RunningCamera] = {}
+        self._builder = CameraBuilder(publisher, clock, state, self._scheduler, evidence, observers)
         self._executor = CommandExecutor(
             self._cameras, state, publisher, evidence, lambda: self._overload.watch(self._cameras)
         )
@@ -111,18 +107,18 @@ class Supervisor:
         self._stats_due_s = self._started_at_s
         needs = needs_of(self._settings)
         start_fork_server()
-        kept = self._state.memories()
+        saved = self._state.memories()
         for camera in self._settings.cameras:
-            self._add(camera, needs[camera.name], self._restore(camera, needs[camera.name], kept))
+            self._add(camera, needs[camera.name], self._restore(camera, needs[camera.name], saved))
             # A camera may take long to connect; a clip would be half over before anybody could look.
             if not self._cameras[camera.name].live.finite:
-                self._begin(self._cameras[camera.name])
-        self._end_alerts_of_gone(kept)
+                self._builder.begin(self._cameras[camera.name])
+        self._end_alerts_of_gone(saved)
         if not self._load(needs):
             return
         for running in self._cameras.values():
             if running.live.finite:
-                self._begin(running)
+                self._builder.begin(running)
         self._overload.watch(self._cameras)
         self._workers = ThreadPoolExecutor(self._streams, thread_name_prefix="worker")
         self._working = [self._workers.submit(self._work) for _ in range(self._streams)]
@@ -166,7 +162,7 @@ class Supervisor:
             self._evidence.budget = settings.evidence_budget
         for camera in change.started:
             self._add(camera, needs[camera.name], restored.get(camera.name))
-            self._begin(self._cameras[camera.name])
+            self._builder.begin(self._cameras[camera.name])
         self._overload.watch(self._cameras)
         # At once: which file is in force.
         self._stats_due_s = self._clock.monotonic_s()
@@ -240,62 +236,20 @@ class Supervisor:
             limits.append(Limit(PowerUse().total, settings.watts, f"{settings.watts:g} W"))
         return Budget(limits)
 
-    def _add(
-        self,
-        settings: CameraSettings,
-        need: Need,
-        restored: RestoredState | None = None,
-    ) -> None:
-        camera = Camera(
-            # Camera time repeats when the machine is started again, alerts' ids must not.
-            f"{self._settings.node} {self._state.now().boot}",
-            settings,
-            need.model,
-            self._settings.groups,
-            self._publisher,
-            self._clock,
-            self._seqs[settings.name],
-            view=CameraStateView(self._state, settings.name),
-            restored=restored,
-            evidence=self._evidence.collector(settings, need.model) if self._evidence else None,
-            observers=self._observers,
+    def _add(self, settings: CameraSettings, need: Need, restored: RestoredState | None = None) -> None:
+        self._cameras[settings.name] = self._builder.build(
+            settings, need, self._settings, self._seqs[settings.name], restored
         )
-        fit = settings.fit or need.model.fit
-        live = LiveCapture(
-            settings,
-            camera,
-            Preprocess(fit, need.key.input_size_px),
-            self._scheduler,
-            self._clock,
-            CameraViews(self._state, settings.name),
-            self._evidence.keep_clip if self._evidence else None,
-        )
-        if self._evidence is not None:
-            self._evidence.record(settings.name, live.take_clip)
-        self._cameras[settings.name] = RunningCamera(settings, live, need.model, need.key, fit)
-        if restored is not None:
-            camera.publish_ends(restored.ends)
 
-    def _restore(self, settings: CameraSettings, need: Need, kept: Mapping[str, str]) -> RestoredState:
+    def _restore(self, settings: CameraSettings, need: Need, saved: Mapping[str, str]) -> RestoredState:
         prints = fingerprints(settings.zones, need.model.classes)
-        return restore(self._state, settings.name, kept.get(settings.name), prints)
+        return restore(self._state, settings.name, saved.get(settings.name), prints)
 
-    def _begin(self, running: RunningCamera) -> None:
-        """Try the camera, unless a command has switched it off."""
-        name, override = running.settings.name, self._state.override(running.settings.name)
-        if override.rate_fps is not None and override.rate_of_file_fps == running.settings.rate_fps:
-            running.live.set_rate(override.rate_fps)
-        if override.enabled is False:
-            log.info("camera %s: stays switched off by an earlier command", name)
-            running.live.camera.disabled()
-        else:
-            running.live.start()
-
-    def _end_alerts_of_gone(self, kept: Mapping[str, str]) -> None:
-        """Cameras that went from the file while nothing ran: what was on there ends."""
-        for name in kept.keys() - self._cameras.keys():
+    def _end_alerts_of_gone(self, saved: Mapping[str, str]) -> None:
+        """End the alerts of cameras that went from the file while nothing ran."""
+        for name in saved.keys() - self._cameras.keys():
             with self._state.together():
-                for end in restore(self._state, name, kept[name], None).ends:
+                for end in restore(self._state, name, saved[name], None).ends:
                     self._publisher.send(end)
                 self._state.forget(name)
 
@@ -339,7 +293,7 @@ class Supervisor:
 
     @property
     def evidence(self) -> EvidenceStore | None:
-        """Where pictures of alerts are kept."""
+        """Where pictures of alerts are saved."""
         return self._evidence
 
     def engine_of(self, camera: str) -> Engine | None:
