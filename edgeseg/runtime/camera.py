@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from edgeseg.clock import Clock
 from edgeseg.drawing import overlay
 from edgeseg.engines.base import Engine
 from edgeseg.errors import SourceError
-from edgeseg.events import Alert, CameraState, CommandAnswer, Degraded, Event, RuleState
-from edgeseg.frames import Frame, FrameTime, LabelMap, PictureHealth
+from edgeseg.events import Alert, CameraState, CommandAnswer, Degraded
+from edgeseg.frames import Frame, FrameTime, PictureHealth
 from edgeseg.geometry.view_registration import moved_zones
 from edgeseg.models.model import Model
 from edgeseg.observers import NO_OBSERVERS, NO_TIMER, EvidenceCollector, Observers
@@ -21,6 +20,7 @@ from edgeseg.publish.base import Publisher
 from edgeseg.rules import CameraAlert, RuleId, RuleMemory
 from edgeseg.rules.serialization import fingerprints
 from edgeseg.runtime.camera_memory import CameraMemory, RestoredState
+from edgeseg.runtime.camera_publisher import CameraPublisher
 from edgeseg.runtime.camera_status import CameraStatusTracker
 from edgeseg.settings import CameraSettings
 from edgeseg.state.node_state import CameraStateView
@@ -68,7 +68,6 @@ class Camera:
             node, settings, model, groups, seq, past.memories, past.bridge_until_s, observers.occupancies
         )
         self._palette = model.palette
-        self._publisher = publisher
         self._clock = clock
         self._lock = threading.RLock()
         self._expected = False
@@ -77,15 +76,15 @@ class Camera:
         self._health = PictureHealth()
         self._zones_published_s = 0.0
         self._away_alert = CameraAlert(node, settings.name, past.away, past.bridge_until_s)
-        self._memory = (
+        memory = (
             None
             if view is None
             else CameraMemory(
                 view, fingerprints(settings.zones, model.classes), self._pipeline, self._away_alert
             )
         )
+        self._output = CameraPublisher(settings.name, publisher, self.board, evidence, memory)
         self._snapshot_asked = False
-        self._evidence = evidence
         self._observers = observers
 
     @property
@@ -101,7 +100,7 @@ class Camera:
         """The camera is switched on and being tried; its zones are unknown until the first picture."""
         with self._lock:
             self._expected = True
-            self._send([CommandAnswer(self.name, "enabled", "ON"), self._rate_answer()])
+            self._output.send([CommandAnswer(self.name, "enabled", "ON"), self._rate_answer()])
             self._suspend("connecting", None)
 
     def offline(self, error: SourceError) -> None:
@@ -113,7 +112,7 @@ class Camera:
         """The camera is switched off; frames that are still under way are not analysed."""
         with self._lock:
             self._expected = False
-            self._send([CommandAnswer(self.name, "enabled", "OFF")])
+            self._output.send([CommandAnswer(self.name, "enabled", "OFF")])
             self._suspend("disabled", None)
 
     def leave(self) -> None:
@@ -122,14 +121,13 @@ class Camera:
             self._expected = False
             if self.state not in ("offline", "disabled") and self._enter("offline", "stopped"):
                 # Whatever follows a stop, what was on and for how long is true until then.
-                self._send(self._pipeline.interrupt("offline", self._now()))
-            if self._memory is not None:
-                self._memory.save_if_due(self._clock.monotonic_s(), always=True)
+                self._output.send(self._pipeline.interrupt("offline", self._now()))
+            self._output.save_if_due(self._clock.monotonic_s(), always=True)
 
     def publish_ends(self, ends: Iterable[Alert]) -> None:
         """Publish the ends of alerts of an earlier process that this one cannot go on with."""
         with self._lock:
-            self._send(ends)
+            self._output.send(ends)
 
     @property
     def memory(self) -> Mapping[str, Mapping[str, RuleMemory]]:
@@ -144,8 +142,8 @@ class Camera:
         """
         with self._lock:
             self._expected = False
-            self._send(self._pipeline.retire(self._now(), keep))
-            self._send(self._away_alert.retire(self._now()))
+            self._output.send(self._pipeline.retire(self._now(), keep))
+            self._output.send(self._away_alert.retire(self._now()))
             self._enter("disabled", "removed")
 
     def received(self, time: FrameTime) -> None:
@@ -189,12 +187,12 @@ class Camera:
             self._zones_published_s = frame.time.camera_time_s
             self._status.analysed()
             self._enter("live", None)
-            self._show(analysis.events, frame, analysis.label_map)
-            self._send(analysis.events)
+            self._output.observe(self._pipeline.dwells, analysis.events, frame, analysis.label_map)
+            self._output.send(analysis.events)
             timer("publish")
             if self._snapshot_asked:
                 self._snapshot_asked = False
-                self._send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
+                self._output.send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
             for observer in self._observers.frames:
                 observer.on_frame(frame, analysis.label_map, analysis.events)
             self._periodic(self._now())
@@ -214,8 +212,8 @@ class Camera:
             if publish:
                 self._zones_published_s = time.camera_time_s
             events = self._pipeline.still(time, publish=publish)
-            self._show(events)
-            self._send(events)
+            self._output.observe(self._pipeline.dwells, events)
+            self._output.send(events)
             self._periodic(self._now())
         finally:
             self._lock.release()
@@ -231,8 +229,8 @@ class Camera:
             now = self._now()
             if self.state != "live":
                 events = self._pipeline.still_suspended(self.state, now)
-                self._show(events)
-                self._send(events)
+                self._output.observe(self._pipeline.dwells, events)
+                self._output.send(events)
             elif self._status.is_stale(now.camera_time_s):
                 self._suspend("stale", self._status.stale_reason)
             self._periodic(now)
@@ -243,7 +241,7 @@ class Camera:
         """Frames are analysed at another rate from now on."""
         with self._lock:
             self._status.rate_fps = rate_fps
-            self._send([self._rate_answer()])
+            self._output.send([self._rate_answer()])
 
     def degrade(self, degraded: Degraded | None) -> None:
         """It gets less from now on than it was set to, or (None) what it was set to."""
@@ -283,7 +281,7 @@ class Camera:
     def _suspend(self, state: CameraState, reason: str | None, time: FrameTime | None = None) -> None:
         if self._enter(state, reason):
             self._snapshot_asked = False
-            self._send(self._pipeline.suspend(state, time or self._now()))
+            self._output.send(self._pipeline.suspend(state, time or self._now()))
 
     def _enter(self, state: CameraState, reason: str | None) -> bool:
         """Return whether the state is another one than before."""
@@ -297,12 +295,11 @@ class Camera:
         """What is due whether or not frames come."""
         if self._status.is_due(now.camera_time_s):
             self._publish_status()
-        self._send(self._away_alert.observe(self._status.peek(), now))
-        if self._memory is not None:
-            self._memory.save_if_due(now.camera_time_s)
+        self._output.send(self._away_alert.observe(self._status.peek(), now))
+        self._output.save_if_due(now.camera_time_s)
 
     def _publish_status(self) -> None:
-        self._send([self._status.status()])
+        self._output.send([self._status.status()])
 
     def _rate_answer(self) -> CommandAnswer:
         return CommandAnswer(self.name, "rate", f"{self.rate_fps:g}")
@@ -311,30 +308,6 @@ class Camera:
         picture = overlay.picture_of(frame)
         shown = overlay.render(picture, analysis.label_map, self._palette, self.board.drawings())
         return overlay.encode_jpeg(shown)
-
-    def _show(
-        self, events: Sequence[Event], frame: Frame | None = None, label_map: LabelMap | None = None
-    ) -> None:
-        """Let the evidence collector see what the rules saw, before their alerts go out."""
-        if self._evidence is not None:
-            self._evidence.on_observation(self._pipeline.dwells, events, frame, label_map)
-
-    def _send(self, events: Iterable[Event]) -> None:
-        events = tuple(events)
-        alerts = any(isinstance(event, Alert) for event in events)
-        if alerts and self._evidence is not None:
-            events = self._evidence.annotate(events)
-        if self._memory is None or not alerts:
-            self._publish(events)
-        else:
-            self._memory.save_with(partial(self._publish, events))
-
-    def _publish(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if isinstance(event, RuleState) and event.reason is not None:
-                log.info("camera %s: zone %s: rule %s: %s", self.name, event.zone, event.rule, event.reason)
-            self.board.note(event)
-            self._publisher.send(event)
 
     def _now(self) -> FrameTime:
         return FrameTime(self._clock.monotonic_s(), self._clock.utc_s())
