@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from edgeseg.clock import Clock
 from edgeseg.drawing import overlay
@@ -67,7 +68,6 @@ class Camera:
         self._pipeline = CameraPipeline(
             node, settings, model, groups, seq, past.memories, past.bridge_until_s, observers.occupancies
         )
-        self._palette = model.palette
         self._clock = clock
         self._lock = threading.RLock()
         self._expected = False
@@ -83,8 +83,7 @@ class Camera:
                 view, fingerprints(settings.zones, model.classes), self._pipeline, self._away_alert
             )
         )
-        self._output = CameraPublisher(settings.name, publisher, self.board, evidence, memory)
-        self._snapshot_asked = False
+        self._output = CameraPublisher(settings.name, publisher, self.board, model.palette, evidence, memory)
         self._observers = observers
 
     @property
@@ -190,9 +189,7 @@ class Camera:
             self._output.observe(self._pipeline.dwells, analysis.events, frame, analysis.label_map)
             self._output.send(analysis.events)
             timer("publish")
-            if self._snapshot_asked:
-                self._snapshot_asked = False
-                self._output.send([CommandAnswer(self.name, "snapshot", self._snapshot(frame, analysis))])
+            self._output.send_snapshot(frame, analysis.label_map)
             for observer in self._observers.frames:
                 observer.on_frame(frame, analysis.label_map, analysis.events)
             self._periodic(self._now())
@@ -201,10 +198,8 @@ class Camera:
     def still(self, time: FrameTime) -> None:
         """A picture was due and nothing in it has moved since the frame analysed last: what was true then
         is true now, and is published once a second. Skipped while a frame is being analysed."""
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
-            if not self._expected or self._health.state is not None:
+        with self._if_free() as free:
+            if not free or not self._expected or self._health.state is not None:
                 return
             self._interrupt_after_gap(time)
             self._enter("live", None)
@@ -215,17 +210,15 @@ class Camera:
             self._output.observe(self._pipeline.dwells, events)
             self._output.send(events)
             self._periodic(self._now())
-        finally:
-            self._lock.release()
 
     def tick(self) -> None:
         """Once a second: notice that nothing came, and say how the camera does.
 
         Skipped while a frame is being analysed, which does the same at its end.
         """
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
+        with self._if_free() as free:
+            if not free:
+                return
             now = self._now()
             if self.state != "live":
                 events = self._pipeline.still_suspended(self.state, now)
@@ -234,8 +227,6 @@ class Camera:
             elif self._status.is_stale(now.camera_time_s):
                 self._suspend("stale", self._status.stale_reason)
             self._periodic(now)
-        finally:
-            self._lock.release()
 
     def set_rate(self, rate_fps: float) -> None:
         """Frames are analysed at another rate from now on."""
@@ -250,16 +241,14 @@ class Camera:
         self._status.degraded = degraded
         self._status.expire()
         # Where a frame is being analysed the status goes out at its end: this call does not wait for it.
-        if self._lock.acquire(blocking=False):
-            try:
+        with self._if_free() as free:
+            if free:
                 self._publish_status()
-            finally:
-                self._lock.release()
 
     def ask_for_snapshot(self) -> None:
         """The next analysed frame is published as an overlay picture, if the camera is live."""
         if self.state == "live":
-            self._snapshot_asked = True
+            self._output.snapshot_asked = True
         else:
             log.warning("camera %s: no snapshot, it is %s", self.name, self.state)
 
@@ -268,9 +257,15 @@ class Camera:
         """Camera time of the newest picture that has arrived; None before the first."""
         return self._status.received_s
 
-    @property
-    def stale_after_s(self) -> float:
-        return self._status.stale_after_s
+    @contextmanager
+    def _if_free(self) -> Iterator[bool]:
+        """Take the lock and yield True, unless a frame is being analysed."""
+        free = self._lock.acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._lock.release()
 
     def _interrupt_after_gap(self, time: FrameTime) -> None:
         """Suspend for a moment where pictures were missing without a tick, since the whole machine was
@@ -280,7 +275,7 @@ class Camera:
 
     def _suspend(self, state: CameraState, reason: str | None, time: FrameTime | None = None) -> None:
         if self._enter(state, reason):
-            self._snapshot_asked = False
+            self._output.snapshot_asked = False
             self._output.send(self._pipeline.suspend(state, time or self._now()))
 
     def _enter(self, state: CameraState, reason: str | None) -> bool:
@@ -303,11 +298,6 @@ class Camera:
 
     def _rate_answer(self) -> CommandAnswer:
         return CommandAnswer(self.name, "rate", f"{self.rate_fps:g}")
-
-    def _snapshot(self, frame: Frame, analysis: Analysis) -> bytes:
-        picture = overlay.picture_of(frame)
-        shown = overlay.render(picture, analysis.label_map, self._palette, self.board.drawings())
-        return overlay.encode_jpeg(shown)
 
     def _now(self) -> FrameTime:
         return FrameTime(self._clock.monotonic_s(), self._clock.utc_s())

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from edgeseg.drawing.overlay import ZoneBoard
-from edgeseg.events import Alert, Event, RuleState
-from edgeseg.frames import Frame, LabelMap
+from edgeseg.drawing import overlay
+from edgeseg.events import Alert, CommandAnswer, Event, RuleState
+from edgeseg.frames import U8, Frame, LabelMap
 from edgeseg.observers import EvidenceCollector
 from edgeseg.publish.base import Publisher
 from edgeseg.rules import Dwell
@@ -22,6 +22,7 @@ class CameraPublisher:
 
     Args:
         board: draws the zones as they stand.
+        palette: uint8 (classes, 3), RGB.
         evidence: keeps pictures of alerts; None keeps none.
         memory: saves what rules know, together with each alert; None saves nothing.
     """
@@ -30,13 +31,16 @@ class CameraPublisher:
         self,
         camera: str,
         publisher: Publisher,
-        board: ZoneBoard,
+        board: overlay.ZoneBoard,
+        palette: U8,
         evidence: EvidenceCollector | None,
         memory: CameraMemory | None,
     ) -> None:
         self._camera = camera
         self._publisher = publisher
         self._board = board
+        self._palette = palette
+        self.snapshot_asked = False
         self._evidence = evidence
         self._memory = memory
 
@@ -61,6 +65,14 @@ class CameraPublisher:
             self._publish(events)
         else:
             self._memory.save_with(partial(self._publish, events))
+
+    def send_snapshot(self, frame: Frame, label_map: LabelMap) -> None:
+        """Publish a frame with its classes and zones drawn, where one was asked for."""
+        if self.snapshot_asked:
+            self.snapshot_asked = False
+            picture = overlay.picture_of(frame)
+            shown = overlay.render(picture, label_map, self._palette, self._board.drawings())
+            self.send([CommandAnswer(self._camera, "snapshot", overlay.encode_jpeg(shown))])
 
     def save_if_due(self, now_s: float, *, always: bool = False) -> None:
         """See ``CameraMemory.save_if_due``."""

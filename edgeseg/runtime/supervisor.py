@@ -27,7 +27,7 @@ from edgeseg.runtime.camera_memory import RestoredState, restore
 from edgeseg.runtime.commands import CommandExecutor
 from edgeseg.runtime.engine_monitor import EngineMonitor
 from edgeseg.runtime.engine_pool import EngineKey, EnginePool, Need, needs_of
-from edgeseg.runtime.overload.budget import Budget, CpuUse, Limit, PowerUse
+from edgeseg.runtime.overload.budget import Budget, budget_of
 from edgeseg.runtime.overload.controller import OverloadController
 from edgeseg.runtime.reload import Configured, ReloadPlan, plan
 from edgeseg.runtime.running_camera import CameraBuilder, RunningCamera
@@ -226,15 +226,9 @@ class Supervisor:
         return node_stats.summary(self._cameras, self._state)
 
     def _budget(self, settings: BudgetSettings | None) -> Budget:
-        limits = []
-        if settings is not None and settings.cpu is not None:
-            use = CpuUse(
-                lambda: [pid for running in list(self._cameras.values()) if (pid := running.live.pid)]
-            )
-            limits.append(Limit(use.total, settings.cpu, f"{settings.cpu:.0%} CPU"))
-        if settings is not None and settings.watts is not None:
-            limits.append(Limit(PowerUse().total, settings.watts, f"{settings.watts:g} W"))
-        return Budget(limits)
+        return budget_of(
+            settings, lambda: [pid for one in list(self._cameras.values()) if (pid := one.live.pid)]
+        )
 
     def _add(self, settings: CameraSettings, need: Need, restored: RestoredState | None = None) -> None:
         self._cameras[settings.name] = self._builder.build(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.runtime.overload.load import WINDOW_S
+from edgeseg.settings import BudgetSettings
 from edgeseg.system.cpu_quota import available_cpus
 
 _POWERCAP = Path("/sys/class/powercap")
@@ -121,3 +122,13 @@ class Budget:
     def text(self) -> str:
         """The limits as people wrote them, and what is used."""
         return " and ".join(limit.text for limit in self._limits)
+
+
+def budget_of(settings: BudgetSettings | None, pids: Callable[[], Collection[int]]) -> Budget:
+    """Return the budget that a pipeline file sets. pids: the processes beside this one that count."""
+    limits = []
+    if settings is not None and settings.cpu is not None:
+        limits.append(Limit(CpuUse(pids).total, settings.cpu, f"{settings.cpu:.0%} CPU"))
+    if settings is not None and settings.watts is not None:
+        limits.append(Limit(PowerUse().total, settings.watts, f"{settings.watts:g} W"))
+    return Budget(limits)
