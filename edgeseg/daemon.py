@@ -51,7 +51,7 @@ EXIT_STUCK = 3
 _TICK_S = 1.0
 _COLLECT_EVERY_S = 30.0
 # The main thread loads networks, which with ``engine: auto`` are measured (the unit's TimeoutStartSec is the
-# same; what computes moves), and waits for cameras to end, which like the MQTT sender may be looking up a name.
+# same; what computes moves), and waits for cameras to end, which like the MQTT sender may look up a name.
 _HANGS_AFTER_S = 180.0
 _STOP_HANGS_AFTER_S = 60.0
 # Restarts for want of progress: a few are free, then each waits longer than the one before.
