@@ -55,8 +55,7 @@ log = logging.getLogger(__name__)
 _TICK_S = 1.0
 _COLLECT_EVERY_S = 30.0
 # The main thread loads networks, which with ``engine: auto`` are measured (the unit's TimeoutStartSec is the
-# same; what computes moves), and waits for cameras to end, which like the MQTT sender may be looking up a
-# name.
+# same; what computes moves), and waits for cameras to end, which like the MQTT sender may look up a name.
 _HANGS_AFTER_S = 180.0
 _STOP_HANGS_AFTER_S = 60.0
 _PREFIX_WITHOUT_BROKER = "edgeseg"

@@ -142,10 +142,14 @@ def test_ten_times_overload(slow: Path, tmp_path: Path) -> None:
         for name in names:
             known = [one for one in daemon.messages(f"{name}/zone/all/occupancy") if one["state"] == "ok"]
             assert max(one["age_ms"] for one in known) <= OLDEST_MS
+            # Where other programs take the machine's time it may have been stale meanwhile, and says so.
+            wait_until(
+                lambda name=name: daemon.messages(f"{name}/status")[-1]["state"] == "live",
+                f"{name} is live",
+                deadline_s=60,
+            )
             states = [one["state"] for one in daemon.messages(f"{name}/status")]
             assert states.count("connecting") == 1, "a switch of the size is no new connection"
-            # Where other programs take the machine's time it may have been stale meanwhile, and says so.
-            assert states[-1] == "live"
             # The rule went on through the switches.
             alerts = [one["event"] for one in daemon.messages("test/alert") if one["camera"] == name]
             assert alerts[:1] == ["new"]

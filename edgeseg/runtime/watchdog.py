@@ -10,7 +10,9 @@ from edgeseg.clock import awake_s
 from edgeseg.system.systemd import notify, watchdog_interval_s
 
 _LOOK_EVERY_S = 0.5
-# Of sd_notify(3): how long from now on the next such message may take. Longer than a stage's patience.
+# A start that takes longer asks systemd for more than its TimeoutStartSec: each time for longer than a
+# stage's patience (sd_notify(3), EXTEND_TIMEOUT_USEC).
+_LONG_START_S = 60.0
 _START_EXTENDED_S = 240
 
 
@@ -90,7 +92,8 @@ class Watchdog:
             self._thread.join()
 
     def _run(self) -> None:
-        progress, before_s = Progress(), awake_s()
+        progress, began_s = Progress(), awake_s()
+        before_s = began_s
         while not self._stop.wait(min(_LOOK_EVERY_S, watchdog_interval_s() or _LOOK_EVERY_S)):
             now_s = awake_s()
             # Longer than that this process itself stood still.
@@ -100,5 +103,8 @@ class Watchdog:
             if stage is not None:
                 self._stuck(stage.stuck)
                 return
-            # As long as the start moves, systemd's TimeoutStartSec begins anew; one that does not ends above.
-            notify("WATCHDOG=1" if self._pings else f"EXTEND_TIMEOUT_USEC={_START_EXTENDED_S * 1_000_000}")
+            if self._pings:
+                notify("WATCHDOG=1")
+            elif now_s - began_s > _LONG_START_S:
+                # As long as the start moves; one that does not ends above.
+                notify(f"EXTEND_TIMEOUT_USEC={_START_EXTENDED_S * 1_000_000}")
