@@ -7,11 +7,13 @@ BIN := $(VENV)/bin
 ZOO := .venv-zoo
 TRITON := .venv-triton
 MLSERVER := .venv-mlserver
-.PHONY: help demo test faults fuzz soak test-api web-cost test-zoo test-homeassistant test-remote remote-cost test-examples fine-tune-demo test-browser screenshots test-kubernetes lint lock audit clean
+.PHONY: help demo test test-thorough test-pythons faults fuzz soak test-api web-cost test-zoo test-homeassistant test-remote remote-cost test-examples fine-tune-demo test-browser screenshots test-kubernetes lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
 	@echo "make test    install what the tests need and run them all"
+	@echo "make test-thorough  the properties with ten times their examples (an hour)"
+	@echo "make test-pythons   the quick half of the tests in every Python that is installed, 3.11 to 3.14"
 	@echo "make faults  the whole fault suite (an hour; as root for small disks and slow DNS): out/faults/"
 	@echo "make fuzz    coverage-guided fuzzing of what parses bytes from outside, FUZZ_SECONDS=60 each"
 	@echo "make soak    the daemon amid random faults for SOAK_MINUTES=20: out/soak/"
@@ -45,6 +47,10 @@ JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); \
 IN_PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 test: lint
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
+
+# Every property of hypothesis with ten times its usual examples, others in each run: an hour.
+test-thorough: $(VENV)/.test-installed
+	EDGESEG_EXAMPLES=10 $(BIN)/python -m pytest $(IN_PARALLEL) -m hypothesis --timeout 3000 $(PYTEST_ARGS)
 
 # The test that waits ten minutes for a broker goes beside the rest, one at a time as they measure.
 faults: $(VENV)/.test-installed

@@ -15,6 +15,7 @@ import pytest
 
 from edgeseg.models import registry
 from tests import parallel, passwords, skips
+from tests.examples import load_profile
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +35,7 @@ def missing(what: str) -> None:
 
 def pytest_configure() -> None:
     """In a job of a shell's background SIGINT is ignored, and so it is in all that tests start."""
+    load_profile()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

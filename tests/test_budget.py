@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edgeseg.runtime.overload.budget import CpuUse, PowerUse
 from edgeseg.runtime.overload.quality import ROOM
+from tests.examples import examples
 from tests.simulated_device import SimCamera, SimulatedDevice
 
 
@@ -23,7 +24,7 @@ def used(device: SimulatedDevice, over_s: float) -> float:
     return (device.used_s() - before_s) / over_s / device.workers
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(
     st.floats(0.2, 0.9),
     st.floats(0.0, 0.1),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeseg.stages.cell_counts import CellCounter, CellWeights
+from tests.examples import examples
 
 CLASSES = 7
 ROWS, COLUMNS = 24, 31
@@ -29,7 +30,7 @@ def zones(draw: st.DrawFn) -> list[CellWeights]:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(zones(), st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([0, 100, 255]))
 def test_regions_count_what_cells_count(
     some: list[CellWeights], seed: int, confident: bool, floor: int

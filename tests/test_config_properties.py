@@ -15,6 +15,7 @@ from edgeseg import config
 from edgeseg.config import geometry, units
 from edgeseg.config.builder import covers
 from edgeseg.errors import ConfigError, Problem
+from tests.examples import examples
 
 FILE = Path("any.yaml")
 
@@ -131,7 +132,7 @@ FILES = some_of(
 
 @given(FILES)
 @example({"mqtt": {"\n": None}})
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_mixture_of_right_and_wrong(document: dict[str, Any]) -> None:
     load_or_refuse(yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "surrogatepass"))
 

@@ -26,6 +26,7 @@ from edgeseg.rules.memory import AwayMemory
 from edgeseg.rules.serialization import decode, encode
 from edgeseg.stages.illumination import classify_illumination
 from edgeseg.stages.preprocess import make_fit
+from tests.examples import examples
 from tests.rules_fixtures import DOMINANT, Played, Sample, seen
 from tests.test_run import pipeline
 
@@ -62,7 +63,7 @@ def test_what_is_uncertain_is_a_class_of_its_own() -> None:
     )
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     st.lists(
         st.tuples(st.integers(0, 90_000), weights, st.sampled_from(["dim", "bright", None])), max_size=60

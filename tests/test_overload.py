@@ -17,6 +17,7 @@ from edgeseg.runtime.overload.quality import (
     Quality,
     QualityControl,
 )
+from tests.examples import examples
 from tests.simulated_device import SimCamera, SimulatedDevice
 
 LATENESS = st.lists(st.floats(0, 0.45), min_size=1, max_size=5).map(tuple)
@@ -36,7 +37,7 @@ def cameras(draw: st.DrawFn, *, slowest_fps: float = 0.2) -> list[SimCamera]:
     ]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(cameras(), st.integers(1, 3), st.booleans())
 def test_nobody_starves_and_nothing_is_older_than_its_budget(
     cast: list[SimCamera], workers: int, degrades: bool
@@ -128,7 +129,7 @@ def test_one_camera_may_be_too_much_for_its_worker() -> None:
 
 # Fixed examples: the order of giving holds for nearly all casts; rare ones with trifling cameras differ.
 @seed(7)
-@settings(deadline=None, max_examples=12, database=None)
+@settings(deadline=None, max_examples=examples(12), database=None)
 @given(cameras(slowest_fps=1.0), st.integers(1, 3))
 def test_a_steady_load_finds_its_quality_and_keeps_it(cast: list[SimCamera], workers: int) -> None:
     device = SimulatedDevice(cast, workers)
@@ -156,7 +157,7 @@ def test_a_steady_load_finds_its_quality_and_keeps_it(cast: list[SimCamera], wor
     assert floor or last.demand <= 1.0 + sum(camera.cost_s[0] for camera in cast) / WINDOW_S
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=examples(5))
 @given(st.floats(0.3, 3.0), st.integers(1, 4))
 def test_a_wrong_guess_of_what_sizes_cost_does_not_oscillate(guess: float, workers: int) -> None:
     """The manifest promises a saving that is not there, or hides one that is."""

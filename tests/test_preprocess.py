@@ -17,6 +17,7 @@ from edgeseg.frames import U8, Fit, FrameTime, Picture, Rect, View
 from edgeseg.settings import FitName
 from edgeseg.sources.file import FileSource
 from edgeseg.stages.preprocess import MAX_TILES, PADDING, Preprocess, make_fit, place
+from tests.examples import examples
 
 KINDS: tuple[FitName, ...] = ("stretch", "letterbox", "tiles")
 NOW = FrameTime(0.0, 0.0)
@@ -154,7 +155,7 @@ def edges_of(row: U8, low: float, high: float, before: int) -> tuple[float, floa
     return before - light[:before].sum(), before + light[before:].sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     kinds,
     st.sampled_from([(640, 360), (641, 361), (1280, 720), (768, 432), (320, 240), (513, 700)]),

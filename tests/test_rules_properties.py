@@ -19,6 +19,7 @@ from edgeseg.rules import ZoneRules
 from edgeseg.rules.hours import is_open
 from edgeseg.rules.state_machine import TOLERANCE_S, UPDATE_INTERVAL_S
 from edgeseg.settings import ActiveHours, RuleSettings
+from tests.examples import examples
 from tests.rules_fixtures import ABSENT, CHANGED, DOMINANT, EPOCH, OCCUPIED, Played, Sample, zone_of
 
 # Camera time in the tests below has this grain, so that dwells are met exactly or missed clearly.
@@ -122,7 +123,7 @@ def lives(alerts: list[Alert]) -> Iterator[list[Alert]]:
 
 
 @given(rules(), series())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_the_rules_say_what_the_whole_history_says(rule: RuleSettings, samples: list[Sample]) -> None:
     samples = shared_half(samples) if rule.enter is None else samples
     told = [
@@ -258,7 +259,7 @@ dwells = st.one_of(st.integers(0, 6).map(float), st.floats(0.0, 6.0))
 
 
 @given(pulses(), dwells, dwells)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_the_frame_rate_moves_a_transition_by_at_most_one_interval(
     pulse: Pulse, for_s: float, clear_s: float
 ) -> None:

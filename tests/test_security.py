@@ -26,6 +26,7 @@ from edgeseg.models.manifest import load as load_manifest
 from edgeseg.web.routes import ROUTES
 from tests.broker import Broker, Certificates, Subscriber, free_port, wait_until
 from tests.daemon import Daemon
+from tests.examples import examples
 from tests.rtsp_fixtures import RtspServer
 
 PACKAGE = Path(edgeseg.__file__).parent
@@ -280,7 +281,9 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60)
+)
 @given(HOSTILE, st.sampled_from(["node", "camera", "zone", "rule"]))
 def test_names_are_one_level_of_topics_and_paths(tmp_path: Path, name: str, where: str) -> None:
     written = {"node": "n", "camera": "c", "zone": "z", "rule": "r"} | {where: name}

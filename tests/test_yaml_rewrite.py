@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgeseg.yamlfile import parse
 from edgeseg.yamlfile.rewrite import RewriteError, with_mapping, write_file
+from tests.examples import examples
 
 YARD = """\
 # The yard of the gatehouse.
@@ -139,7 +140,7 @@ zones = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(zones, st.sampled_from(["bay", "door", "new", "0123", "on"]))
 def test_whatever_a_zone_holds_the_rest_stays_and_it_means_what_was_meant(
     zone: dict[str, Any], name: str

@@ -20,6 +20,7 @@ from edgeseg.geometry.polygons import F64, area_in_cells, rectangle
 from edgeseg.settings import Point, Polygon, RuleSettings, ZoneSettings
 from edgeseg.stages.preprocess import make_fit
 from edgeseg.stages.zones import ZoneMeter, cell_weights
+from tests.examples import examples
 
 NOW = FrameTime(camera_time_s=12.0, captured_at_s=1_800_000_000.0)
 FITS: tuple[Literal["stretch", "letterbox", "tiles"], ...] = ("stretch", "letterbox", "tiles")
@@ -143,7 +144,7 @@ def test_overlaps_count_once_and_excludes_are_cut_out(
 
 
 @given(stars(), stars(), stars())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_crossing_polygons_agree_with_counting_points(first: Polygon, second: Polygon, cut: Polygon) -> None:
     """An independent count: 400 x 400 points, each inside by the crossing number. A polygon whose outline
     is L long misjudges at most the points in a band of one spacing: about L / 400 of the area."""
@@ -171,7 +172,7 @@ def test_a_line_that_is_nearly_upright_keeps_its_digits() -> None:
 
 @pytest.mark.parametrize("kind", FITS)
 @given(polygon=stars(), picture=st.tuples(st.integers(64, 2000), st.integers(64, 1200)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_weights_are_shares_of_the_ground_whatever_the_fit(
     kind: Literal["stretch", "letterbox", "tiles"], polygon: Polygon, picture: tuple[int, int]
 ) -> None:
@@ -321,7 +322,7 @@ def test_a_camera_that_changes_its_size_is_measured_anew() -> None:
     st.integers(0, 2**32 - 1),
     shares,
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_classes_and_uncertain_fill_the_zone(
     polygons: list[Polygon], kind: Literal["stretch", "letterbox", "tiles"], seed: int, floor: float
 ) -> None:
