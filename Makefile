@@ -38,8 +38,13 @@ endif
 demo: $(VENV)/.demo-installed
 	@$(BIN)/edgeseg demo
 
+# Many tests wait for other processes: twice as many run at once as there are cores, four for the smallest
+# machine and no more than eight. What measures runs alone (tests/parallel.py).
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); \
+	[ $$cores -le 2 ] && echo 4 || { [ $$cores -ge 4 ] && echo 8 || echo $$((2 * cores)); })
+IN_PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 # The test that waits ten minutes for a broker goes beside the rest, one at a time as they measure.
 faults: $(VENV)/.test-installed

@@ -13,14 +13,13 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.broker import wait_until
-from tests.conftest import missing
+from tests.conftest import ROOT, missing
 
 SYSTEMD = Path("/lib/systemd/systemd")
 NAMESPACES = ["--kill-child", "--mount", "--pid", "--fork", "--mount-proc", "--uts", "--ipc", "--cgroup"]
 
-# All of it inside of a mount namespace: nothing of the machine's own /etc, /run, /var changes. The first
-# argument holds the new /etc, the second is a folder that its user must be able to enter though it lies
-# below one that is closed (a Python in /root).
+# All of it inside of a mount namespace: nothing of the machine's own /etc, /run, /var changes. The argument
+# holds the new /etc.
 PREPARE = """\
 set -eu
 mount --make-rprivate /
@@ -30,14 +29,6 @@ mount -t tmpfs -o mode=755 tmpfs /var/cache
 mount --bind "$1" /etc
 mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-case "$2" in /root/*|/home/*)
-    top="/$(echo "$2" | cut -d/ -f2)"
-    mkdir /run/base
-    mount --bind "$2" /run/base
-    mount -t tmpfs -o mode=755 tmpfs "$top"
-    mkdir -p "$2"
-    mount --bind /run/base "$2"
-esac
 # Container managers do this: systemd hands credentials over by mounts that spread.
 mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin \\
@@ -52,6 +43,39 @@ UNITS = {
     "basic.target": "[Unit]\nDescription=basic\n",
     "shutdown.target": "[Unit]\nDescription=end\nDefaultDependencies=no\n",
 }
+
+
+# A unit of ours hides these, or has its own of them.
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+
+
+def seen_by_services() -> str:
+    """Lines of [Service] that show a unit of ours this Python and this clone, wherever they lie.
+
+    Each is laid over where it is, in place of a home or a /tmp that the unit does not see, or of a folder
+    that is closed to other users.
+    """
+    lines = ["ProtectHome=tmpfs"]
+    for folder in _needed():
+        quoted = '"{}"'.format(str(folder).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%"))
+        hidden = any(folder.is_relative_to(top) for top in _HIDDEN)
+        if not hidden and all(parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents)):
+            continue
+        if not hidden:
+            lines.append(f"TemporaryFileSystem=/{folder.parts[1]}:ro")
+        lines.append(f"BindReadOnlyPaths={quoted}")
+    return "\n".join(dict.fromkeys(lines)) + "\n"
+
+
+def _needed() -> list[Path]:
+    """The clone, the virtual environment, and every folder on the way to the Python it comes from."""
+    folders = {ROOT, Path(sys.prefix), Path(sys.base_prefix)}
+    program = Path(sys.executable)
+    while program.is_symlink():
+        program = Path(os.path.normpath(program.parent / program.readlink()))
+        folders.add(program.parent.parent)
+    folders |= {folder.resolve() for folder in folders}
+    return sorted(one for one in folders if not any(one.is_relative_to(top) for top in folders - {one}))
 
 
 @lru_cache(maxsize=1)
@@ -92,7 +116,7 @@ class Booted:
         script.write_text(PREPARE)
         with (self._folder / "log").open("wb") as log:
             self._outer = subprocess.Popen(
-                ["unshare", *NAMESPACES, "sh", str(script), str(etc), str(Path(sys.base_prefix))],
+                ["unshare", *NAMESPACES, "sh", str(script), str(etc)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -129,7 +153,7 @@ class Booted:
             [*into, "env", "-i", "PATH=/usr/sbin:/usr/bin", *command],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=280,
             check=False,
         )
         return (answer.stdout + answer.stderr).strip()

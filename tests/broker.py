@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -13,7 +14,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 import paho.mqtt.client as paho
@@ -24,8 +27,8 @@ from tests.passwords import note, used
 
 T = TypeVar("T")
 
-# Long enough for a machine that does three other things; a test that passes never waits it out.
-DEADLINE_S = 20.0
+# Long enough for a machine that does ten other things; a test that passes never waits it out.
+DEADLINE_S = 60.0
 _SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 
 
@@ -39,10 +42,37 @@ def wait_until(condition: Callable[[], T], what: str, *, deadline_s: float = DEA
     raise AssertionError(f"not within {deadline_s:g} s: {what}")
 
 
+# The kernel's own begin at 32768 (ip_local_port_range, Linux' default).
+_PORTS = range(12_000, 32_000)
+_WORKERS_AT_MOST = 16
+
+
+def _ports() -> Iterator[int]:
+    """Ports for the servers that tests start, in turn, for ever.
+
+    They lie below the range that the kernel gives out by itself, so that no connection of this machine takes
+    one between the question and the server's start. Processes of one parallel run have a share each.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    # Two runs at the same time begin at different places.
+    first = Random(run).randrange(len(_PORTS)) + worker * len(_PORTS) // _WORKERS_AT_MOST
+    yield from (_PORTS[number % len(_PORTS)] for number in count(first))
+
+
+_next_port = _ports()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that is free on every address of this machine."""
+    for port in islice(_next_port, len(_PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 def accepts(port: int) -> bool:

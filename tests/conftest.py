@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgeseg import registry
-from tests import passwords
+from tests import parallel, passwords
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +38,34 @@ def pytest_configure() -> None:
     """In a job of a shell's background SIGINT is ignored, and so it is in all that tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of xdist's own schedulers the fault suite uses one."""
+    return parallel.scheduling(config, log) if config.option.dist == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _is_one_of_many(config):
+        items[:] = parallel.in_order(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Outside of pytest-timeout, which must not count the wait for a turn."""
+    if not _is_one_of_many(item.config):
+        return (yield)
+    # Beside the folders of all processes of this run.
+    shared = item.config._tmp_path_factory.getbasetemp().parent  # type: ignore[attr-defined]
+    with parallel.Turns(shared).turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def _is_one_of_many(config: pytest.Config) -> bool:
+    """Whether this is a process of pytest-xdist."""
+    return hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -54,7 +54,7 @@ def main() -> None:
         pipeline.write_text(PIPELINE.format(port=port, clip=clip))
         url = f"http://127.0.0.1:{port}/"
         with Daemon(pipeline):
-            wait_until(lambda: accepts(port), "the web server listens", deadline_s=120)
+            wait_until(lambda: accepts(port), "the web server listens", deadline_s=180)
             threading.Event().wait(60 * args.minutes)
             with chromium() as browser:
                 with Visit(browser, url) as visit:

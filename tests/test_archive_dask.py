@@ -59,7 +59,7 @@ class Cluster:
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path) as running:
-        wait_until(lambda: running.ready, "both workers", deadline_s=60)
+        wait_until(lambda: running.ready, "both workers", deadline_s=180)
         yield running
 
 
@@ -73,7 +73,7 @@ def test_a_worker_that_is_killed_changes_nothing(cluster: Cluster, tmp_path: Pat
     options = ["--segment", "1 s", "--scheduler", f"dask://127.0.0.1:{cluster.port}"]
     with subprocess.Popen([*program, str(shared), *options], stderr=subprocess.PIPE) as process:
         try:
-            wait_until(lambda: done(shared) > 10, "segments that are done", deadline_s=60)
+            wait_until(lambda: done(shared) > 10, "segments that are done", deadline_s=180)
             killed_after = done(shared)
             cluster.workers[0].send_signal(signal.SIGKILL)
             assert process.wait(90) == 0, process.communicate()

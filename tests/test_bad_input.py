@@ -199,7 +199,11 @@ def test_a_disk_that_is_full(command: str, model: Path, tmp_path: Path, tiny_cli
     # Files of at most one block: to the one who writes a larger one, the same as no space.
     limited = ["sh", "-c", 'ulimit -f 1 && exec "$@"', "sh", sys.executable, "-m", "edgeseg", *arguments]
     ended = subprocess.run(
-        limited, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        limited,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
@@ -247,7 +251,7 @@ def test_ctrl_c(command: str, model: Path, tmp_path: Path) -> None:
                 assert time.monotonic() < deadline_s
                 threading.Event().wait(0.02)
             process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=60) == ("", "")
+            assert process.communicate(timeout=280) == ("", "")
         finally:
             process.kill()
             signal.signal(signal.SIGINT, inherited)

@@ -74,7 +74,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, data_dir: Path, pulled_model
     with Broker(folder) as broker:
         pipeline.write_text(PIPELINE.format(clip=clip, web=port, broker=broker.url))
         with Daemon(pipeline, {"EDGESEG_CACHE": str(pulled_models)}) as daemon:
-            wait_until(lambda: accepts(port), "the web server listens", deadline_s=60)
+            wait_until(lambda: accepts(port), "the web server listens", deadline_s=180)
             yield House(pipeline, f"http://127.0.0.1:{port}/", broker, daemon)
             # Whatever a person does in a page, the daemon does not fail of it.
             assert daemon.process.poll() is None
@@ -245,7 +245,7 @@ def test_a_rule_is_tried_against_what_was(house: House, browser: Browser) -> Non
             expect(said).to_have_text(re.compile("."))
             return "it would have begun" in said.inner_text()
 
-        wait_until(tried, "the rule would have begun", deadline_s=40)
+        wait_until(tried, "the rule would have begun", deadline_s=180)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

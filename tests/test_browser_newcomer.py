@@ -57,7 +57,7 @@ def test_from_the_demo_to_a_zone(tmp_path: Path, data_dir: Path, pulled_models: 
     ):
         try:
             at = r"web: listening at (http://\S+)"
-            url = wait_until(lambda: re.search(at, log.read_text()), "the page's address", deadline_s=60)[1]
+            url = wait_until(lambda: re.search(at, log.read_text()), "the page's address", deadline_s=180)[1]
             draw_a_zone(url + "/")
             live = tmp_path / "out" / "demo" / "live.jsonl"
 

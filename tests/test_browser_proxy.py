@@ -94,7 +94,7 @@ def proxied(tmp_path: Path, tiny_clip: Path) -> Iterator[str]:
         subprocess.Popen([str(nginx), "-c", str(configuration)], stderr=log) as server,
     ):
         try:
-            wait_until(lambda: accepts(web), "the web server listens", deadline_s=60)
+            wait_until(lambda: accepts(web), "the web server listens", deadline_s=180)
             wait_until(lambda: accepts(tls), "nginx listens")
             yield f"https://{NAME}:{tls}/"
         finally:

@@ -29,7 +29,7 @@ from tests.conftest import ROOT, write_clip
 from tests.http_fixtures import mute_server
 from tests.rtsp_fixtures import RtspServer
 
-WITHIN_S = 30.0
+WITHIN_S = 90.0
 CLOCK = SystemClock()
 SQUASH = Preprocess("stretch", (64, 48))
 
@@ -408,7 +408,7 @@ def test_a_killed_daemon_takes_its_cameras_with_it(tiny_clip: Path, tmp_path: Pa
 def test_a_daemon_that_ends_is_quiet_about_it(tiny_clip: Path, tmp_path: Path, then: str) -> None:
     """No complaints of multiprocessing's resource tracker, not even when nobody closed the camera."""
     with run_daemon(tmp_path, str(tiny_clip), then) as daemon:
-        out, err = daemon.communicate(timeout=60)
+        out, err = daemon.communicate(timeout=280)
         assert daemon.returncode == 0
     assert err == ""
     assert not alive(int(out))

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgeseg.clock import ManualClock, SystemClock, boot_id, is_synchronised
-from edgeseg.frames import FrameTime
 from edgeseg.rules.life import TOLERANCE_S
 from edgeseg.sources.times import ArrivalTimes, ClipTimes
 from tests.rules_fixtures import OCCUPIED, Played
@@ -96,14 +95,27 @@ def test_timestamps_that_wrap_leap_repeat_or_are_missing_do_not_change_durations
 ) -> None:
     """A clip of 5 pictures a second that declares 25: what is guessed differs from what is true."""
     times = ClipTimes(25.0, epoch_s=NOON_S)
-    stamps: list[FrameTime] = []
+    given_s: list[float | None] = []
     for index in range(100):
         pts_s: float | None = zero_s + index * 0.2
         for fault in faults:
             pts_s = None if pts_s is None else fault(index, pts_s)
-        stamps.append(times.stamp(pts_s, None))
+        given_s.append(pts_s)
+    # Two leaps at one picture are one leap. Where that one is small it is a gap, as the next test has it.
+    known_s = [pts_s for pts_s in given_s if pts_s is not None]
+    assume(not any(10.0 < two_s - one_s < HOUR_S for one_s, two_s in pairwise(known_s)))
+    stamps = [times.stamp(pts_s, None) for pts_s in given_s]
     assert all(one.camera_time_s < two.camera_time_s for one, two in pairwise(stamps))
     assert all(stamp.captured_at_s == NOON_S + stamp.camera_time_s for stamp in stamps)
     # Each fault costs at most the interval it falls into; what is missing at the ends is not known at all.
     lasted_s = stamps[-1].camera_time_s - stamps[0].camera_time_s
     assert abs(lasted_s - 99 * 0.2) <= 0.2 * sum(6 for _ in faults) + TOLERANCE_S
+
+
+@given(number, st.floats(0.0, 0.99 * HOUR_S))
+def test_a_gap_of_a_recording_lasts_as_long_as_it_says(at: int, gap_s: float) -> None:
+    """A recorder that keeps only what moves leaves out minutes; up to an hour they are believed."""
+    times = ClipTimes(5.0, epoch_s=NOON_S)
+    stamps = [times.stamp(leap(at, gap_s)(index, index * 0.2), None) for index in range(100)]
+    lasted_s = stamps[-1].camera_time_s - stamps[0].camera_time_s
+    assert lasted_s == pytest.approx(99 * 0.2 + (gap_s if at else 0.0), abs=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import mmap
 import os
 import pickle
 import stat
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -140,7 +142,7 @@ def attempts(url: str, secret: Path, port: int) -> dict[str, bool]:
         [sys.executable, "-c", ATTEMPTS, url, str(secret), str(port)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
@@ -199,7 +201,7 @@ def test_without_landlock_and_libseccomp_it_decodes_and_says_so(tiny_clip: Path)
         [sys.executable, "-c", program, str(tiny_clip)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert answer.stderr.splitlines() == [
@@ -271,8 +273,18 @@ class Rogue:
         return SQUASH.fit_for(picture_size_px)
 
     def place(self, picture: Picture, fit: Fit, out: U8 | None = None) -> U8:
-        if self.attack == "grow":
+        if self.attack == "grow slowly":
+            ballast.append(np.ones(25 * MIB, np.uint8))
+        elif self.attack == "grow fast":
             ballast.append(np.ones(300 * MIB, np.uint8))
+        elif self.attack == "python":
+            ballast.append(bytearray(2 << 30))
+        elif self.attack == "opencv":
+            cv2.resize(np.ones((8, 8, 3), np.uint8), (30_000, 30_000))
+        elif self.attack == "kernel":
+            mmap.mmap(-1, 2 << 30, flags=mmap.MAP_PRIVATE)
+        elif self.attack == "ffmpeg":
+            av.VideoFrame(16_200, 16_200, "rgba")
         elif self.attack == "empty clip":
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
             memory = os.memfd_create("clip", os.MFD_ALLOW_SEALING)
@@ -290,7 +302,7 @@ class Rogue:
         return SQUASH.place(picture, fit, out)
 
 
-ballast: list[U8] = []
+ballast: list[U8 | bytearray] = []
 CLIP = "0123456789abcdef"
 
 
@@ -327,11 +339,47 @@ def test_a_clip_that_is_not_what_was_said_is_not_taken(tiny_clip: Path) -> None:
     assert "a clip that is not what was said" in str(error)
 
 
-def test_a_camera_process_that_grows_is_ended(tiny_clip: Path) -> None:
-    with capture_of(tiny_clip, preprocess=Rogue("grow")) as capture:
+@pytest.mark.parametrize("attack", ["grow slowly", "grow fast"])
+def test_a_camera_process_that_grows_is_ended(attack: str, tiny_clip: Path) -> None:
+    """By the daemon, which measures it, or by the kernel, which refuses it memory: whichever comes first."""
+    with capture_of(tiny_clip, preprocess=Rogue(attack)) as capture:
         error = failure(capture)
     assert error.reason == "crashed"
     assert "MiB" in str(error)
+
+
+@pytest.mark.parametrize("attack", ["python", "opencv", "kernel", "ffmpeg"])
+def test_a_camera_process_that_is_refused_memory_says_so(attack: str, tiny_clip: Path) -> None:
+    with capture_of(tiny_clip, preprocess=Rogue(attack), realtime=False) as capture:
+        error = failure(capture)
+    assert error.reason == "crashed"
+    assert "the camera process wanted more than its limit of 1024 MiB, 192 are the most" in str(error)
+
+
+def test_a_decoder_without_memory_says_so(tmp_path: Path) -> None:
+    """A picture takes 3 MB; the process gets 4 MB more than it has, and keeps what it decoded."""
+    clip = tmp_path / "large.mkv"
+    with av.open(str(clip), "w") as container:
+        stream: Any = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuvj420p"
+        for _ in range(40):
+            container.mux(stream.encode(av.VideoFrame(1920, 1080, "yuvj420p")))
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from edgeseg.errors import SourceError\n"
+        "from edgeseg.sources.open import open_source\n"
+        "with open_source(sys.argv[1]) as source:\n"
+        "    data = Path('/proc/self/status').read_text().partition('VmData:')[2]\n"
+        "    limit = (int(data.split()[0]) << 10) + (4 << 20)\n"
+        "    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))\n"
+        "    try: print(len(list(source)))\n"
+        "    except SourceError as error: print(error.reason, error)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, str(clip)], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert answer.stdout == f"crashed {clip}: the decoder was refused memory\n", answer.stderr
 
 
 def test_the_bound_follows_the_picture() -> None:
@@ -364,7 +412,7 @@ def test_a_refused_confinement_ends_the_process_before_the_first_byte() -> None:
         "except SourceError as error: print(error.reason, error)\n"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=280, check=False
     )
     assert answer.stdout.startswith("crashed the camera process cannot be confined"), answer.stderr
 

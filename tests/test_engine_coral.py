@@ -110,7 +110,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
         source, made = tmp_path / "standin.c", tmp_path / "libedgetpu.so.1"
         source.write_text(STAND_IN)
         command = [compiler, "-shared", "-fPIC", "-O1", *flags, str(source), "-o", str(made)]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=280)
         monkeypatch.setenv("EDGESEG_EDGETPU_LIBRARY", str(made))
 
     return compiled

@@ -113,7 +113,7 @@ def test_threads_do_not_influence_each_other(loaded: tuple[Model, Engine]) -> No
     together = Barrier(3)
 
     def one(index: int) -> list[dict[str, np.ndarray]]:
-        together.wait(timeout=30)
+        together.wait(timeout=120)
         return [engine.run(batch[index : index + 1]) for _ in range(2)]
 
     with ThreadPoolExecutor(3) as pool:
@@ -303,7 +303,7 @@ def test_a_runtime_that_is_missing_names_what_to_install(folder: Path, tmp_path:
         "    print(error)\n"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=280, check=True
     )
     assert "pip install 'edgeseg[litert]'" in answer.stdout
 
@@ -320,7 +320,7 @@ def test_the_runtime_is_quiet_but_not_gagged(folder: Path) -> None:
         f"engines.open_engine(registry.find({str(folder / 'tflite-float-logits')!r}))\n"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=280, check=True
     )
     assert answer.stderr == "ERROR: real\n"
 
@@ -482,7 +482,7 @@ def test_openvino_says_what_systemd_forbids_it(folder: Path) -> None:
         "except errors.EngineError as error:\n"
         "    print(error)\n"
     )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=280)
     if answer.returncode == 77:
         pytest.skip("this kernel has no PR_SET_MDWE (Linux 6.3)")
     assert answer.returncode == 0, answer.stderr

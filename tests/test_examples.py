@@ -221,6 +221,8 @@ def test_the_readmes_subscriber(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "Success\n"
+            # It subscribes after it has said so, and what is not retained is lost on it until then.
+            wait_until(lambda: "Sending SUBACK" in broker.log_text, "a subscription")
             topics = Topics("edgeseg", "gatehouse", boot="b1", clock=SystemClock())
             with Subscriber(broker.port, "nothing", username="watcher", password="w") as publisher:
                 for event in (occupancy(), occupancy(2, unknown="dark"), alert()):

@@ -285,7 +285,7 @@ def test_without_gstreamer_it_says_what_to_install(tmp_path: Path) -> None:
         [sys.executable, "-c", program, "gstreamer: videotestsrc ! appsink"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         cwd=ROOT,
         env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
     )
@@ -343,7 +343,7 @@ def test_structures_are_laid_out_as_gstreamer_says() -> None:
     """Held against Debian's introspection data, which is made from the C headers. It leaves out unions, and
     with them what VideoFrame has behind its VideoInfo: those offsets are held by the pictures above."""
     require_rtsp_server()
-    answer = subprocess.run([PYTHON, "-c", LAYOUTS], capture_output=True, text=True, timeout=60, check=True)
+    answer = subprocess.run([PYTHON, "-c", LAYOUTS], capture_output=True, text=True, timeout=280, check=True)
     for name, offsets in json.loads(answer.stdout).items():
         ours = getattr(gstreamer_abi, name)
         named = {field for field, _ in ours._fields_} & set(offsets)

@@ -23,7 +23,7 @@ from edgeseg.publish.topics import Topics
 from tests.broker import Broker, Subscriber, wait_until
 from tests.publish_events import NOON_S, alert, camera_alert, occupancy, one_of_each, rule_state, status
 
-ENDS_WITHIN_S = 30
+ENDS_WITHIN_S = 90
 
 
 class Listener:

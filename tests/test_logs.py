@@ -38,7 +38,7 @@ def lines(style: str, *, journal: bool) -> list[str]:
         [sys.executable, "-c", PROGRAM, style, "journal" if journal else "file"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
         env={**os.environ, "JOURNAL_STREAM": "1:1"},
     )
@@ -119,7 +119,7 @@ def test_run_logs_json(tiny_clip: Path, tmp_path: Path) -> None:
     assert process.stderr is not None
     first = json.loads(process.stderr.readline())
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert (first["level"], first["logger"]) == ("info", "edgeseg.daemon")
     assert "node n" in first["message"]
 

@@ -227,7 +227,7 @@ def test_a_missing_permission_is_called_that(what: str) -> None:
             [sys.executable, "-c", _AS_NOBODY, str(path)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=280,
             check=False,
         )
         folder.chmod(0o755)
@@ -287,7 +287,7 @@ def test_a_disk_that_fills_up_loses_nothing_in_this_process(tmp_path: Path) -> N
         [sys.executable, "-c", _FULL_DISK, str(tmp_path / "o.sqlite")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -332,7 +332,7 @@ def test_what_a_full_disk_did_not_let_go_is_gone_all_the_same(what: str, found: 
         [sys.executable, "-c", _DISK_FULL_AT_DELETE, str(tmp_path / "o.sqlite"), what],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr

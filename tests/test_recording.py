@@ -162,7 +162,7 @@ def test_a_live_camera_is_recorded_until_told_to_stop(tmp_path: Path) -> None:
                 lambda: recording.exists() and recording.read_text().count("\n") > 8, "moments of the camera"
             )
             process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=120)
         finally:
             process.kill()
     assert process.returncode == 0, err

@@ -46,7 +46,7 @@ def test_close_wakes_a_waiting_worker() -> None:
     worker = threading.Thread(target=lambda: taken.append(scheduler.take(60)))
     worker.start()
     scheduler.close()
-    worker.join(timeout=30)
+    worker.join(timeout=120)
     assert taken == [None]
 
 
@@ -56,7 +56,7 @@ def test_an_offer_wakes_a_waiting_worker() -> None:
     worker = threading.Thread(target=lambda: taken.append(scheduler.take(60)))
     worker.start()
     scheduler.offer("gate", 1.0)
-    worker.join(timeout=30)
+    worker.join(timeout=120)
     assert taken == ["gate"]
 
 

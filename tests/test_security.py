@@ -104,7 +104,7 @@ def pages(file: Path) -> str:
             if token is not None:
                 request.add_header("Authorization", f"Bearer {token}")
             try:
-                with urlopen(request, timeout=30) as answer:
+                with urlopen(request, timeout=120) as answer:
                     said += f"{path} {answer.headers}\n{answer.read().decode('latin-1')}\n"
             except HTTPError as refusal:
                 said += f"{path} {refusal.headers}\n{refusal.read().decode('latin-1')}\n"
@@ -118,7 +118,7 @@ def output_of(command: str, file: Path) -> str:
         [sys.executable, "-m", "edgeseg", name, str(file), *options],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
         env={**os.environ, **ENVIRONMENT},
     )
@@ -328,7 +328,7 @@ def test_no_runtime_sees_weights_that_are_not_the_pinned_ones(tmp_path: Path) ->
         [sys.executable, "-c", program, MODEL],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
         env={**os.environ, "EDGESEG_MODELS": str(folder.parent)},
     )

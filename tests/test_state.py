@@ -231,7 +231,7 @@ def test_a_full_disk_is_replaced_by_memory_and_taken_again_when_it_is_well(tmp_p
         [sys.executable, "-c", _FULL_DISK, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr

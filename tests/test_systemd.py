@@ -20,7 +20,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("systemd-analyze") is None:
         missing("systemd-analyze (package systemd)")
     return subprocess.run(
-        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=60, check=False
+        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=280, check=False
     )
 
 
@@ -116,7 +116,7 @@ def test_nothing_needs_writable_code(tiny_clip: Path, data_dir: Path) -> None:
         [sys.executable, "-c", UNDER_THE_SAME_RULE, str(tiny_clip), str(network)],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=280,
         check=False,
     )
     if answer.returncode == 77:

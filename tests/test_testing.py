@@ -98,11 +98,11 @@ def test_the_fixtures_take_paths_from_the_tests_folder(yard: Path) -> None:
     # Named, since an entry point is only there once edgeseg was installed anew.
     plugins = ["-p", "no:cacheprovider", "-p", "edgeseg.pytest_plugin"]
     command = [sys.executable, "-m", "pytest", "-q", *plugins, str(yard.parent)]
-    answer = subprocess.run(command, cwd=yard.parent, capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(command, cwd=yard.parent, capture_output=True, text=True, timeout=280)
     assert "2 passed" in answer.stdout, answer.stdout + answer.stderr
 
 
 def test_a_test_run_that_does_not_ask_for_it_loads_nothing() -> None:
     program = "import sys, edgeseg.pytest_plugin; print([n for n in sys.modules if n.startswith('edgeseg')])"
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=280)
     assert answer.stdout.strip() == "['edgeseg', 'edgeseg.pytest_plugin']"

@@ -98,7 +98,7 @@ def test_pictures_move_and_say_what_they_are(site: Site) -> None:
 
 
 def test_a_stream_of_pictures(site: Site) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", site.client.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", site.client.port, timeout=120)
     connection.request("GET", f"{YARD}/stream.mjpeg")
     answer = connection.getresponse()
     assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=edgeseg-picture"
@@ -252,7 +252,7 @@ def test_strangers_are_refused(site: Site) -> None:
 def test_what_is_no_http_does_not_fill_the_log(site: Site) -> None:
     before = site.daemon.log
     for _ in range(3):
-        with socket.create_connection(("127.0.0.1", site.client.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", site.client.port), timeout=120) as raw:
             raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Null: \x00\r\n\r\n")
             assert raw.recv(64).startswith(b"HTTP/1.0 400 ")
     assert site.client.get("/healthz").status == 200

@@ -40,7 +40,7 @@ def edgeseg(site: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=280,
     )
     assert answer.returncode == 0, answer.stderr
     return answer.stdout

@@ -84,7 +84,7 @@ class WebClient:
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, data, sent)
             answer = connection.getresponse()

@@ -54,7 +54,7 @@ def measured(clip: Path, seconds: float, on_first: bool) -> tuple[float, float]:
         order = ("on", "off") if on_first else ("off", "on")
         with Daemon(files[order[0]]) as first, Daemon(files[order[1]]) as second:
             for one in (first, second):
-                wait_until(lambda one=one: one.log.count(": live") == 2, "both cameras live", deadline_s=60)  # type: ignore[misc]
+                wait_until(lambda one=one: one.log.count(": live") == 2, "both cameras live", deadline_s=180)  # type: ignore[misc]
             pids = {kind: one.process.pid for kind, one in zip(order, (first, second), strict=True)}
             pause = threading.Event()
             pause.wait(5.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 _DEVICES = ("v4l2", "coral", "render", "nvidia")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-# What needs no quoting in a unit.
-_PLAIN = re.compile(r"[A-Za-z0-9/._+ -]+")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # ProtectHome= hides them from the service, whoever its user is.
 _HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if args.root == Path("/"):
         if os.geteuid() != 0:
             raise EdgesegError("install-service writes into /etc: run it as root (sudo), or with --print")
-        _check_program(service_files.program())
+        _check_program(service_files.program()[0])
     _check_not_another(args, files)
     for file in files:
         print(f"{_write(args.root, file)} {file.path}")
@@ -121,7 +120,7 @@ def _check_paths(settings: PipelineSettings) -> None:
 
 
 def _check_program(program: str) -> None:
-    if program.startswith(_HIDDEN) or not _PLAIN.fullmatch(program):
+    if program.startswith(_HIDDEN) or not program.isprintable():
         raise EdgesegError(
             f"{program}: no service can run edgeseg from there; install it below /opt, as in "
             "python3 -m venv /opt/edgeseg && /opt/edgeseg/bin/pip install edgeseg"
@@ -175,7 +174,7 @@ def _next_steps(root: Path, settings: PipelineSettings, name: str, devices: tupl
         yield "  udevadm control --reload && udevadm trigger"
     yield "  systemd-tmpfiles --create edgeseg.conf && systemctl daemon-reload"
     for model in _to_pull(root, settings):
-        yield f"  EDGESEG_CACHE=/var/cache/edgeseg {service_files.program()} models pull {model}"
+        yield f"  EDGESEG_CACHE=/var/cache/edgeseg {shlex.join(service_files.program())} models pull {model}"
     yield f"  systemctl enable --now edgeseg@{name}"
 
 

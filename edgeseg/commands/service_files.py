@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from edgeseg.settings import CameraSettings, PipelineSettings
 PIPELINES = Path("/etc/edgeseg")
 UNITS = Path("/etc/systemd/system")
 _PROGRAM = "/opt/edgeseg/bin/edgeseg"
+# What needs no quoting in a unit.
+_PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def files(
     folder = shipped.folder("systemd")
     unit = (folder / "edgeseg@.service").read_text(encoding="utf-8")
     found = [
-        File(UNITS / "edgeseg@.service", unit.replace(_PROGRAM, program())),
+        File(UNITS / "edgeseg@.service", unit.replace(_PROGRAM, _in_a_unit(program()))),
         File(UNITS / f"edgeseg@{name}.service.d" / "pipeline.conf", _drop_in(settings, name, user, devices)),
         File(Path("/etc/tmpfiles.d/edgeseg.conf"), (folder / "edgeseg.tmpfiles").read_text(encoding="utf-8")),
         File(PIPELINES / f"{name}.yaml", text),
@@ -128,10 +131,21 @@ def files(
     return tuple(found)
 
 
-def program() -> str:
-    """The installed ``edgeseg`` that is running, as a unit names it."""
+def program() -> tuple[str, ...]:
+    """The command, in words, that starts the ``edgeseg`` that is running."""
     script = Path(sys.prefix) / "bin" / "edgeseg"
-    return str(script) if script.exists() else f"{sys.executable} -m edgeseg"
+    return (str(script),) if script.exists() else (sys.executable, "-m", "edgeseg")
+
+
+def _in_a_unit(words: tuple[str, ...]) -> str:
+    """Words of a command as ``ExecStart=`` takes them (systemd.service(5), "Command lines")."""
+    return " ".join(word if _PLAIN.fullmatch(word) else f'"{_escaped(word)}"' for word in words)
+
+
+def _escaped(word: str) -> str:
+    for special, instead in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        word = word.replace(special, instead)
+    return word
 
 
 def _drop_in(settings: PipelineSettings, name: str, user: str | None, devices: tuple[str, ...]) -> str:

@@ -45,8 +45,9 @@ from edgeseg.sources.capture_messages import (
     views_shape,
 )
 from edgeseg.sources.clips import TakeClip
-from edgeseg.sources.confine import confine
+from edgeseg.sources.confine import confine, runs_own_code
 from edgeseg.sources.gate import Gate
+from edgeseg.sources.growth import lacks_memory, refused
 from edgeseg.sources.health import Health
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
@@ -70,13 +71,27 @@ def capture(link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)
     try:
+        inside: _Capture | None = None
         try:
             confine(order.url, order.decode)
-            _Capture(link, order).run()
+            inside = _Capture(link, order)
+            inside.run()
         except SourceError as error:
             link.send_bytes(encode(Failed(error)))
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
+            link.send_bytes(encode(Failed(_out_of_memory(order, inside))))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _out_of_memory(order: CaptureOrder, capture: _Capture | None) -> SourceError:
+    what = refused(
+        capture.picture_size_px if capture is not None else None,
+        roomy=runs_own_code(order.url, order.decode),
+    )
+    return SourceError("crashed", f"{order.shown}: the camera process {what}")
 
 
 class _Capture:
@@ -104,6 +119,11 @@ class _Capture:
         self._window_decoded = 0
         self._told_s = 0.0
         self._recorder: Recorder | None = None
+
+    @property
+    def picture_size_px(self) -> tuple[int, int] | None:
+        """(width, height) of the pictures; None before the first."""
+        return (self._fit.picture_width_px, self._fit.picture_height_px) if self._fit is not None else None
 
     def run(self) -> None:
         self._read_once()

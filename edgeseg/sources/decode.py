@@ -26,6 +26,7 @@ from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import U8
 from edgeseg.settings import DecodeName
+from edgeseg.sources.growth import lacks_memory
 from edgeseg.sources.hardware import Codec, OpensHardware, open_hardware
 from edgeseg.sources.keyframes import Keyframes
 from edgeseg.sources.packets import ClipWriter, KeptPacket
@@ -36,6 +37,8 @@ av.logging.set_libav_level(av.logging.PANIC)
 # Undecodable packets in a row, without a picture: 20 s of a 25 fps stream, as long as the longest usual
 # distance between keyframes. Fewer are skipped and counted.
 MAX_CORRUPT_IN_A_ROW = 500
+# One damaged packet may ask for a picture that no memory holds. When 25 in a row find none there is none.
+MAX_WITHOUT_MEMORY_IN_A_ROW = 25
 
 # libav opens text as moving ANSI art; nobody means that.
 _NOT_VIDEO = frozenset({"tty"})
@@ -117,7 +120,7 @@ class Decoder:
         self._opens_hardware = opens_hardware
         self._codec: Codec | None = None
         self.corrupt_packets = 0
-        self._corrupt_in_a_row = 0
+        self._corrupt_in_a_row = self._without_memory_in_a_row = 0
         self.keyframes: Keyframes[Packet[VideoStream]] = Keyframes()
         self._clock = SystemClock()
         self._container: InputContainer | None = None
@@ -257,16 +260,19 @@ class Decoder:
         assert self._codec is not None, "the decoder is not open"
         try:
             frames = self._codec.decode(packet)
-        except (av.error.FFmpegError, OSError, ValueError):
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             self.corrupt_packets += 1
             self._corrupt_in_a_row += 1
+            self._without_memory_in_a_row = self._without_memory_in_a_row + 1 if lacks_memory(error) else 0
+            if self._without_memory_in_a_row > MAX_WITHOUT_MEMORY_IN_A_ROW:
+                raise self._explained(error, "crashed") from None
             if self._corrupt_in_a_row > MAX_CORRUPT_IN_A_ROW:
                 raise SourceError(
                     "codec", f"{self.opening.shown}: {self._corrupt_in_a_row} packets in a row do not decode"
                 ) from None
             return []
         if frames:
-            self._corrupt_in_a_row = 0
+            self._corrupt_in_a_row = self._without_memory_in_a_row = 0
         self.keyframes.decoded(packet, [frame.pts for frame in frames if frame.key_frame])
         return frames
 
@@ -313,6 +319,8 @@ class Decoder:
     def _explained(self, error: Exception, otherwise: SourceReason) -> SourceError:
         """Never the exception's own text: it holds the URL with its password."""
         shown = self.opening.shown
+        if lacks_memory(error):
+            return SourceError("crashed", f"{shown}: the decoder was refused memory")
         if getattr(error, "errno", None) in _NO_ANSWER:
             return SourceError(
                 "timeout", f"{shown}: the host does not answer; check address, cable and power"

@@ -1,8 +1,14 @@
-"""Notices a camera process that grows: what it should need follows from the size of its pictures."""
+"""Notices a camera process that grows: what it should need follows from the size of its pictures.
+
+Two guards: the daemon measures the process, and the kernel refuses memory beyond a limit. Which one acts
+first depends on how fast the process grows; both say so in words.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 from pathlib import Path
 
 _MIB = 1 << 20
@@ -16,6 +22,8 @@ _PICTURES = 24
 _BYTES_PER_PX = 3
 # Until the first picture says how large they are: 4K.
 _UNKNOWN_SIZE_PX = (3840, 2160)
+# OpenCV's code for an allocation that failed (cv::Error::StsNoMem).
+_CV_NO_MEMORY = -4
 
 
 def bound_bytes(picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> int:
@@ -43,3 +51,24 @@ def overgrown(pid: int, picture_size_px: tuple[int, int] | None, *, roomy: bool 
     if used is None or used <= most:
         return None
     return f"grew to {used // _MIB} MiB, {most // _MIB} are the most for its pictures"
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: Python's, NumPy's and PyAV's are a MemoryError, the kernel says ENOMEM,
+    OpenCV raises an error of its own."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or getattr(error, "code", None) == _CV_NO_MEMORY
+        # C++ libraries, OpenCV among them.
+        or "std::bad_alloc" in str(error)
+    )
+
+
+def refused(picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> str:
+    """What happened to a process that was refused memory, in words. Called inside of that process."""
+    most = bound_bytes(picture_size_px, roomy=roomy) // _MIB
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return f"was refused memory by the machine; {most} MiB are the most for its pictures"
+    return f"wanted more than its limit of {limit // _MIB} MiB, {most} are the most for its pictures"

@@ -10,7 +10,8 @@ _LEAST_STEP_S = 1e-6
 # Pictures that come in another order than they are shown in are not further apart. What goes back by more is
 # another timeline: a counter that wrapped (MPEG-TS: after 26.5 h), recordings joined together.
 _DISORDER_S = 1.0
-# So is what goes ahead by more: no recording has such a gap, and nobody would wait for its other side.
+# So is what goes ahead by more: no recording has such a gap, and a replay would wait for its other side. A
+# leap of less cannot be told from a gap that a recorder left, for it keeps only what moves.
 _LEAP_S = 3600.0
 
 
