@@ -60,7 +60,9 @@ def install(folder: Path) -> int:
     ]
     code = subprocess.run(command, check=False).returncode
     if code:
-        print(f"make test-arm64: pip could not install {file} for aarch64; its reason is above", file=sys.stderr)
+        print(
+            f"make test-arm64: pip could not install {file} for aarch64; its reason is above", file=sys.stderr
+        )
         return code
     partial.rename(installed)
     return 0
