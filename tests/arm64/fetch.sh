@@ -7,7 +7,7 @@
 set -eu
 
 # libstdc++6: of OpenCV, onnxruntime and the other wheels; libseccomp2: of the daemon's system call filter.
-PACKAGES="base-files bash coreutils findutils grep sed libc-bin libstdc++6 libseccomp2 openssl procps python3 mosquitto"
+PACKAGES="base-files bash dash coreutils findutils grep sed libc-bin libstdc++6 libseccomp2 openssl procps python3 mosquitto"
 
 fail() {
     echo "make test-arm64: $*" >&2
