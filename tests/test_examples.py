@@ -207,8 +207,8 @@ def test_the_recipes_access_list_lets_a_node_do_its_own_and_no_more(tmp_path: Pa
             assert other.messages == []
 
 
-def test_the_readmes_subscriber(tmp_path: Path) -> None:
-    program = block("README.md", "python", "paho")
+def test_the_documented_subscriber(tmp_path: Path) -> None:
+    program = block("docs/mqtt.md", "python", "paho")
     assert len([line for line in program.splitlines() if line.strip()]) <= 22
     with Broker(tmp_path, users={"watcher": "w"}) as broker:
         environment = {"MQTT_HOST": "127.0.0.1", "MQTT_PORT": str(broker.port), "MQTT_USER": "watcher"}
