@@ -6,7 +6,7 @@ have the same label, and ends with exit code 1 where fewer do than rounding expl
 
 Three pictures: the two drawn ones that golden label maps exist of, and a photograph of the data folder in the
 decoder's planes, as the daemon resizes them: there OpenCV itself rounds differently on other processors
-(docs/decisions.md, record 34).
+(decision 34).
 """
 
 from __future__ import annotations
