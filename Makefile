@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ZOO := .venv-zoo
 TRITON := .venv-triton
 MLSERVER := .venv-mlserver
-.PHONY: help demo test test-thorough test-pythons faults fuzz soak test-api web-cost test-zoo test-homeassistant test-remote remote-cost test-examples fine-tune-demo test-browser screenshots test-kubernetes lint lock audit clean
+.PHONY: help demo test test-thorough test-pythons faults fuzz soak test-api web-cost test-zoo test-homeassistant test-remote remote-cost test-examples fine-tune-demo test-browser screenshots test-kubernetes test-arm64 lint lock audit clean
 
 help:
 	@echo "make demo    install into $(VENV) and watch a real clip with a real network"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-remote  engine kserve with NVIDIA's Triton and MLServer, in environments of their own (Python 3.11)"
 	@echo "make remote-cost  what a server and what JPEG costs, in time and in accuracy (needs EDGESEG_TEST_DATA)"
 	@echo "make test-homeassistant  show what we announce to a real Home Assistant, in $(HOMEASSISTANT) (HOMEASSISTANT_PYTHON=python3.13)"
+	@echo "make test-arm64      the suite's core in an aarch64 Debian under emulation, in $(ARM64) (1.5 GB)"
 	@echo "make test-examples   the example files in Node-RED and linters from npm, in $(EXAMPLES)"
 	@echo "make test-kubernetes  hold the Kubernetes manifests against the published schemas"
 	@echo "make fine-tune-demo  adapt a network to a camera with 31 labelled frames (needs EDGESEG_TEST_DATA)"
@@ -138,6 +139,21 @@ $(HOMEASSISTANT)/.installed:
 	$(HOMEASSISTANT)/bin/python -m pip install --quiet --disable-pip-version-check homeassistant paho-mqtt==2.1.0
 	@touch $@
 
+# Functional only: nothing that is measured here says how fast a board is. DEBIAN_MIRROR: fetch.sh says when.
+ARM64 := .arm64
+ARM64_TESTS := tests/arm64/board.py $(addprefix tests/test_,\
+	$(addsuffix .py,zones rules postprocess preprocess outbox config engines confine syscalls))
+test-arm64: $(VENV)/.test-installed
+	@DEBIAN_MIRROR='$(DEBIAN_MIRROR)' tests/arm64/fetch.sh $(ARM64)
+	@$(BIN)/python -m tests.arm64.wheels $(ARM64)
+	@echo "labels of this machine's processor"
+	@$(BIN)/python -m tests.arm64.labels write $(ARM64)/labels
+	@echo "labels of aarch64, compared with them"
+	@tests/arm64/enter.sh $(ARM64) python3 -m tests.arm64.labels compare $(ARM64)/labels
+	tests/arm64/enter.sh $(ARM64) python3 -m pytest -p no:cacheprovider -p pytest_timeout -p xdist.plugin \
+		-p _hypothesis_pytestplugin -p tests.arm64.emulation -o timeout=1800 \
+		-n 2 --dist loadfile --no-loadscope-reorder $(ARM64_TESTS) $(PYTEST_ARGS)
+
 fine-tune-demo: $(ZOO)/.installed
 	$(ZOO)/bin/python -m edgeseg.zoo.fine_tune_demo
 
@@ -182,4 +198,4 @@ audit: $(VENV)/bin/python
 	@$(BIN)/python requirements/audit.py
 
 clean:
-	rm -rf $(VENV) $(ZOO) $(TRITON) $(MLSERVER) $(API) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ZOO) $(TRITON) $(MLSERVER) $(API) $(ARM64) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

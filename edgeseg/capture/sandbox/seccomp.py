@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
 _ALLOW = 0x7FFF0000
 # Not EPERM: the C library falls back to an older call only from ENOSYS.
@@ -36,7 +36,9 @@ _CLONE_THREAD = 0x00010000
 _IOCTLS = (0x5421, 0x541B, 0x5451, 0x5450, 0x5401)
 
 
-class _Comparison(ctypes.Structure):
+class Comparison(ctypes.Structure):
+    """libseccomp's ``struct scmp_arg_cmp``: argument number, operation, and the values that it takes."""
+
     _fields_ = (
         ("argument", ctypes.c_uint),
         ("operation", ctypes.c_int),
@@ -60,36 +62,47 @@ def allow_only_decoding(families: Collection[socket.AddressFamily], *, devices: 
     library = _library()
     if library is None:
         raise OSError(errno.ENOSYS, "no libseccomp")
-    rules = _Rules(library)
+    filter_ = _Filter(library)
     try:
-        for name in " ".join((_FILES, _MEMORY, _THREADS, _TIME, _ABOUT, _NETWORK)).split():
-            rules.allow(name)
-        rules.allow("clone", _Comparison(0, _MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD))
-        # abort() signals itself.
-        rules.allow("tgkill", _Comparison(0, _EQ, os.getpid(), 0))
-        # Reading its own limits; with a process id it would change the daemon's.
-        rules.allow("prlimit64", _Comparison(0, _EQ, 0, 0), _Comparison(2, _EQ, 0, 0))
-        for family in families:
-            rules.allow("socket", _Comparison(0, _EQ, family, 0))
-        if devices:
-            rules.allow("ioctl")
-        for request in _IOCTLS:
-            rules.allow("ioctl", _Comparison(1, _EQ, request, 0))
-        rules.load()
+        for name, conditions in rules(families, devices=devices):
+            filter_.allow(name, conditions)
+        filter_.load()
     finally:
-        rules.release()
+        filter_.release()
 
 
-class _Rules:
+def rules(
+    families: Collection[socket.AddressFamily], *, devices: bool
+) -> Iterator[tuple[str, tuple[Comparison, ...]]]:
+    """The system calls that the filter allows, each with the conditions that its arguments must meet.
+
+    A name that comes twice is allowed where either rule's conditions all hold.
+    """
+    for name in " ".join((_FILES, _MEMORY, _THREADS, _TIME, _ABOUT, _NETWORK)).split():
+        yield name, ()
+    yield "clone", (Comparison(0, _MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD),)
+    # abort() signals itself.
+    yield "tgkill", (Comparison(0, _EQ, os.getpid(), 0),)
+    # Reading its own limits; with a process id it would change the daemon's.
+    yield "prlimit64", (Comparison(0, _EQ, 0, 0), Comparison(2, _EQ, 0, 0))
+    for family in families:
+        yield "socket", (Comparison(0, _EQ, family, 0),)
+    if devices:
+        yield "ioctl", ()
+    for request in _IOCTLS:
+        yield "ioctl", (Comparison(1, _EQ, request, 0),)
+
+
+class _Filter:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
         self._context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(_DENY)))
 
-    def allow(self, name: str, *conditions: _Comparison) -> None:
+    def allow(self, name: str, conditions: Sequence[Comparison]) -> None:
         number = self._library.seccomp_syscall_resolve_name(name.encode())
         if number == _NO_SUCH_CALL:
             return
-        array = (_Comparison * len(conditions))(*conditions)
+        array = (Comparison * len(conditions))(*conditions)
         self._check(
             self._library.seccomp_rule_add_array(
                 self._context, ctypes.c_uint32(_ALLOW), number, len(conditions), array
