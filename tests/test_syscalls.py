@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from edgeseg.capture.sandbox import seccomp
 from tests.conftest import missing
 
 # AUDIT_ARCH_* of linux/audit.h.
@@ -40,7 +41,7 @@ def numbers(architecture: int, names: Iterable[str]) -> dict[str, int]:
 
 
 def allowed() -> list[str]:
-    return [name for name, _ in syscalls.rules([socket.AF_INET], devices=True)]
+    return [name for name, _ in seccomp.rules([socket.AF_INET], devices=True)]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -21,7 +21,7 @@ import numpy as np
 
 from edgeseg.engines.base import Engine
 from edgeseg.frames import FrameTime, Picture
-from edgeseg.models.manifest import Model
+from edgeseg.models.model import Model
 from edgeseg.models.runtimes import RUNTIMES
 from edgeseg.stages import postprocess
 from edgeseg.stages.preprocess import Preprocess

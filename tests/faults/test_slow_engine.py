@@ -18,7 +18,7 @@ from tests.faults.cgroup import cpu_quota
 from tests.faults.clips import blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
-from tests.faults.scene import Heard, Watcher, write_pipeline
+from tests.faults.scene import ReceivedMessage, Watcher, write_pipeline
 from tests.slow_runtime import environment, write_slow_model
 
 MINUTES = float(os.environ.get("EDGESEG_SLOW_MINUTES", "5"))
@@ -73,7 +73,7 @@ class Slow:
         found = [heard.payload["degraded"] for heard in self.heard("/c0/status")]
         return [one for one in found if one is not None]
 
-    def heard(self, end: str) -> list[Heard]:
+    def heard(self, end: str) -> list[ReceivedMessage]:
         return [heard for heard in list(self.watcher.heard) if heard.topic.endswith(end) and heard.payload]
 
 
