@@ -27,6 +27,7 @@ _MOST_S = 0.0002
 _MOST_STANDING_BY = 0.002
 
 
+@pytest.mark.alone
 def test_unwatched(tmp_path: Path) -> None:
     clock = SystemClock()
     settings = PipelineSettings(
