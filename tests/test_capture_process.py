@@ -114,13 +114,12 @@ def test_a_clip_stands_for_a_camera(tiny_clip: Path) -> None:
         assert reason(capture) == "ended"
     took_s = CLOCK.monotonic_s() - before_s
     assert len(times) == 30
-    assert 2.8 <= times[-1].camera_time_s - times[0].camera_time_s <= took_s
-    assert times[0].camera_time_s >= before_s
+    assert times[-1].camera_time_s - times[0].camera_time_s <= took_s
     assert times[0].captured_at_s >= before_utc_s
-    # No picture before its time, whatever the machine's load.
+    # No picture before its time. A busy machine may hold any of them up, the first one too.
     for time in times:
         assert time.pts_s is not None
-        assert time.camera_time_s - times[0].camera_time_s >= time.pts_s - 0.1
+        assert time.camera_time_s - before_s >= time.pts_s
 
 
 def test_without_realtime_a_clip_keeps_its_own_times(tiny_clip: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgeseg.clock import SystemClock, cpu_s
 from edgeseg.frames import Frame, FrameTime, LabelMap, ZoneOccupancy
