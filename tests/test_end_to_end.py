@@ -79,6 +79,7 @@ def alert_that(messages: list[Received], event: str) -> Any:
     return next((one for one in payloads(messages, "alert") if one["event"] == event), None)
 
 
+@pytest.mark.alone
 def test_from_camera_to_subscriber(daemon: Daemon, broker: Broker) -> None:
     with watcher(broker) as subscriber:
         subscriber.wait_for_payload("gatehouse/status", "online")

@@ -147,7 +147,7 @@ def test_the_brokers_configuration_is_one(tmp_path: Path) -> None:
         assert answer(port, None, None) == "Not authorized"
     finally:
         broker.terminate()
-        broker.wait(10)
+        broker.wait(240)
 
 
 def answer(port: int, user: str | None, password: str | None) -> str | None:

@@ -72,7 +72,7 @@ def test_the_flow_in_node_red(tmp_path: Path) -> None:
             )
         finally:
             node_red.terminate()
-            node_red.wait(30)
+            node_red.wait(240)
             print((tmp_path / "node-red.log").read_text())
 
 

@@ -164,7 +164,7 @@ def test_a_camera_that_never_gives_a_picture_times_out() -> None:
     began_s = CLOCK.monotonic_s()
     reason, message = failure(f"{TEST_PICTURES} ! valve drop=true ! appsink", open_timeout_s=0.3)
     assert (reason, "no picture within 0.9 s" in message) == ("timeout", True)
-    assert CLOCK.monotonic_s() - began_s < 5
+    assert CLOCK.monotonic_s() - began_s < 30
 
 
 def rtspsrc(server: RtspServer, properties: str = "") -> str:
@@ -191,7 +191,7 @@ def test_a_frozen_camera_times_out_and_its_picture_changes_size(tiny_clip: Path,
         with pytest.raises(SourceError, match="no picture within 2 s") as caught:
             list(pictures)
         assert caught.value.reason == "timeout"
-        assert CLOCK.monotonic_s() - frozen_at_s < 6
+        assert CLOCK.monotonic_s() - frozen_at_s < 30
         server.resume()
 
 

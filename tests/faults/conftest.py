@@ -34,6 +34,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xdist_group("measures"))
         return
     later = [item for item in items if FOLDER in item.path.parents and not item.get_closest_marker("quick")]
+    for item in items:
+        # They count every blink of a camera, and the seconds until all is well again.
+        if FOLDER in item.path.parents and item.path.name != "test_fuzz.py":
+            item.add_marker(pytest.mark.alone)
     if later:
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in later]

@@ -92,6 +92,6 @@ class Service:
                     self.pings.append(alive_s)
             if alive_s is not None and time.monotonic() - alive_s > self._watchdog_s:
                 daemon.process.send_signal(signal.SIGABRT)
-                daemon.process.wait(30)
+                daemon.process.wait(240)
                 return True
         return False

@@ -74,7 +74,7 @@ def test_at_random_moments(tmp_path: Path, note: Note) -> None:
                     daemon.process.terminate()
                 else:
                     os.killpg(daemon.process.pid, signal.SIGTERM)
-                codes.add(daemon.process.wait(60))
+                codes.add(daemon.process.wait(240))
                 longest_s = max(longest_s, time.monotonic() - at_s)
                 pid = daemon.process.pid
                 wait_until(lambda: not session(pid), "its processes end")  # noqa: B023
