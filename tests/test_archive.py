@@ -14,7 +14,7 @@ import pytest
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError
 from edgeseg.tools.archive.local_workers import LocalWorkers
-from edgeseg.tools.archive.plan import Plan
+from edgeseg.tools.archive.plan import SegmentPlan
 from edgeseg.tools.archive.recordings import camera_of, find
 from edgeseg.tools.archive.report import page_of
 from edgeseg.tools.archive.start_times import USUAL_NAMES, beginning, check_pattern
@@ -238,7 +238,7 @@ NOON = datetime(2026, 11, 22, 12, 0, 5, tzinfo=timezone.utc).timestamp()
 def test_when_a_recording_began(
     name: str, patterns: tuple[str, ...], zone: str, created_at_s: float | None, expected: float, source: str
 ) -> None:
-    plan = Plan(name, 1, 1000 * 10**9, 30.0, created_at_s, None, ())
+    plan = SegmentPlan(name, 1, 1000 * 10**9, 30.0, created_at_s, None, ())
     found = beginning(name, plan, patterns, ZoneInfo(zone))
     assert (found.utc_s, found.source) == (expected, source)
 

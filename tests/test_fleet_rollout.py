@@ -13,7 +13,7 @@ import pytest
 from edgeseg.cli import main
 from edgeseg.commands.fleet.rollout import stages_of
 from edgeseg.errors import EdgesegError
-from edgeseg.tools.fleet.devices import FolderDevice, Layout
+from edgeseg.tools.fleet.devices import DeviceLayout, FolderDevice
 from tests.broker import Broker, Subscriber, free_port
 from tests.daemon import Daemon
 from tests.tiny_models import Convention, write_model
@@ -155,7 +155,7 @@ def test_a_node_that_is_not_there_is_told_before_anything_is_touched(
 def test_a_model_comes_along_but_replaces_none(tmp_path: Path) -> None:
     (tmp_path / "device").mkdir()
     (tmp_path / "device" / "main.yaml").write_text("old")
-    device, layout = FolderDevice(tmp_path / "device"), Layout("/main.yaml", "true", "true")
+    device, layout = FolderDevice(tmp_path / "device"), DeviceLayout("/main.yaml", "true", "true")
     model = write_model(tmp_path / "tiny", Convention()).parent
     model = model if model.is_dir() and (model / "model.yaml").exists() else tmp_path / "tiny"
     for _ in range(2):
@@ -172,7 +172,7 @@ def test_a_model_comes_along_but_replaces_none(tmp_path: Path) -> None:
 def test_a_swap_that_did_not_happen_brings_no_older_file_back(tmp_path: Path) -> None:
     for name, text in (("main.yaml", "old"), ("main.yaml.previous", "older")):
         (tmp_path / name).write_text(text)
-    device, layout = FolderDevice(tmp_path), Layout("/main.yaml", "true", "true")
+    device, layout = FolderDevice(tmp_path), DeviceLayout("/main.yaml", "true", "true")
     digest = hashlib.sha256(b"new").hexdigest()
     layout.lay(device, b"new")
     layout.put_back(device, digest)

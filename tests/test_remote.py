@@ -25,7 +25,7 @@ from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.kserve import RemoteEngine, open_remote
 from edgeseg.kserve.jpeg import decode, size_px
 from edgeseg.kserve.served_model import Admission, BadRequestError, FullError
-from edgeseg.kserve.server_memory import Regions
+from edgeseg.kserve.server_memory import RegionTable
 from edgeseg.models import registry
 from edgeseg.models.model import Model
 from edgeseg.settings import RemoteSettings, Secret
@@ -245,7 +245,7 @@ def test_a_jpeg_is_measured_before_it_is_decoded() -> None:
 @pytest.mark.parametrize("key", ["/../etc/passwd", "a/b", "", ".hidden", "/absent-edgeseg-region"])
 def test_shared_memory_is_nothing_but_shared_memory(key: str) -> None:
     with pytest.raises(BadRequestError):
-        Regions().register("a", key, 0, 16)
+        RegionTable().register("a", key, 0, 16)
 
 
 def test_more_than_run_and_wait_are_refused_at_once() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from edgeseg.cli import main
 from edgeseg.commands.top.output import plain_view
-from edgeseg.commands.top.view import View
+from edgeseg.commands.top.view import NodesOverview
 from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 from tests.broker import Broker, Subscriber
 from tests.terminal import Terminal
@@ -34,8 +34,8 @@ def payload(value: Any) -> bytes:
     return (value if isinstance(value, str) else json.dumps(value)).encode()
 
 
-def view_of(messages: dict[str, Any]) -> View:
-    view = View("edgeseg")
+def view_of(messages: dict[str, Any]) -> NodesOverview:
+    view = NodesOverview("edgeseg")
     for topic, value in messages.items():
         view.hear(ReceivedMessage(topic, payload(value), retained=True))
     return view
@@ -88,7 +88,7 @@ def test_what_does_not_fit_changes_nothing(topic: str, raw: bytes) -> None:
 
 
 def test_what_others_publish_without_end_is_bounded() -> None:
-    view = View("edgeseg")
+    view = NodesOverview("edgeseg")
     for number in range(1000):
         view.hear(ReceivedMessage(f"edgeseg/n{number}/status", b"online", retained=True))
         view.hear(

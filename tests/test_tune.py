@@ -24,7 +24,7 @@ from edgeseg.cli import main
 from edgeseg.commands.tune import JSON_SCHEMA
 from edgeseg.settings import RuleSettings
 from edgeseg.tools.tuning.grid import grid
-from edgeseg.tools.tuning.rule_run import Span, Track
+from edgeseg.tools.tuning.rule_run import AlertSpan, Track
 from edgeseg.tools.tuning.scoring import Occasion, Patience, flaps, occasions, score
 from tests.rules_fixtures import DOMINANT, OCCUPIED, Sample, seen
 from tests.test_rules_properties import rules, series
@@ -56,8 +56,8 @@ def test_skimming_gives_the_alerts_of_every_observation(rule: RuleSettings, samp
         assert track.skim(other) == track.play(other)
 
 
-def span(raised_s: float, over_s: float | None) -> Span:
-    return Span(raised_s - 1, raised_s, None if over_s is None else over_s - 1, over_s)
+def span(raised_s: float, over_s: float | None) -> AlertSpan:
+    return AlertSpan(raised_s - 1, raised_s, None if over_s is None else over_s - 1, over_s)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def span(raised_s: float, over_s: float | None) -> Span:
         ([span(0, None)], 0),
     ],
 )
-def test_a_flap_is_an_alert_that_was_short_or_came_again(spans: list[Span], count: int) -> None:
+def test_a_flap_is_an_alert_that_was_short_or_came_again(spans: list[AlertSpan], count: int) -> None:
     assert flaps(spans, PATIENCE) == count
 
 

@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         return _report(args)
     from edgeseg import config
     from edgeseg.tools.archive.recordings import find
-    from edgeseg.tools.archive.run import Order, make
+    from edgeseg.tools.archive.run import ArchiveJob, make
     from edgeseg.tools.archive.start_times import USUAL_NAMES, check_pattern
     from edgeseg.tools.archive.store import OneAtATime
 
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     archive = (args.output or Path("archive")).resolve()
     found = find(Path(args.recordings), names, args.camera)
     patterns = tuple(args.names or USUAL_NAMES)
-    order = Order(archive, settings, found, patterns, zone, args.segment)
+    order = ArchiveJob(archive, settings, found, patterns, zone, args.segment)
     with OneAtATime(archive), _progress() as (say, advance):
         outcome = make(order, workers, say, advance)
     for problem in outcome.problems:

@@ -181,7 +181,7 @@ def _load_engine(camera: CameraSettings) -> LoadedEngine:
     from functools import partial
 
     from edgeseg.engines.refine import refined
-    from edgeseg.engines.select import choose, open_engine, settled
+    from edgeseg.engines.select import choose, is_measured, open_engine
     from edgeseg.kserve import open_remote
     from edgeseg.models import registry
     from edgeseg.models.runtimes import AUTO
@@ -198,7 +198,7 @@ def _load_engine(camera: CameraSettings) -> LoadedEngine:
         width, height = engine.input_size_px
         chosen = "named"
         if camera.engine == AUTO:
-            chosen = "measured" if settled(model, engine.input_size_px) else "unmeasured"
+            chosen = "measured" if is_measured(model, engine.input_size_px) else "unmeasured"
         return LoadedEngine(model.name, engine.name, f"{width}x{height}", chosen)
     finally:
         engine.close()

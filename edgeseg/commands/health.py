@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
-    from edgeseg.tools.bench.health_latency import Watch
+    from edgeseg.tools.bench.health_latency import FalseAlarms
 
 _OUT = Path("out/health/health.json")
 
@@ -73,7 +73,7 @@ def _times(median_and_longest: tuple[float, float] | None) -> str:
     return "" if median_and_longest is None else "{:.1f}, {:.1f}".format(*median_and_longest)
 
 
-def _watched(kind: str, watches: list[Watch]) -> tuple[str, ...]:
+def _watched(kind: str, watches: list[FalseAlarms]) -> tuple[str, ...]:
     from edgeseg.tools.bench.health_latency import upper_bound_per_hour
 
     hours = sum(one.duration_s for one in watches) / 3600

@@ -17,7 +17,7 @@ from edgeseg.commands._terminal import print_table
 from edgeseg.errors import EdgesegError
 from edgeseg.models.runtimes import AUTO, ENGINES
 from edgeseg.settings import DEFAULT_MODEL, FASTEST_FPS, FIT_NAMES, SLOWEST_FPS
-from edgeseg.system.atomic_files import ADVICE, beside
+from edgeseg.system.atomic_files import ADVICE, temporary_sibling
 from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _segment(
-    args: argparse.Namespace, model: Model, pictures: list[Path], tally: _Tally, output: _Output
+    args: argparse.Namespace, model: Model, pictures: list[Path], tally: _Tally, output: _OutputFiles
 ) -> None:
     """pictures: in the folder that is the input; none for a clip."""
     from edgeseg.commands._terminal import progress
@@ -160,7 +160,7 @@ def _segment(
 
 
 @dataclass(frozen=True, slots=True)
-class _Output:
+class _OutputFiles:
     """What is being written to ``folder``; ``partial`` has it until all of it is complete."""
 
     folder: Path
@@ -174,12 +174,12 @@ class _Output:
 
 
 @contextmanager
-def _appearing_in(folder: Path) -> Iterator[_Output]:
+def _appearing_in(folder: Path) -> Iterator[_OutputFiles]:
     """Raises EdgesegError where the folder cannot be made or written."""
     if folder.exists() and not folder.is_dir():
         raise EdgesegError(f"{folder}: is a file, expected a folder; {ADVICE}")
-    with beside(folder) as partial:
-        output = _Output(folder, partial)
+    with temporary_sibling(folder) as partial:
+        output = _OutputFiles(folder, partial)
         yield output
         folder.mkdir(exist_ok=True)
         # Labels of a finer run would stand between those of this one.
@@ -219,7 +219,7 @@ class _Tally:
         }
 
 
-def _print_table(model: Model, tally: _Tally, output: _Output) -> None:
+def _print_table(model: Model, tally: _Tally, output: _OutputFiles) -> None:
     shares = ((name, share["mean"], share["most"]) for name, share in tally.summary().items())
     rows = [(name, f"{mean:6.1%}", f"{most:6.1%}") for name, mean, most in shares if most >= SHOWN_FROM]
     pictures = f"{tally.pictures} picture" + ("" if tally.pictures == 1 else "s")

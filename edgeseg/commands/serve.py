@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         if error.name not in ("grpc", "tritonclient"):
             raise
         raise EdgesegError("serve needs what is not installed; pip install 'edgeseg[remote]'") from None
-    from edgeseg.kserve.server_memory import Regions
+    from edgeseg.kserve.server_memory import RegionTable
 
     tls: Tls | None = None if tls_files is None else protocol.Tls(*tls_files)
     # Before anything takes long: a signal then ends it as it does later.
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             most_at_once=2 * at_once,
             token=token,
             tls=tls,
-            memory=Regions() if place.loopback else None,
+            memory=RegionTable() if place.loopback else None,
         )
         scheme = "grpc" if tls is None else "grpcs"
         for one in offers:
@@ -143,7 +143,7 @@ def _offers(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tuple[Of
 def _opened(model: Model, engine: str, size_px: tuple[int, int]) -> Engine:
     from edgeseg.engines import autotune
 
-    return autotune.open_best(model, engine, size_px, 1)
+    return autotune.open_best_engine(model, engine, size_px, 1)
 
 
 def _token(path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
-    from edgeseg.tools.soak.run import Plan
+    from edgeseg.tools.soak.run import SoakSettings
 
 _COLOURS_RULE = "{occupied: [red], enter: 5 %, leave: 2 %, for: 500 ms, clear: 500 ms}"
 _ANY_RULE = "{changed: dominant, for: 2 s, clear: 2 s}"
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     from edgeseg.clock import SystemClock
     from edgeseg.errors import EdgesegError
-    from edgeseg.system.atomic_files import writing
+    from edgeseg.system.atomic_files import write_errors
     from edgeseg.tools.soak.plot import draw
     from edgeseg.tools.soak.run import Soak
     from edgeseg.tools.soak.verdict import document, judge
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         # Like Ctrl-C: nothing is left running.
         signal.signal(number, signal.default_int_handler)
-    with writing(args.output, "choose another --output"):
+    with write_errors(args.output, "choose another --output"):
         args.output.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(args.output / "state", ignore_errors=True)
     print(f"soak: {args.minutes:g} min, seed {seed}; the daemon's log is {args.output / 'daemon.log'}")
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
-def _plan(args: argparse.Namespace, seed: int) -> Plan:
+def _plan(args: argparse.Namespace, seed: int) -> SoakSettings:
     """Raises SourceError for a clip that cannot be read."""
     from edgeseg.tools.soak import cameras
     from edgeseg.tools.soak import run as soak
@@ -101,7 +101,7 @@ def _plan(args: argparse.Namespace, seed: int) -> Plan:
     if not args.sources:
         pictures = [cameras.blinking(number) for number in range(4)]
     colours = Path(soak.__file__).with_name("colours")
-    return soak.Plan(
+    return soak.SoakSettings(
         seconds=args.minutes * 60,
         seed=seed,
         model=args.model or str(colours),

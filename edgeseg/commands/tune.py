@@ -15,9 +15,9 @@ from edgeseg.errors import EdgesegError
 if TYPE_CHECKING:
     from edgeseg.settings import CameraSettings, PipelineSettings
     from edgeseg.tools.tuning.grid import Place
-    from edgeseg.tools.tuning.observe import Watched
+    from edgeseg.tools.tuning.observe import ClipObservations
     from edgeseg.tools.tuning.scoring import Occasion, Patience
-    from edgeseg.tools.tuning.sweep import Swept
+    from edgeseg.tools.tuning.sweep import SweepResult
 
 _SETTING = {
     "type": "object",
@@ -157,9 +157,9 @@ def _swept(
     args: argparse.Namespace,
     settings: PipelineSettings,
     camera: CameraSettings,
-    watched: list[Watched],
+    watched: list[ClipObservations],
     patience: Patience,
-) -> list[Swept]:
+) -> list[SweepResult]:
     from edgeseg.tools.tuning.labels import check_names, read_labels
     from edgeseg.tools.tuning.rule_run import Track
     from edgeseg.tools.tuning.sweep import sweep
@@ -197,7 +197,7 @@ def _swept(
     return results
 
 
-def _print(swept: Swept) -> None:
+def _print(swept: SweepResult) -> None:
     minutes = swept.watched_s / 60
     what = "labelled event" if swept.labelled else "occasion"
     count = f"{swept.today.events} {what}{'' if swept.today.events == 1 else 's'}"
@@ -215,7 +215,7 @@ def _print(swept: Swept) -> None:
     print()
 
 
-def _row(swept: Swept, name: str, place: Place) -> tuple[str, ...]:
+def _row(swept: SweepResult, name: str, place: Place) -> tuple[str, ...]:
     from edgeseg.tools.tuning.suggest_patch import words
 
     score = swept.scores[place]
@@ -227,7 +227,7 @@ def _row(swept: Swept, name: str, place: Place) -> tuple[str, ...]:
     )
 
 
-def _json(swept: Swept) -> dict[str, object]:
+def _json(swept: SweepResult) -> dict[str, object]:
     best = swept.suggested
     return {
         "zone": swept.zone,
@@ -242,7 +242,7 @@ def _json(swept: Swept) -> dict[str, object]:
     }
 
 
-def _setting(swept: Swept, place: Place) -> dict[str, object]:
+def _setting(swept: SweepResult, place: Place) -> dict[str, object]:
     from edgeseg.tools.tuning.suggest_patch import words
 
     score = swept.scores[place]

@@ -26,7 +26,7 @@ _LOST_AGAIN_WITHIN_S = 60.0
 _STEADY_FOR_AT_MOST_S = 300.0
 
 
-class Server:
+class InferenceServer:
     """One server, what is known of it, and how many requests are under way there."""
 
     def __init__(self, address: RemoteServer, connect: Connect, clock: Clock) -> None:
@@ -93,16 +93,18 @@ class Server:
         self._trial, self._steady_since_s = None, None
 
 
-class Servers:
+class ServerPool:
     """All servers of one engine. Safe to call from several threads."""
 
-    def __init__(self, servers: Sequence[Server]) -> None:
+    def __init__(self, servers: Sequence[InferenceServer]) -> None:
         self.all = tuple(servers)
         self._lock = threading.Lock()
         self._turn = 0
 
     @contextlib.contextmanager
-    def lend(self, *, other_than: Server | None = None) -> Iterator[tuple[Server, KServeSession] | None]:
+    def lend(
+        self, *, other_than: InferenceServer | None = None
+    ) -> Iterator[tuple[InferenceServer, KServeSession] | None]:
         """The server with the fewest requests under way, in turn where several have as few; None where all
         are away."""
         with self._lock:
@@ -121,16 +123,16 @@ class Servers:
                 with self._lock:
                     chosen.outstanding -= 1
 
-    def answered(self, server: Server) -> None:
+    def answered(self, server: InferenceServer) -> None:
         with self._lock:
             server.answered()
 
-    def failed(self, server: Server, session: KServeSession, error: EngineError) -> bool:
+    def failed(self, server: InferenceServer, session: KServeSession, error: EngineError) -> bool:
         """See ``Server.failed``. The session is closed by who gets True."""
         with self._lock:
             return server.failed(session, error)
 
-    def took_up(self, server: Server, session: KServeSession) -> None:
+    def took_up(self, server: InferenceServer, session: KServeSession) -> None:
         with self._lock:
             server.session = session
 
@@ -145,6 +147,6 @@ class Servers:
             one.forget_trial()
 
     @property
-    def away(self) -> tuple[Server, ...]:
+    def away(self) -> tuple[InferenceServer, ...]:
         with self._lock:
             return tuple(one for one in self.all if one.session is None)

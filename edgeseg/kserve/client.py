@@ -17,7 +17,7 @@ from edgeseg.engines.base import Outputs
 from edgeseg.engines.tensors import PictureTable
 from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.frames import U8
-from edgeseg.kserve.client_memory import Regions
+from edgeseg.kserve.client_memory import RegionPool
 from edgeseg.kserve.contract import Contract, agree
 from edgeseg.models.model import Model, Role
 from edgeseg.models.runtimes import JPEG_SUFFIX
@@ -54,7 +54,7 @@ class KServeSession:
         self, server: RemoteServer, settings: RemoteSettings, model: Model, input_size_px: tuple[int, int]
     ) -> None:
         self.server = server
-        self.regions: Regions | None = None
+        self.regions: RegionPool | None = None
         self._settings = settings
         self._model = model
         self._name = model_name(settings, model)
@@ -156,7 +156,7 @@ class KServeSession:
         extensions = self._ask("get_server_metadata").extensions
         if _SHARED_MEMORY in extensions:
             assert self._contract is not None
-            self.regions = Regions(self._client, self._headers(), _CHECK_WITHIN_S)
+            self.regions = RegionPool(self._client, self._headers(), _CHECK_WITHIN_S)
 
     def _infer(self, view: U8, deadline_s: float) -> Outputs:
         client, contract = self._client, self._contract

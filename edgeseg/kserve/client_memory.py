@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Region:
+class _OwnRegion:
     name: str
     handle: Any
 
 
-class Regions:
+class RegionPool:
     """As many regions as there were ever concurrent calls, each registered at the server.
 
     usable: False once the server could not take one: another user's, in a container, or behind a tunnel.
@@ -35,7 +35,7 @@ class Regions:
         self._client = client
         self._headers = headers
         self._timeout_s = timeout_s
-        self._idle: list[_Region] = []
+        self._idle: list[_OwnRegion] = []
         self._lock = threading.Lock()
         self._spoilt: set[str] = set()
         self._closed = False
@@ -81,7 +81,7 @@ class Regions:
                     )
             shared_memory.destroy_shared_memory_region(region.handle)
 
-    def _take(self, size: int, timeout_s: float) -> _Region | None:
+    def _take(self, size: int, timeout_s: float) -> _OwnRegion | None:
         with self._lock:
             if self._closed or not self.usable:
                 return None
@@ -89,7 +89,7 @@ class Regions:
                 return self._idle.pop()
         return self._register(size, timeout_s)
 
-    def _register(self, size: int, timeout_s: float) -> _Region | None:
+    def _register(self, size: int, timeout_s: float) -> _OwnRegion | None:
         name = f"edgeseg-{os.getpid()}-{secrets.token_hex(8)}"
         handle = shared_memory.create_shared_memory_region(name, name, size, create_only=True)
         try:
@@ -104,4 +104,4 @@ class Regions:
             self.usable = False
             log.info("engine kserve: no shared memory with the server, pictures go by socket: %s", error)
             return None
-        return _Region(name, handle)
+        return _OwnRegion(name, handle)

@@ -13,7 +13,7 @@ from edgeseg.clock import Clock, SystemClock
 from edgeseg.engines.base import Cancellable, Engine, Outputs
 from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.frames import U8
-from edgeseg.kserve.balancer import Server, Servers
+from edgeseg.kserve.balancer import InferenceServer, ServerPool
 from edgeseg.models.model import Model
 from edgeseg.models.runtimes import REMOTE
 from edgeseg.settings import RemoteServer, RemoteSettings
@@ -37,7 +37,7 @@ class RemoteEngine:
 
     def __init__(
         self,
-        servers: Servers,
+        servers: ServerPool,
         stand_in: Engine | None,
         input_size_px: tuple[int, int],
         settings: RemoteSettings,
@@ -80,7 +80,7 @@ class RemoteEngine:
 
     def run(self, batch: U8) -> Outputs:
         """See ``Engine.run``. Raises EngineAwayError where no server answers and nothing stands in."""
-        first: Server | None = None
+        first: InferenceServer | None = None
         why: EngineError = EngineAwayError("every server is away")
         for _ in range(2):
             with self._servers.lend(other_than=first) as lent:
@@ -134,7 +134,7 @@ class RemoteEngine:
                     session.close()
             self._stop.wait(_PROBE_EVERY_S)
 
-    def _say_lost(self, server: Server) -> None:
+    def _say_lost(self, server: InferenceServer) -> None:
         left = len(self._servers.all) - len(self._servers.away)
         if left:
             log.warning(
@@ -146,7 +146,7 @@ class RemoteEngine:
         does = "frames are lost" if self._stand_in is None else f"{self._stand_in.name} stands in here"
         log.warning("engine %s: %s; %s until it is back", REMOTE, server.why_away, does)
 
-    def _say_back(self, server: Server) -> None:
+    def _say_back(self, server: InferenceServer) -> None:
         if self._away_since_s is not None:
             away_s = self._clock.monotonic_s() - self._away_since_s
             self._away_since_s = None
@@ -186,7 +186,7 @@ def open_remote(
         return connect(address, settings, model, input_size_px)
 
     with contextlib.ExitStack() as undo:
-        servers = Servers([Server(address, reach, clock) for address in settings.servers])
+        servers = ServerPool([InferenceServer(address, reach, clock) for address in settings.servers])
         undo.callback(servers.close)
         away: EngineError | None = None
         for server in servers.all:

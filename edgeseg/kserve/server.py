@@ -16,7 +16,7 @@ from edgeseg import __version__
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.frames import U8
 from edgeseg.kserve.served_model import BadRequestError, FullError, Offer
-from edgeseg.kserve.server_memory import Regions
+from edgeseg.kserve.server_memory import RegionTable
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     Method names and messages are the protocol's.
     """
 
-    def __init__(self, offers: Iterable[Offer], memory: Regions | None) -> None:
+    def __init__(self, offers: Iterable[Offer], memory: RegionTable | None) -> None:
         self._memory = memory
         self._offers: dict[str, tuple[Offer, bool]] = {}
         for one in offers:
@@ -181,7 +181,7 @@ def start(
     most_at_once: int,
     token: str | None,
     tls: Tls | None,
-    memory: Regions | None,
+    memory: RegionTable | None,
 ) -> tuple[Any, int]:
     """A server that listens, and its port (``address`` may have port 0). most_at_once: requests that run or
     wait. Raises EdgesegError where it cannot listen there."""

@@ -19,7 +19,7 @@ MOST_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Region:
+class _MappedRegion:
     key: str
     file: str
     offset: int
@@ -27,11 +27,11 @@ class _Region:
     mapped: mmap.mmap
 
 
-class Regions:
+class RegionTable:
     """What clients registered, by name. Safe to call from several threads."""
 
     def __init__(self) -> None:
-        self._regions: dict[str, _Region] = {}
+        self._regions: dict[str, _MappedRegion] = {}
         self._lock = threading.Lock()
 
     def register(self, name: str, key: str, offset: int, size: int) -> None:
@@ -54,7 +54,7 @@ class Regions:
                 or held + offset + size > MOST_BYTES
             ):
                 raise BadRequestError(f"at most {MOST_REGIONS} regions of {MOST_BYTES} bytes together")
-            self._regions[name] = _Region(key, found[1], offset, size, _mapped(found[1], offset + size))
+            self._regions[name] = _MappedRegion(key, found[1], offset, size, _mapped(found[1], offset + size))
 
     def unregister(self, name: str) -> None:
         """Of one, or with an empty name of all."""

@@ -213,12 +213,14 @@ class EnginePool:
         return self._warm(self._best(model, key, idle_threads), idle_threads)
 
     def _best(self, model: Model, key: EngineKey, threads: int) -> Engine:
-        engine = autotune.open_best(model, key.engine, key.input_size_px, threads, self._stop, self._clock)
+        engine = autotune.open_best_engine(
+            model, key.engine, key.input_size_px, threads, self._stop, self._clock
+        )
         return refined(engine, model, key.refine, threads)
 
     def _reach(self, model: Model, key: EngineKey, remote: RemoteSettings) -> _Loaded:
         def open_local() -> Engine:
-            return autotune.open_best(
+            return autotune.open_best_engine(
                 model, remote.fallback or AUTO, key.input_size_px, 1, self._stop, self._clock
             )
 

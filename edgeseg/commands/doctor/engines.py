@@ -17,7 +17,7 @@ from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
     from edgeseg.engines.measurement_cache import Table
-    from edgeseg.engines.select import Candidate
+    from edgeseg.engines.select import EngineCandidate
     from edgeseg.models.model import Model
     from edgeseg.settings import PipelineSettings
     from edgeseg.tools.doctor.finding import Finding
@@ -137,7 +137,7 @@ def _measured_here(
             table = autotune.measure(
                 model, options, size, args.threads, _LIMIT_S, SystemClock(), threading.Event(), tell
             )
-        autotune.keep(model, size, args.threads, options, table)
+        autotune.save_measurements(model, size, args.threads, options, table)
     rows = [*_measured(table), *_untried(model, options, size)]
     found = {
         "model": model.name,
@@ -225,7 +225,7 @@ def _measured(table: Table) -> Iterator[_Row]:
         yield _Row(version=RUNTIMES[result.engine].version, **asdict(result))
 
 
-def _untried(model: Model, options: tuple[Candidate, ...], size: tuple[int, int]) -> Iterator[_Row]:
+def _untried(model: Model, options: tuple[EngineCandidate, ...], size: tuple[int, int]) -> Iterator[_Row]:
     """The engines that had nothing to run, and why."""
     from edgeseg.engines import hardware
 

@@ -82,8 +82,8 @@ def run(args: argparse.Namespace, settings: MqttSettings) -> int:
     import shlex
 
     from edgeseg.errors import EdgesegError
-    from edgeseg.tools.fleet.collect import Watch
-    from edgeseg.tools.fleet.devices import Layout
+    from edgeseg.tools.fleet.collect import FleetMonitor
+    from edgeseg.tools.fleet.devices import DeviceLayout
     from edgeseg.tools.fleet.rollout import RollOut
 
     targets = [_target(args.file, one) for one in args.to]
@@ -92,8 +92,8 @@ def run(args: argparse.Namespace, settings: MqttSettings) -> int:
         if not (model / "model.yaml").is_file():
             raise EdgesegError(f"--model {model}: is no model's folder (no model.yaml in it)")
     reload = args.reload or f"systemctl reload {shlex.quote('edgeseg@' + Path(args.place).stem)}"
-    layout = Layout(args.place, args.program, reload)
-    with Watch(settings, args.prefix or ("edgeseg",)) as watch:
+    layout = DeviceLayout(args.place, args.program, reload)
+    with FleetMonitor(settings, args.prefix or ("edgeseg",)) as watch:
         roll_out = RollOut(
             targets,
             layout,

@@ -21,7 +21,7 @@ _LOGIN = re.compile(r"^([A-Za-z][\w+.-]*://)([^/?#@:]*)(?::([^/?#]*))?@(?=[^@]*$
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class CameraAddress:
     """template: the source as the file will have it. values: of its variables. seen: what it sends, fps:
     how often; None where it was not looked at."""
 
@@ -44,7 +44,7 @@ class Camera:
         return redact(self.template, [value for value in self.values.values() if value])
 
 
-def camera_of(address: str, name: str, asker: Asker) -> Camera:
+def camera_of(address: str, name: str, asker: Asker) -> CameraAddress:
     """What is secret in an address goes into a variable, whose value is looked up or asked for. Raises
     EdgesegError for an address that is none; it never quotes a password."""
     from edgeseg.config import addresses
@@ -64,7 +64,7 @@ def camera_of(address: str, name: str, asker: Asker) -> Camera:
         )
         if not values[variable]:
             raise EdgesegError(f"the camera's address needs {variable}: export {variable}='...'")
-    return Camera(template, values)
+    return CameraAddress(template, values)
 
 
 def _without_password(address: str, name: str, asker: Asker) -> tuple[str, dict[str, str]]:
@@ -82,7 +82,7 @@ def _without_password(address: str, name: str, asker: Asker) -> tuple[str, dict[
     return f"{scheme}{user}:${{{variable}}}@{rest}", {variable: unquote(password)}
 
 
-def choose_stream(camera: Camera, rate_fps: float, asker: Asker) -> Camera:
+def choose_stream(camera: CameraAddress, rate_fps: float, asker: Asker) -> CameraAddress:
     """Look at the camera, and at its substream where the address is a main stream's; take the better one.
     Prints what it sees. Raises SourceError where the camera cannot be read."""
     from edgeseg.sources.open import is_finite
@@ -127,7 +127,7 @@ def _worth_trying(facts: SourceFacts) -> bool:
     return facts.width_px * facts.height_px > 800 * 600
 
 
-def _look(camera: Camera) -> SourceFacts:
+def _look(camera: CameraAddress) -> SourceFacts:
     from edgeseg.clock import SystemClock
     from edgeseg.tools.doctor.cameras import look
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.commands._terminal import download_bars
-from edgeseg.commands.init.camera import Camera, camera_of, choose_stream, discovered
+from edgeseg.commands.init.camera import CameraAddress, camera_of, choose_stream, discovered
 from edgeseg.commands.init.pipeline_text import WEB_LISTEN, Answers, classes_in_short, pipeline_text
 from edgeseg.commands.init.prompts import Asker
 from edgeseg.errors import EdgesegError, ModelError, SourceError
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _camera(args: argparse.Namespace, name: str, asker: Asker) -> Camera:
+def _camera(args: argparse.Namespace, name: str, asker: Asker) -> CameraAddress:
     address = args.camera
     if address is None and args.discover:
         address = discovered(asker)
@@ -202,8 +202,8 @@ def _measured(model: Model, engine: str, size_px: tuple[int, int]) -> str:
         open_engine(model, engine, size_px).close()
         return "`auto` would measure which is the fastest here"
     print("measuring what runs it fastest here ...", flush=True)
-    ranking = autotune.settle(model, size_px, 1)
-    table = measurement_cache.recall(model, size_px, 1, candidates(model, size_px), exactly=True)
+    ranking = autotune.rank_candidates(model, size_px, 1)
+    table = measurement_cache.load(model, size_px, 1, candidates(model, size_px), exactly=True)
     best = table.best if table else None
     said = f"{ranking[0].engine} here" if ranking else "measured at the first start"
     if best is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
-    from edgeseg.commands.top.view import View
+    from edgeseg.commands.top.view import NodesOverview
     from edgeseg.publish.mqtt.subscriber import Subscriber
     from edgeseg.settings import MqttSettings
 
@@ -41,11 +41,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code: 0 after Ctrl-C."""
-    from edgeseg.commands.top.view import View
+    from edgeseg.commands.top.view import NodesOverview
     from edgeseg.publish.mqtt.subscriber import Subscriber
 
     settings, topics = _broker(args)
-    view = View(settings.prefix)
+    view = NodesOverview(settings.prefix)
     with Subscriber(settings, topics) as subscriber:
         try:
             if args.once:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _gather(subscriber: Subscriber, view: View) -> None:
+def _gather(subscriber: Subscriber, view: NodesOverview) -> None:
     """Until nothing more comes. Raises EdgesegError where there is no connection."""
     for _ in range(_ANSWER_S):
         connected = subscriber.trouble is None
@@ -76,7 +76,7 @@ def _gather(subscriber: Subscriber, view: View) -> None:
         raise EdgesegError(f"the broker does not answer within {_ANSWER_S} s")
 
 
-def _live(subscriber: Subscriber, view: View) -> None:
+def _live(subscriber: Subscriber, view: NodesOverview) -> None:
     from rich.live import Live
 
     from edgeseg.commands.top.output import rich_view
@@ -89,7 +89,7 @@ def _live(subscriber: Subscriber, view: View) -> None:
             live.update(rich_view(view, subscriber.trouble), refresh=True)
 
 
-def _lines(subscriber: Subscriber, view: View) -> None:
+def _lines(subscriber: Subscriber, view: NodesOverview) -> None:
     """For a pipe, or a terminal without rich: all lines again whenever one of them is another."""
     from edgeseg.commands.top.output import plain_view
 
@@ -109,7 +109,7 @@ def _give_up(subscriber: Subscriber) -> None:
         raise EdgesegError(f"the broker: {subscriber.trouble}")
 
 
-def _print(view: View, trouble: str | None) -> None:
+def _print(view: NodesOverview, trouble: str | None) -> None:
     if sys.stdout.isatty() and _has_rich():
         from rich.console import Console
 

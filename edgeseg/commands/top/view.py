@@ -21,7 +21,7 @@ _BACKGROUND = ("background", "unlabeled", "void")
 
 
 @dataclass(slots=True)
-class Zone:
+class ZoneValues:
     """The newest occupancy, as published, and the rules' states by name."""
 
     occupancy: Mapping[str, Any] = field(default_factory=dict)
@@ -49,20 +49,20 @@ class Zone:
 
 
 @dataclass(slots=True)
-class Node:
+class NodeRow:
     """One device. cameras: their statuses as published. zones: by camera and zone."""
 
     availability: str = "?"
     stats: Mapping[str, Any] = field(default_factory=dict)
     cameras: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    zones: dict[tuple[str, str], Zone] = field(default_factory=dict)
+    zones: dict[tuple[str, str], ZoneValues] = field(default_factory=dict)
 
 
-class View:
+class NodesOverview:
     """Nodes by name. prefix: of all topics. Believes nothing: what does not fit is left out."""
 
     def __init__(self, prefix: str) -> None:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NodeRow] = {}
         self.alerts: deque[Mapping[str, Any]] = deque(maxlen=_ALERTS_SHOWN)
         self._prefix = prefix + "/"
 
@@ -89,14 +89,14 @@ class View:
             case [camera, "zone", zone, "rule", rule]:
                 self._zone(name, camera, zone).rules[rule] = heard.payload.decode("utf-8", "replace")[:20]
 
-    def _node(self, name: str) -> Node:
-        return self.nodes.setdefault(name, Node())
+    def _node(self, name: str) -> NodeRow:
+        return self.nodes.setdefault(name, NodeRow())
 
-    def _zone(self, name: str, camera: str, zone: str) -> Zone:
+    def _zone(self, name: str, camera: str, zone: str) -> ZoneValues:
         zones = self._node(name).zones
         if (camera, zone) not in zones and len(zones) >= _MOST_ZONES:
-            return Zone()
-        return zones.setdefault((camera, zone), Zone())
+            return ZoneValues()
+        return zones.setdefault((camera, zone), ZoneValues())
 
 
 def _object(heard: ReceivedMessage) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ _header = TypeAdapter(Header)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class RecordedObservation:
     """One line after the first. zones: None for a picture in which nothing had moved, or while unknown."""
 
     time: FrameTime
@@ -116,12 +116,12 @@ def _measured(occupancy: ZoneOccupancy, named: set[str]) -> object:
     return measured
 
 
-def read_moment(line: str) -> Moment:
+def read_moment(line: str) -> RecordedObservation:
     """Raises ValueError where it is none."""
     try:
         said = json.loads(line)
         time = FrameTime(float(said["t"]), float(said["utc"]))
         zones, unknown, light = said.get("zones"), said.get("unknown"), said.get("light")
-        return Moment(time, int(said.get("seq", 0)), zones, unknown, light)
+        return RecordedObservation(time, int(said.get("seq", 0)), zones, unknown, light)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no moment of a recording: {error}") from None

@@ -10,7 +10,13 @@ from edgeseg.errors import EdgesegError
 from edgeseg.events import GroundCoverage, GroundShare, ZoneOccupancy
 from edgeseg.frames import FrameTime
 from edgeseg.models.model import Model
-from edgeseg.replay.recording.lines import Header, Moment, read_header, read_moment, zone_fingerprint
+from edgeseg.replay.recording.lines import (
+    Header,
+    RecordedObservation,
+    read_header,
+    read_moment,
+    zone_fingerprint,
+)
 from edgeseg.settings import CameraSettings, ZoneSettings
 
 _DECIMALS = 4
@@ -123,7 +129,7 @@ class _ZoneMemory:
         self._newest: _Measured | None = None
         self._reason: str | None = None
 
-    def measured(self, moment: Moment) -> None:
+    def measured(self, moment: RecordedObservation) -> None:
         """Raises ValueError where the zone is missing or not as it should be."""
         try:
             said = (moment.zones or {})[self._name]
@@ -156,7 +162,7 @@ class _ZoneMemory:
         return GroundCoverage(round(self._ground_m2, _AREA_DECIMALS), told)
 
     def occupancy(
-        self, moment: Moment, analysed: FrameTime | None, header: Header, camera: str
+        self, moment: RecordedObservation, analysed: FrameTime | None, header: Header, camera: str
     ) -> ZoneOccupancy:
         suspended = moment.unknown is not None
         newest, reason = (None, moment.unknown) if suspended else (self._newest, self._reason)

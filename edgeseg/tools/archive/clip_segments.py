@@ -40,7 +40,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ClipIndex:
     """What is in a clip, as far as it can be known without decoding.
 
     due: the pictures to analyse, in order; None where the clip cannot be cut: its timestamps are missing,
@@ -67,7 +67,7 @@ class ClipCuts(FileSource):
         super().__enter__()
         return self
 
-    def contents(self, rate_fps: float) -> Contents:
+    def contents(self, rate_fps: float) -> ClipIndex:
         """Read all packets, decode none. The due pictures are those that ``Pacer`` picks of the whole clip.
 
         Raises SourceError where not one packet can be read.
@@ -86,7 +86,7 @@ class ClipCuts(FileSource):
         rate = self.rate_fps or USUAL_RATE_FPS
         pts = _presentation(marks, self._cuts.unit)
         if pts is None:
-            return Contents(None, (), self.duration_s or len(marks) / rate, self._cuts.created_at_s, broken)
+            return ClipIndex(None, (), self.duration_s or len(marks) / rate, self._cuts.created_at_s, broken)
         times, pacer = ClipTimes(rate, 0.0), Pacer(rate_fps)
         due, last_s = [], 0.0
         for one in pts:
@@ -99,7 +99,7 @@ class ClipCuts(FileSource):
             except SourceError as error:
                 broken = str(error)
         keys = sorted(mark.pts for mark in marks if mark.keyframe and mark.pts is not None and mark.shown)
-        return Contents(tuple(due), tuple(keys), last_s + 1 / rate, self._cuts.created_at_s, broken)
+        return ClipIndex(tuple(due), tuple(keys), last_s + 1 / rate, self._cuts.created_at_s, broken)
 
     def pictures_due(
         self, begin_pts: int | None, end_pts: int | None, due: Sequence[Due]

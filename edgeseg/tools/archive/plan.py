@@ -43,7 +43,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SegmentPlan:
     """name: the clip's. size_bytes, mtime_ns: of the file that was planned; another one is planned anew.
 
     created_at_s: what the container says, UTC. broken: why not all that the clip promises is there.
@@ -68,13 +68,13 @@ class PlanJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Undecodable:
     """Why there is nothing of a clip, or of a part of it."""
 
     message: str
 
 
-def plan(job: PlanJob) -> Plan | Refused:
+def plan(job: PlanJob) -> SegmentPlan | Undecodable:
     """Read the clip's packets. Refuses a clip of which nothing can be read. Raises EdgesegError where this
     machine does not see the clip."""
     path = Path(job.clip.path)
@@ -89,12 +89,12 @@ def plan(job: PlanJob) -> Plan | Refused:
         with ClipCuts(path) as clip:
             found = clip.contents(job.rate_fps)
     except SourceError as error:
-        return Refused(str(error))
+        return Undecodable(str(error))
     if found.due is None:
         segments: tuple[Segment, ...] = (Segment(0, None, None, None, found.duration_s),)
     else:
         segments = _cut(found.due, found.keys, found.duration_s, job.segment_s)
-    return Plan(
+    return SegmentPlan(
         job.clip.name,
         stat.st_size,
         stat.st_mtime_ns,

@@ -17,21 +17,21 @@ from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.tools.archive.heatmap import COLUMNS, ROWS
 from edgeseg.tools.archive.measure import SegmentJob, measure, read
-from edgeseg.tools.archive.plan import Clip, Plan, PlanJob, Refused, Segment, plan
+from edgeseg.tools.archive.plan import Clip, PlanJob, Segment, SegmentPlan, Undecodable, plan
 from edgeseg.tools.archive.progress import Done
 from edgeseg.tools.archive.recordings import Found
 from edgeseg.tools.archive.settings_digest import Measuring, measuring_of
 from edgeseg.tools.archive.start_times import SAID, Beginning, beginning
 from edgeseg.tools.archive.store import ArchiveStore
 from edgeseg.tools.archive.tables import Tables, arrow
-from edgeseg.tools.archive.timeline import Reel, TimelineBuilder
+from edgeseg.tools.archive.timeline import TimelineBuilder, TimelineClip
 from edgeseg.tools.archive.workers import Crashed, Workers
 
 HEAT = "heat"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ArchiveJob:
     """What to make. archive: the folder. patterns, zone: of times in file names; zone is that of days, too.
     segment_s: how long segments are at least."""
 
@@ -68,7 +68,7 @@ Say = Callable[[str], None]
 Advance = Callable[[Done], None]
 
 
-def make(order: Order, workers: Workers, say: Say, advance: Advance) -> Outcome:
+def make(order: ArchiveJob, workers: Workers, say: Say, advance: Advance) -> Outcome:
     """Bring an archive up to date. say: is told what goes on. advance: how far it is.
 
     Broken recordings become problems; what can be read of them is kept. Raises EdgesegError for what concerns
@@ -99,7 +99,7 @@ def make(order: Order, workers: Workers, say: Say, advance: Advance) -> Outcome:
     return outcome
 
 
-def _begin(order: Order, settings: CameraSettings, opened: ExitStack, outcome: Outcome) -> _Camera:
+def _begin(order: ArchiveJob, settings: CameraSettings, opened: ExitStack, outcome: Outcome) -> _Camera:
     if not settings.zones:
         raise EdgesegError(
             f"{order.settings.file}: the camera {settings.name} has no zones, so there is nothing to "
@@ -121,9 +121,9 @@ def _begin(order: Order, settings: CameraSettings, opened: ExitStack, outcome: O
 
 
 def _plan(
-    order: Order, cameras: Mapping[str, _Camera], workers: Workers, say: Say, outcome: Outcome
-) -> list[tuple[Clip, Plan]]:
-    plans: dict[str, Plan] = {}
+    order: ArchiveJob, cameras: Mapping[str, _Camera], workers: Workers, say: Say, outcome: Outcome
+) -> list[tuple[Clip, SegmentPlan]]:
+    plans: dict[str, SegmentPlan] = {}
     jobs = []
     for clip in order.found.clips:
         known = cameras[clip.camera].shelf.plan_of(clip)
@@ -134,7 +134,7 @@ def _plan(
     if jobs:
         say(f"reading {len(jobs)} recordings on {workers.shown}")
     for job, made in workers.run(plan, jobs):
-        if isinstance(made, (Refused, Crashed)):
+        if isinstance(made, (Undecodable, Crashed)):
             outcome.problems.append(_of(job.clip, made.message))
             continue
         cameras[job.clip.camera].shelf.keep_plan(made)
@@ -146,7 +146,7 @@ def _plan(
 
 
 def _measure(
-    plans: Sequence[tuple[Clip, Plan]],
+    plans: Sequence[tuple[Clip, SegmentPlan]],
     cameras: Mapping[str, _Camera],
     workers: Workers,
     say: Say,
@@ -175,7 +175,7 @@ def _measure(
     pictures = kept
     for job, result in workers.run(measure, jobs):
         camera = cameras[job.clip.camera]
-        if isinstance(result, (Refused, Crashed)):
+        if isinstance(result, (Undecodable, Crashed)):
             outcome.problems.append(_of(job.clip, f"segment {job.segment.number}: {result.message}"))
         else:
             camera.shelf.note(Path(job.path), result)
@@ -195,7 +195,7 @@ def _measure(
                 )
 
 
-def _conclude(order: Order, camera: _Camera, say: Say, outcome: Outcome) -> None:
+def _conclude(order: ArchiveJob, camera: _Camera, say: Say, outcome: Outcome) -> None:
     settings, shelf = order.settings, camera.shelf
     model = registry.find(camera.settings.model)
     reels, began = [], []
@@ -204,7 +204,7 @@ def _conclude(order: Order, camera: _Camera, say: Say, outcome: Outcome) -> None
         files = [shelf.path_of(known, segment) for segment in known.segments]
         done = tuple(path for path in files if shelf.done(path) is not None)
         if done:
-            reels.append(Reel(known.name, start.utc_s, done))
+            reels.append(TimelineClip(known.name, start.utc_s, done))
             began.append(start)
     if not reels:
         return
@@ -228,7 +228,7 @@ def _conclude(order: Order, camera: _Camera, say: Say, outcome: Outcome) -> None
     _keep_heat(order.archive, camera, model.classes, reels)
 
 
-def _keep_heat(archive: Path, camera: _Camera, classes: Sequence[str], reels: Sequence[Reel]) -> None:
+def _keep_heat(archive: Path, camera: _Camera, classes: Sequence[str], reels: Sequence[TimelineClip]) -> None:
     """Where each class was, of all segments together, and a picture of the view."""
     total, view = np.zeros((len(classes), ROWS, COLUMNS), np.uint64), b""
     for path in (path for reel in reels for path in reel.files):

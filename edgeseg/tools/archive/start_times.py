@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from edgeseg.errors import EdgesegError
-from edgeseg.tools.archive.plan import Plan
+from edgeseg.tools.archive.plan import SegmentPlan
 
 TimeSource = Literal["name", "container", "file"]
 SAID = {"name": "file names", "container": "what the containers say", "file": "when the files were written"}
@@ -40,7 +40,7 @@ class Beginning:
     source: TimeSource
 
 
-def beginning(name: str, plan: Plan, patterns: Sequence[str], zone: tzinfo) -> Beginning:
+def beginning(name: str, plan: SegmentPlan, patterns: Sequence[str], zone: tzinfo) -> Beginning:
     """patterns: of file names, as strptime has them; the first that is found counts. zone: of those names.
 
     A file is written when its recording ends: without any other telling it began so much earlier.

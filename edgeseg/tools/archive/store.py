@@ -14,13 +14,13 @@ from typing import TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from edgeseg.errors import EdgesegError
-from edgeseg.system.atomic_files import INTACT, atomic_write, writing
+from edgeseg.system.atomic_files import INTACT, atomic_write, write_errors
 from edgeseg.tools.archive.measure import Measured
-from edgeseg.tools.archive.plan import Clip, Plan, Segment
+from edgeseg.tools.archive.plan import Clip, Segment, SegmentPlan
 
 MEASURED = "measured"
 _JOURNAL = "journal.jsonl"
-_plan = TypeAdapter(Plan)
+_plan = TypeAdapter(SegmentPlan)
 _measured = TypeAdapter(Measured)
 
 
@@ -40,7 +40,7 @@ class ArchiveStore:
 
     def __enter__(self) -> ArchiveStore:
         path = self.folder / _JOURNAL
-        with writing(self.folder, INTACT):
+        with write_errors(self.folder, INTACT):
             self.folder.mkdir(parents=True, exist_ok=True)
             whole = self._read(path)
             self._stream = self._opened.enter_context(
@@ -65,7 +65,7 @@ class ArchiveStore:
         """What was measured of this camera in other ways, and is kept."""
         return [folder for folder in sorted(self._camera.iterdir()) if folder != self.folder]
 
-    def plan_of(self, clip: Clip) -> Plan | None:
+    def plan_of(self, clip: Clip) -> SegmentPlan | None:
         """What was planned before, unless the file is another one now."""
         try:
             plan = _plan.validate_json(self._plan_path(clip.name).read_bytes())
@@ -74,7 +74,7 @@ class ArchiveStore:
             return None
         return plan if (plan.size_bytes, plan.mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
 
-    def plans(self) -> list[Plan]:
+    def plans(self) -> list[SegmentPlan]:
         """Of every clip that was ever planned here, by name: also of recordings that are gone since."""
         found = []
         for path in self.folder.glob("*/plan.json"):
@@ -82,11 +82,11 @@ class ArchiveStore:
                 found.append(_plan.validate_json(path.read_bytes()))
         return sorted(found, key=lambda plan: plan.name)
 
-    def keep_plan(self, plan: Plan) -> None:
+    def keep_plan(self, plan: SegmentPlan) -> None:
         with atomic_write(self._plan_path(plan.name), INTACT) as partial:
             partial.write_bytes(_plan.dump_json(plan))
 
-    def path_of(self, plan: Plan, segment: Segment) -> Path:
+    def path_of(self, plan: SegmentPlan, segment: Segment) -> Path:
         """Where the segment is kept once it is measured; the name changes with the clip's file."""
         version = hashlib.sha256(f"{plan.size_bytes} {plan.mtime_ns}".encode()).hexdigest()[:8]
         return self._folder(plan.name) / f"{version}-{segment.stem}.npz"
@@ -108,7 +108,7 @@ class ArchiveStore:
             )
         assert self._stream is not None, "use ArchiveStore as a context manager"
         said = {"segment": self._key(path), **_measured.dump_python(measured)}
-        with writing(self.folder, INTACT):
+        with write_errors(self.folder, INTACT):
             self._stream.write(json.dumps(said, ensure_ascii=False) + "\n")
             self._stream.flush()
             os.fsync(self._stream.fileno())
@@ -152,7 +152,7 @@ class OneAtATime:
         self._stream: TextIO | None = None
 
     def __enter__(self) -> OneAtATime:
-        with writing(self._archive):
+        with write_errors(self._archive):
             self._archive.mkdir(parents=True, exist_ok=True)
             self._stream = (self._archive / ".lock").open("w")
         try:

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from edgeseg.errors import EdgesegError
 from edgeseg.events import Alert
-from edgeseg.system.atomic_files import INTACT, atomic_write, writing
-from edgeseg.tools.archive.timeline import Moment
+from edgeseg.system.atomic_files import INTACT, atomic_write, write_errors
+from edgeseg.tools.archive.timeline import TimelineEntry
 
 OCCUPANCY, ALERTS = "occupancy", "alerts"
 # Of the table of occupancy; at is UTC. Then comes a column for each class and group.
@@ -141,7 +141,7 @@ class Tables:
         """How many there were."""
         return len(self._alerts)
 
-    def add(self, moment: Moment) -> None:
+    def add(self, moment: TimelineEntry) -> None:
         """All zones of one moment, and what became of alerts."""
         at_s = moment.occupancies[0].time.captured_at_s
         at, local = _moment(at_s, timezone.utc), _moment(at_s, self._zone)
@@ -183,7 +183,7 @@ class Tables:
 
     def _flush(self) -> None:
         pa = arrow()
-        with writing(self._path(OCCUPANCY, self._day), INTACT):
+        with write_errors(self._path(OCCUPANCY, self._day), INTACT):
             self._writer.write_table(pa.table(self._columns, schema=self._writer.schema))
         self._columns = {name: [] for name in self._columns}
 

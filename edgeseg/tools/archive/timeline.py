@@ -29,7 +29,7 @@ _TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reel:
+class TimelineClip:
     """A clip on the timeline. began_at_s: UTC. files: of its segments, in their order."""
 
     name: str
@@ -38,7 +38,7 @@ class Reel:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimelineEntry:
     """What the rules were shown, and what they said of it. clip: None where there was no picture."""
 
     clip: str | None
@@ -61,7 +61,7 @@ class TimelineBuilder:
         self._model = model.name
         self._stale_after_s = stale_after_s(camera.rate_fps)
 
-    def moments(self, reels: Iterable[Reel]) -> Iterator[Moment]:
+    def moments(self, reels: Iterable[TimelineClip]) -> Iterator[TimelineEntry]:
         """reels: in the order in which they began. Yields moments with pictures, and the first of each gap;
         others only where an alert changed. Raises EdgesegError where a file is damaged."""
         origin_s: float | None = None
@@ -79,9 +79,9 @@ class TimelineBuilder:
                     yield from self._gap(newest, time, said)
                 newest = time
                 shown = self._certainty.judge(replace(one, time=time) for one in said)
-                yield Moment(reel.name, shown, self._judged(shown))
+                yield TimelineEntry(reel.name, shown, self._judged(shown))
 
-    def _said(self, reel: Reel) -> Iterator[tuple[ZoneOccupancy, ...]]:
+    def _said(self, reel: TimelineClip) -> Iterator[tuple[ZoneOccupancy, ...]]:
         for path in reel.files:
             try:
                 for line in read(path).lines:
@@ -89,7 +89,9 @@ class TimelineBuilder:
             except ValueError as error:
                 raise EdgesegError(f"{path}: {error}; delete it, and run again") from None
 
-    def _gap(self, since: FrameTime, until: FrameTime, zones: tuple[ZoneOccupancy, ...]) -> Iterator[Moment]:
+    def _gap(
+        self, since: FrameTime, until: FrameTime, zones: tuple[ZoneOccupancy, ...]
+    ) -> Iterator[TimelineEntry]:
         gap_s = until.camera_time_s - since.camera_time_s
         after_s, first = self._stale_after_s, True
         while after_s < gap_s:
@@ -97,7 +99,7 @@ class TimelineBuilder:
             unknown = tuple(self._unknown(one, time) for one in zones)
             alerts = self._judged(unknown)
             if first or alerts:
-                yield Moment(None, unknown, alerts)
+                yield TimelineEntry(None, unknown, alerts)
             first = False
             after_s += _TICK_S
 

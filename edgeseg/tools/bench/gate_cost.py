@@ -38,7 +38,7 @@ class AlertTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ReplayResult:
     """What one replay published.
 
     analysed: pictures that the network saw. cpu_s: of the whole process, decoding included; the first
@@ -85,7 +85,7 @@ def measure(
     return compare(without, watch(settings, replace(camera, gate=gate), clip))
 
 
-def watch(settings: PipelineSettings, camera: CameraSettings, clip: Path) -> Watched:
+def watch(settings: PipelineSettings, camera: CameraSettings, clip: Path) -> ReplayResult:
     """Replay the clip as the camera is set, and keep what was published."""
     stream, analysed, began_s = io.StringIO(), 0, 0.0
     with Replay(settings, camera, stream) as replay:
@@ -105,10 +105,10 @@ def watch(settings: PipelineSettings, camera: CameraSettings, clip: Path) -> Wat
             coverage[payload["zone"]].append((_seconds(payload["captured_at"]), shares))
         elif message["topic"].endswith("/alert") and payload["zone"] is not None:
             _note(alerts, payload)
-    return Watched(analysed, cpu_s, coverage, tuple(alerts.values()))
+    return ReplayResult(analysed, cpu_s, coverage, tuple(alerts.values()))
 
 
-def compare(without: Watched, gated: Watched) -> GateFigures:
+def compare(without: ReplayResult, gated: ReplayResult) -> GateFigures:
     """What the gate cost and saved."""
     errors = [
         _apart(shares, _held(gated.coverage[zone], time_s))

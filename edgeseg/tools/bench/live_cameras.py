@@ -31,7 +31,7 @@ _STOPS_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class SteadyState:
     """A daemon's steady state.
 
     fps: analysed frames a second of each camera. cpu: cores that were busy for it, children included. pss_mb:
@@ -94,7 +94,7 @@ def run(
     model: Model, sources: list[str], seconds: float, *, engine: str = "auto", gate: bool = False,
     warm_up_s: float = 4.0, zones: int = workload.ZONES, input_size_px: tuple[int, int] | None = None,
     rate_fps: float = workload.RATE_FPS,
-) -> Load:  # fmt: skip
+) -> SteadyState:  # fmt: skip
     """Let the daemon watch ``sources`` and measure it for ``seconds``. Raises EdgesegError."""
     text = workload.pipeline_text(
         model, sources, engine=engine, gate=gate, zones=zones, input_size_px=input_size_px, rate_fps=rate_fps
@@ -112,7 +112,7 @@ def run(
         ages = _ages_ms(out, iso_utc(began_utc_s), iso_utc(ended_utc_s))
     fps = tuple(len(ages[name]) / took_s for name in names)
     every = tuple(age for name in names for age in ages[name])
-    return Load(len(sources), took_s, fps, cpu_s / took_s, pss_mb, every)
+    return SteadyState(len(sources), took_s, fps, cpu_s / took_s, pss_mb, every)
 
 
 @contextmanager

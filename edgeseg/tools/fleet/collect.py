@@ -19,10 +19,10 @@ _MOST_WAITING = 400_000
 _NEXT_STEP = "check its address and login, and that it runs"
 
 
-class Watch:
+class FleetMonitor:
     """A fleet that is listened to.
 
-    with Watch(settings, prefixes) as watch:
+    with FleetMonitor(settings, prefixes) as watch:
         watch.until(lambda fleet: fleet.nodes["gate"].online, 60)
     """
 
@@ -32,7 +32,7 @@ class Watch:
         self._place = f"{settings.host}:{settings.port}"
         self._subscriber = Subscriber(settings, self.fleet.filters, most_waiting=_MOST_WAITING)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> FleetMonitor:
         """Returns when what is retained has come. Raises PublishError, and EdgesegError where the broker does
         not answer or refuses."""
         self._subscriber.__enter__()
@@ -80,5 +80,5 @@ class Watch:
 
 def gathered(settings: MqttSettings, prefixes: Sequence[str]) -> Fleet:
     """The fleet as its broker knows it now. Raises as ``Watch`` does."""
-    with Watch(settings, prefixes) as watch:
+    with FleetMonitor(settings, prefixes) as watch:
         return watch.fleet

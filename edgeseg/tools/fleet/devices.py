@@ -76,7 +76,7 @@ def device(text: str) -> Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DeviceLayout:
     """Where things are on every device. reload: the command that makes the daemon read its file again."""
 
     place: str

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeseg.clock import iso_utc
-from edgeseg.tools.fleet.node_status import SILENT_AFTER_S, Fleet, Node
+from edgeseg.tools.fleet.node_status import SILENT_AFTER_S, Fleet, NodeStatus
 
 HEADER = ("node", "state", "cameras", "alerts waiting", "restarts", "heard", "edgeseg", "pipeline")
 _DIGEST_SHOWN = 8
@@ -48,7 +48,7 @@ JSON_SCHEMA: Mapping[str, Any] = {
 }
 
 
-def state(node: Node, now_s: float) -> str:
+def state(node: NodeStatus, now_s: float) -> str:
     """``online``, ``offline``, ``silent`` (online to its broker, but nothing is heard) or ``unknown``."""
     heard_at_s = node.heard_at_s
     if node.online and heard_at_s is not None and now_s - heard_at_s > SILENT_AFTER_S:
@@ -110,7 +110,7 @@ def by(fleet: Fleet, key: str) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0])))
 
 
-def _row(name: str, node: Node, now_s: float) -> tuple[str, ...]:
+def _row(name: str, node: NodeStatus, now_s: float) -> tuple[str, ...]:
     cameras = ", ".join(f"{count} {state}" for state, count in node.states.items()) or "none"
     heard = "never" if node.heard_at_s is None else _ago(now_s - node.heard_at_s)
     digest = (node.pipeline or "?")[:_DIGEST_SHOWN]
@@ -119,7 +119,7 @@ def _row(name: str, node: Node, now_s: float) -> tuple[str, ...]:
 
 
 def _need(now_s: float) -> Any:
-    def order(pair: tuple[str, Node]) -> tuple[bool, bool, str]:
+    def order(pair: tuple[str, NodeStatus]) -> tuple[bool, bool, str]:
         name, node = pair
         return state(node, now_s) == "online", node.live == len(node.cameras), name
 

@@ -19,7 +19,7 @@ _LONGEST_WORD = 100
 
 
 @dataclass(slots=True)
-class Node:
+class NodeStatus:
     """One device. cameras: their states by name. stats: the newest, as published, or empty."""
 
     availability: str = "unknown"
@@ -84,7 +84,7 @@ class Fleet:
     is left out."""
 
     def __init__(self, prefixes: Sequence[str]) -> None:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NodeStatus] = {}
         self._prefixes = tuple(prefixes)
 
     @property
@@ -118,10 +118,10 @@ class Fleet:
             case [camera, "status"]:
                 self._camera(self._node(name), camera, _object(payload).get("state"))
 
-    def _node(self, name: str) -> Node:
-        return self.nodes.setdefault(name, Node())
+    def _node(self, name: str) -> NodeStatus:
+        return self.nodes.setdefault(name, NodeStatus())
 
-    def _camera(self, node: Node, camera: str, state: object) -> None:
+    def _camera(self, node: NodeStatus, camera: str, state: object) -> None:
         if not isinstance(state, str) or not state.isprintable():
             node.cameras.pop(camera, None)
         elif camera in node.cameras or len(node.cameras) < MOST_CAMERAS:

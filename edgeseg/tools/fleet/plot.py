@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from edgeseg.errors import EdgesegError
-from edgeseg.tools.fleet.capacity import Assumed, Load, most_cameras
+from edgeseg.tools.fleet.capacity import Assumed, SimulatedLoad, most_cameras
 from edgeseg.tools.fleet.message_cost import MessageCost
 
 
-def draw(measured: Sequence[MessageCost], loads: Sequence[Load], assumed: Assumed, path: Path) -> None:
+def draw(
+    measured: Sequence[MessageCost], loads: Sequence[SimulatedLoad], assumed: Assumed, path: Path
+) -> None:
     """What single cameras said, second by second; and the sums for many, relative to their mean. Raises
     EdgesegError without matplotlib."""
     try:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from edgeseg.errors import EdgesegError
-from edgeseg.tools.fleet.collect import Watch
-from edgeseg.tools.fleet.devices import Device, DeviceError, Layout
-from edgeseg.tools.fleet.node_status import Fleet, Node
+from edgeseg.tools.fleet.collect import FleetMonitor
+from edgeseg.tools.fleet.devices import Device, DeviceError, DeviceLayout
+from edgeseg.tools.fleet.node_status import Fleet, NodeStatus
 
 # The old file was in force minutes ago: what takes longer now has another cause.
 _BACK_WITHIN_S = 120.0
@@ -67,8 +67,8 @@ class RollOut:
     def __init__(
         self,
         targets: Sequence[Target],
-        layout: Layout,
-        watch: Watch,
+        layout: DeviceLayout,
+        watch: FleetMonitor,
         *,
         within_s: float,
         settle_s: float,
@@ -173,7 +173,7 @@ class RollOut:
         return Before(node.pipeline, frozenset(node.cameras), _live(node), node.restarts or 0)
 
 
-def _ailment(node: Node | None, target: Target, before: Before) -> str | None:
+def _ailment(node: NodeStatus | None, target: Target, before: Before) -> str | None:
     if node is None or not node.online:
         return "offline"
     if node.pipeline != target.digest:
@@ -188,5 +188,5 @@ def _ailment(node: Node | None, target: Target, before: Before) -> str | None:
     return None
 
 
-def _live(node: Node) -> frozenset[str]:
+def _live(node: NodeStatus) -> frozenset[str]:
     return frozenset(name for name, state in node.cameras.items() if state == "live")

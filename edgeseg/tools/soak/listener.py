@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from edgeseg.clock import Clock
 
 
-class Listener:
+class SoakSubscriber:
     """A subscriber that is back at once after a broker's restart; ``here`` says when.
 
     alerts: payloads as they came. ages_s: when each known occupancy came (monotonic) and its age when it was
@@ -38,7 +38,7 @@ class Listener:
         self._client.on_subscribe = self._subscribed
         self._client.on_message = self._heard
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> SoakSubscriber:
         self._client.connect_async("127.0.0.1", self._port)
         self._client.loop_start()
         return self

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeseg.errors import EdgesegError
-from edgeseg.tools.soak.run import Soaked
+from edgeseg.tools.soak.run import SoakResult
 from edgeseg.tools.soak.verdict import WARM_UP_SHARE, memory_trend, warm
 
 
-def draw(soaked: Soaked, path: Path) -> None:
+def draw(soaked: SoakResult, path: Path) -> None:
     """Memory, descriptors and threads, live cameras with the faults, ages of results, over minutes. Raises
     EdgesegError without matplotlib."""
     try:

@@ -21,7 +21,7 @@ from edgeseg.tools.soak.alert_audit import Audit, audit
 from edgeseg.tools.soak.broker import Mosquitto
 from edgeseg.tools.soak.cameras import CameraServer
 from edgeseg.tools.soak.faults import Faults, Targets
-from edgeseg.tools.soak.listener import Listener
+from edgeseg.tools.soak.listener import SoakSubscriber
 from edgeseg.tools.soak.process_resources import ProcessResources, resident_mib, session
 from edgeseg.tools.soak.tcp_relay import TcpRelay
 
@@ -56,7 +56,7 @@ _CAMERA = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SoakSettings:
     """sources: URLs of cameras, which are watched as they are; pictures: what cameras of the soak's own show.
     rule: of every camera, as YAML."""
 
@@ -70,7 +70,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ResourceSample:
     """at_s: since the beginning. resident_mib: of the daemon itself."""
 
     at_s: float
@@ -80,10 +80,10 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Soaked:
+class SoakResult:
     """What came of it. before, after: what the daemon held in calm. exit_code: None if it ended too early."""
 
-    samples: tuple[Sample, ...]
+    samples: tuple[ResourceSample, ...]
     ages_s: tuple[tuple[float, float], ...]
     faults: Counter[str]
     history: tuple[tuple[float, str], ...]
@@ -102,19 +102,19 @@ class Soak:
     """folder: of the daemon's state, its log and the pipeline file. Raises EdgesegError where a soak cannot
     begin: no mosquitto, no picture from any camera."""
 
-    def __init__(self, plan: Plan, folder: Path, clock: Clock) -> None:
+    def __init__(self, plan: SoakSettings, folder: Path, clock: Clock) -> None:
         self._plan = plan
         self._folder = folder
         self._clock = clock
         self._pause = threading.Event()
-        self._samples: list[Sample] = []
+        self._samples: list[ResourceSample] = []
 
-    def run(self) -> Soaked:
+    def run(self) -> SoakResult:
         """Returns after the planned time, or earlier when the daemon has ended."""
         with ExitStack() as stack:
             broker = stack.enter_context(Mosquitto(self._folder))
             line = stack.enter_context(TcpRelay(broker.port))
-            listener = stack.enter_context(Listener(broker.port, f"{TOPICS}/#", self._clock))
+            listener = stack.enter_context(SoakSubscriber(broker.port, f"{TOPICS}/#", self._clock))
             lines = []
             for pictures in self._plan.pictures:
                 camera = stack.enter_context(CameraServer(pictures, self._clock))
@@ -133,7 +133,7 @@ class Soak:
             after = self._heal(daemon, listener, faults, before, len(names))
             live = len(listener.live)
             code = self._end(daemon)
-            return Soaked(
+            return SoakResult(
                 samples=tuple(self._samples),
                 ages_s=tuple((at_s - self._began_s, age_s) for at_s, age_s in listener.ages_s),
                 faults=faults.counts,
@@ -182,7 +182,7 @@ class Soak:
                 process.kill()
             process.wait()
 
-    def _until_live(self, daemon: subprocess.Popen[bytes], listener: Listener, count: int) -> None:
+    def _until_live(self, daemon: subprocess.Popen[bytes], listener: SoakSubscriber, count: int) -> None:
         until_s = self._clock.monotonic_s() + _LIVE_WITHIN_S
         while len(listener.live) < count:
             if daemon.poll() is not None or self._clock.monotonic_s() >= until_s:
@@ -195,7 +195,7 @@ class Soak:
     def _watch(
         self,
         daemon: subprocess.Popen[bytes],
-        listener: Listener,
+        listener: SoakSubscriber,
         seconds: float,
         faults: Faults | None = None,
     ) -> None:
@@ -206,11 +206,11 @@ class Soak:
             self._sample(daemon.pid, listener)
             self._pause.wait(_SAMPLE_EVERY_S)
 
-    def _sample(self, pid: int, listener: Listener) -> None:
+    def _sample(self, pid: int, listener: SoakSubscriber) -> None:
         at_s = self._clock.monotonic_s() - self._began_s
         try:
             self._samples.append(
-                Sample(at_s, resident_mib(pid), ProcessResources.of(pid), len(listener.live))
+                ResourceSample(at_s, resident_mib(pid), ProcessResources.of(pid), len(listener.live))
             )
         except FileNotFoundError:
             # It has ended this very moment; the loop finds out.
@@ -219,7 +219,7 @@ class Soak:
     def _heal(
         self,
         daemon: subprocess.Popen[bytes],
-        listener: Listener,
+        listener: SoakSubscriber,
         faults: Faults,
         before: ProcessResources,
         count: int,

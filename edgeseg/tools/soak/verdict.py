@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeseg.tools.soak.run import Soaked, quantile
+from edgeseg.tools.soak.run import SoakResult, quantile
 from edgeseg.tools.soak.trend import BLOCKS, Trend, trend
 
 # The first part is warming up: pools fill, arenas grow to their size.
@@ -25,20 +25,20 @@ class Check:
     figure: str
 
 
-def warm(soaked: Soaked) -> tuple[Sequence[float], Sequence[float]]:
+def warm(soaked: SoakResult) -> tuple[Sequence[float], Sequence[float]]:
     """Times and resident sizes (MiB) after the warm-up."""
     start_s = WARM_UP_SHARE * soaked.samples[-1].at_s if soaked.samples else 0.0
     kept = [sample for sample in soaked.samples if sample.at_s >= start_s]
     return [sample.at_s for sample in kept], [sample.resident_mib for sample in kept]
 
 
-def memory_trend(soaked: Soaked) -> Trend | None:
+def memory_trend(soaked: SoakResult) -> Trend | None:
     """None for a soak too short to tell."""
     times_s, sizes_mib = warm(soaked)
     return trend(times_s, sizes_mib) if len(times_s) >= BLOCKS else None
 
 
-def judge(soaked: Soaked, *, alerts_expected: bool) -> list[Check]:
+def judge(soaked: SoakResult, *, alerts_expected: bool) -> list[Check]:
     """All promises. alerts_expected: whether none at all is a fault."""
     slope = memory_trend(soaked)
     ages_s = [age_s for _, age_s in soaked.ages_s]
@@ -86,7 +86,7 @@ _NAMES = {
 }
 
 
-def document(soaked: Soaked, checks: Sequence[Check], machine: Mapping[str, object]) -> dict[str, Any]:
+def document(soaked: SoakResult, checks: Sequence[Check], machine: Mapping[str, object]) -> dict[str, Any]:
     """For soak.json."""
     return {
         "machine": dict(machine),

@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ClipObservations:
     """One clip. moments: what the rules were shown, zones in the order of the camera's. kept: whether it was
     read from where an earlier run kept it."""
 
@@ -37,7 +37,7 @@ class Watched:
 
 def watch(
     clip: Path, settings: PipelineSettings, camera: CameraSettings, advance: Callable[[float], None]
-) -> Watched:
+) -> ClipObservations:
     """Segment a clip, or read what is known of it. advance: is called with the share that is done, 0-1.
 
     Kept by the digest of the clip and of everything that decides what is measured in it. Raises
@@ -71,11 +71,11 @@ def watch(
 
 def _read(
     clip: Path, path: Path, settings: PipelineSettings, camera: CameraSettings, *, kept: bool
-) -> Watched:
+) -> ClipObservations:
     moments = tuple(occupancies(path, camera, settings.groups))
     if not moments:
         raise EdgesegError(f"{clip}: shows nothing; expected at least one picture")
-    return Watched(clip, moments, kept)
+    return ClipObservations(clip, moments, kept)
 
 
 def _digest(clip: Path, settings: PipelineSettings, camera: CameraSettings) -> str:

@@ -20,7 +20,7 @@ Int = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class AlertSpan:
     """One alert, all in seconds UTC. began_s, ended_s: when its condition began and ceased to hold.
     raised_s, over_s: when that was told; both ends None where the clip ended before."""
 
@@ -70,14 +70,14 @@ class Track:
         )
         return sorted({value for value in found if value is not None})
 
-    def play(self, rule: RuleSettings) -> tuple[Span, ...]:
+    def play(self, rule: RuleSettings) -> tuple[AlertSpan, ...]:
         """Every observation, as the daemon does."""
         memory, spans = RuleMemory(), _Spans()
         for occupancy in self.shown:
             memory = spans.step(rule, memory, occupancy)
         return spans.done
 
-    def skim(self, rule: RuleSettings) -> tuple[Span, ...]:
+    def skim(self, rule: RuleSettings) -> tuple[AlertSpan, ...]:
         """The same spans as ``play``. rule: of the kind and hours the track was made for."""
         memory, spans = RuleMemory(), _Spans()
         starts = self._starts(rule)
@@ -111,10 +111,10 @@ class _Spans:
     """Takes a rule's steps and notes its alerts."""
 
     def __init__(self) -> None:
-        self._done: list[Span] = []
+        self._done: list[AlertSpan] = []
 
     @property
-    def done(self) -> tuple[Span, ...]:
+    def done(self) -> tuple[AlertSpan, ...]:
         return tuple(self._done)
 
     def step(self, rule: RuleSettings, memory: RuleMemory, occupancy: ZoneOccupancy) -> RuleMemory:
@@ -123,10 +123,10 @@ class _Spans:
             if not isinstance(event, Alert) or event.event == "update":
                 continue
             if event.event == "new":
-                self._done.append(Span(event.began_at_s, event.at_s, None, None))
+                self._done.append(AlertSpan(event.began_at_s, event.at_s, None, None))
             else:
                 last = self._done[-1]
-                self._done[-1] = Span(last.began_s, last.raised_s, event.ended_at_s, event.at_s)
+                self._done[-1] = AlertSpan(last.began_s, last.raised_s, event.ended_at_s, event.at_s)
         return step.memory
 
 

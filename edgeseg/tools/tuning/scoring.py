@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeseg.tools.tuning.rule_run import Span
+from edgeseg.tools.tuning.rule_run import AlertSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Occasion:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class RuleScore:
     """What one setting gave on all clips. delays_s: of the events that it told. lingers_s: by how much the
     last alert of each outlasted it, where it ended."""
 
@@ -61,8 +61,8 @@ class Score:
         both = self.precision + self.recall
         return 0.0 if both == 0 else 2 * self.precision * self.recall / both
 
-    def __add__(self, other: Score) -> Score:
-        return Score(
+    def __add__(self, other: RuleScore) -> RuleScore:
+        return RuleScore(
             self.alerts + other.alerts,
             self.flaps + other.flaps,
             self.events + other.events,
@@ -73,10 +73,10 @@ class Score:
         )
 
 
-NOTHING = Score(0, 0, 0, 0, 0, (), ())
+NOTHING = RuleScore(0, 0, 0, 0, 0, (), ())
 
 
-def flaps(spans: Sequence[Span], patience: Patience) -> int:
+def flaps(spans: Sequence[AlertSpan], patience: Patience) -> int:
     """Alerts of one clip that were over too soon or came again too soon."""
     count, over_s = 0, None
     for span in spans:
@@ -87,7 +87,7 @@ def flaps(spans: Sequence[Span], patience: Patience) -> int:
     return count
 
 
-def occasions(spans: Sequence[Span], patience: Patience, ends_at_s: float) -> list[Occasion]:
+def occasions(spans: Sequence[AlertSpan], patience: Patience, ends_at_s: float) -> list[Occasion]:
     """What the alerts of one clip were about, those that came again too soon taken for one; those that were
     over too soon even so are left out. ends_at_s: of the clip."""
     found: list[Occasion] = []
@@ -107,7 +107,9 @@ def occasions(spans: Sequence[Span], patience: Patience, ends_at_s: float) -> li
     return [one for one, lasted in zip(found, lasted_s, strict=True) if lasted >= patience.short_s]
 
 
-def score(spans: Sequence[Span], events: Sequence[Occasion], patience: Patience, early_s: float) -> Score:
+def score(
+    spans: Sequence[AlertSpan], events: Sequence[Occasion], patience: Patience, early_s: float
+) -> RuleScore:
     """Of one clip's alerts against what should be told. early_s: how long before an event its alert may
     begin."""
     delays_s, lingers_s, right = [], [], 0
@@ -118,7 +120,7 @@ def score(spans: Sequence[Span], events: Sequence[Occasion], patience: Patience,
             delays_s.append(max(0.0, of_it[0].raised_s - event.began_s))
             over_s = of_it[-1].over_s
             lingers_s += [] if over_s is None else [max(0.0, over_s - event.ended_s)]
-    return Score(
+    return RuleScore(
         alerts=len(spans),
         flaps=flaps(spans, patience),
         events=len(events),

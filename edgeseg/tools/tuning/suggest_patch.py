@@ -10,7 +10,7 @@ from edgeseg.config.units import area_text, duration_text, share_text
 from edgeseg.errors import EdgesegError
 from edgeseg.settings import RuleSettings
 from edgeseg.tools.tuning.grid import changed_keys
-from edgeseg.tools.tuning.sweep import Swept
+from edgeseg.tools.tuning.sweep import SweepResult
 from edgeseg.yamlfile import load
 from edgeseg.yamlfile.rewrite import RewriteError, with_mapping
 
@@ -29,7 +29,7 @@ def _threshold(rule: RuleSettings, value: float) -> str:
     return area_text(round(value * rule.ground_m2, 3))
 
 
-def changes(swept: Swept) -> dict[str, str]:
+def changes(swept: SweepResult) -> dict[str, str]:
     """The keys to change and what to write there; empty where today's setting is the one to suggest."""
     suggested = swept.grid.rules[swept.suggested]
     new = {key: text for key, text in words(suggested).items() if key in changed_keys(swept.rule, suggested)}
@@ -43,7 +43,7 @@ def changes(swept: Swept) -> dict[str, str]:
     return new
 
 
-def patched(path: Path, camera: str, results: Sequence[Swept]) -> str:
+def patched(path: Path, camera: str, results: Sequence[SweepResult]) -> str:
     """The file's text with every suggestion in it. Raises EdgesegError where the file is written in a way
     that a program cannot change."""
     text = path.read_text(encoding="utf-8-sig")

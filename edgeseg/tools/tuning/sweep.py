@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgeseg.settings import RuleSettings
 from edgeseg.tools.tuning.grid import Grid, Place, changed_keys, grid
 from edgeseg.tools.tuning.rule_run import Track
-from edgeseg.tools.tuning.scoring import NOTHING, Occasion, Patience, Score, occasions, score
+from edgeseg.tools.tuning.scoring import NOTHING, Occasion, Patience, RuleScore, occasions, score
 
 # How far a label may lie behind what the rule sees: people's reaction time, and then some.
 _EARLY_LABELS_S = 2.0
@@ -20,20 +20,20 @@ _SAME_F1 = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """One rule's result. scores: of every setting tried. watched_s: of all clips. labelled: whether events
     were given; else they are the occasions of the rule as it is."""
 
     zone: str
     rule: RuleSettings
     grid: Grid
-    scores: Mapping[Place, Score]
+    scores: Mapping[Place, RuleScore]
     watched_s: float
     labelled: bool
     most_delay_s: float
 
     @property
-    def today(self) -> Score:
+    def today(self) -> RuleScore:
         return self.scores[self.grid.today]
 
     @property
@@ -57,7 +57,7 @@ class Swept:
                 best.append(place)
         return best
 
-    def _tells(self, one: Score) -> float:
+    def _tells(self, one: RuleScore) -> float:
         """Less is better."""
         return round(1 - one.f1, 9) if self.labelled else one.missed + one.extra
 
@@ -83,7 +83,7 @@ def sweep(
     patience: Patience,
     most_delay_s: float | None,
     advance: Callable[[float], None],
-) -> Swept:
+) -> SweepResult:
     """events: what should be told, for each track; None takes the occasions of the rule as it is.
     advance: is called with the share that is done, 0-1."""
     labelled = events is not None
@@ -105,7 +105,7 @@ def sweep(
     if most_delay_s is None:
         most_delay_s = max(_MORE_DELAY_TIMES * now_s, now_s + _MORE_DELAY_S)
     watched_s = math.fsum(track.watched_s for track in tracks)
-    return Swept(zone, rule, tried, scores, watched_s, labelled, most_delay_s)
+    return SweepResult(zone, rule, tried, scores, watched_s, labelled, most_delay_s)
 
 
 def _distance(one: Place, other: Place) -> int:
