@@ -113,7 +113,7 @@ def test_other_rules_are_asked_anew_of_what_was_measured(
     file.write_text(file.read_text().replace("[0.5, 0]", "[0.4, 0]"))
     assert archive(recordings, file, output) == 0
     said = capsys.readouterr()
-    assert "everything is measured anew" in said.err
+    assert "everything is measured again" in said.err
     assert "240 pictures" in said.out
 
 
@@ -212,9 +212,9 @@ def test_a_process_that_dies_takes_nothing_with_it(tmp_path: Path) -> None:
 def test_only_one_run_works_on_an_archive(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edgeseg.tools.archive.store import OneAtATime
+    from edgeseg.tools.archive.store import ArchiveLock
 
-    with OneAtATime(tmp_path / "out"):
+    with ArchiveLock(tmp_path / "out"):
         assert archive(recordings, pipeline(tmp_path, "x.mp4"), tmp_path / "out") == 2
     assert "another run works on this archive" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""``--refine`` of the commands that segment pictures."""
+"""The ``--refine`` argument: for the commands that segment pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and progress bars. rich (extra ``cli``) draws them on a terminal; without it they are plain text."""
+"""Terminal output: tables and progress bars, drawn by rich (extra ``cli``) or as plain text."""
 
 from __future__ import annotations
 

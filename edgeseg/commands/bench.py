@@ -1,4 +1,4 @@
-"""``edgeseg bench``: what edgeseg costs on this machine, beside other ways of doing the same."""
+"""``edgeseg bench``: measures what edgeseg costs on this machine, beside other ways of doing the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg check``: is a pipeline file right? All its mistakes at once, with file, line and column."""
+"""``edgeseg check``: lists all mistakes of a pipeline file, with file, line and column."""
 
 from __future__ import annotations
 

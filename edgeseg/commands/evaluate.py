@@ -1,4 +1,4 @@
-"""``edgeseg eval``: how good a model is on labelled pictures, how far its artefacts agree on others."""
+"""``edgeseg eval``: scores a model on labelled pictures, or its artefacts against each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg health``: lays faults over recordings and says which are noticed, and how soon."""
+"""``edgeseg health``: lays faults over recordings and reports which are noticed, and how soon."""
 
 from __future__ import annotations
 

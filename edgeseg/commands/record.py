@@ -1,4 +1,4 @@
-"""``edgeseg record``: what a live camera's rules are shown, kept for replays and for tuning."""
+"""``edgeseg record``: records the occupancy of a live camera, for replays and for tuning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg replay``: what the daemon would have published for a clip or a recording."""
+"""``edgeseg replay``: prints what the daemon would have published for a clip or a recording."""
 
 from __future__ import annotations
 

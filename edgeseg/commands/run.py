@@ -1,4 +1,4 @@
-"""``edgeseg run``: the daemon."""
+"""``edgeseg run``: runs the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg segment``: what the network sees in a picture, a folder of pictures or a clip."""
+"""``edgeseg segment``: shows how a network segments a picture, a folder of pictures or a clip."""
 
 from __future__ import annotations
 

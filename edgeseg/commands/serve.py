@@ -1,4 +1,4 @@
-"""``edgeseg serve``: this machine's engines for neighbours, by the KServe v2 protocol."""
+"""``edgeseg serve``: offers this machine's engines to other machines over the KServe v2 protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg soak``: does the daemon on this machine stay as it is, whatever happens to it?"""
+"""``edgeseg soak``: runs the daemon for hours amid faults and checks that its resources stay constant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg tune``: settings of rules that flap less, found on recorded clips."""
+"""``edgeseg tune``: finds settings of rules that flap less, on recorded clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which server is next: the one with the least to do of those that answer."""
+"""Balancer: chooses the least busy of the servers that answer."""
 
 from __future__ import annotations
 

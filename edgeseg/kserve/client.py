@@ -1,5 +1,7 @@
-"""Networks on another machine: one server of the KServe v2 protocol over gRPC (Triton, OpenVINO Model Server,
-MLServer, ``edgeseg serve``). Which of several servers, and what when there is none: ``edgeseg.kserve``."""
+"""KServe client: runs a network on one server of the KServe v2 protocol over gRPC.
+
+Servers: Triton, OpenVINO Model Server, MLServer, ``edgeseg serve``. ``RemoteEngine`` chooses one.
+"""
 
 from __future__ import annotations
 

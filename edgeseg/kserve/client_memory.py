@@ -1,4 +1,4 @@
-"""Shared memory with an inference server on the same machine: pictures need not go through a socket."""
+"""Client shared memory: passes pictures to a server on the same machine without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several servers and a local engine that stands in for them, as one engine."""
+"""Remote engine: several servers and a local fallback engine behind one ``Engine``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that is served: pictures in, labels and confidence out, and never more at once than it can do."""
+"""Served model: takes pictures, returns labels and confidence, and limits concurrent requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The KServe v2 protocol over gRPC, with the servicer that tritonclient carries."""
+"""KServe server: the v2 protocol over gRPC, with the servicer that tritonclient carries."""
 
 from __future__ import annotations
 

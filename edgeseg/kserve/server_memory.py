@@ -1,4 +1,4 @@
-"""Shared memory of clients on this machine, mapped for reading."""
+"""Server shared memory: maps the regions of clients on this machine, for reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clip in this process: every picture that is due, nothing dropped, the same every time."""
+"""Clip replay: runs a clip through a camera's pipeline in this process, deterministic and without loss."""
 
 from __future__ import annotations
 

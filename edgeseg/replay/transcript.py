@@ -1,4 +1,4 @@
-"""Transcripts against each other: where the first difference is, in one line."""
+"""Transcripts: compares two, and describes the first difference in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines that repeat quietly."""
+"""Rate-limited log: logs a repeated warning once a second at most, with a count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon is doing: sd_notify(3), one datagram."""
+"""systemd notification: reports readiness, state and watchdog by sd_notify(3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine part of ``edgeseg doctor``: what is installed, what it runs on, how fast, and who is best."""
+"""Engine part of ``edgeseg doctor``: the installed engines, their devices, and a benchmark."""
 
 from __future__ import annotations
 

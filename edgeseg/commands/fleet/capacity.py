@@ -1,4 +1,4 @@
-"""``edgeseg fleet capacity``: what many cameras add up to, from what single ones were measured to say."""
+"""``edgeseg fleet capacity``: computes the load of many cameras from measurements of single ones."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""``edgeseg fleet roll-out``: a pipeline file to many devices, stage by stage."""
+"""``edgeseg fleet roll-out``: brings a pipeline file to many devices, stage by stage."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edgeseg.commands._broker import add_broker, broker_of
 
 if TYPE_CHECKING:
     from edgeseg.settings import MqttSettings
@@ -21,11 +22,7 @@ Each keeps that one beside, as FILE.previous.
 """
 
 
-def add_parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    add_broker: Callable[[argparse.ArgumentParser], None],
-    broker: Callable[[argparse.Namespace], MqttSettings],
-) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``roll-out`` to ``edgeseg fleet``."""
     parser = commands.add_parser(
         "roll-out",
@@ -74,7 +71,7 @@ def add_parser(
     parser.add_argument(
         "--settle", type=float, default=20.0, metavar="S", help="how long it has to stay well (20)"
     )
-    parser.set_defaults(run=lambda args: run(args, broker(args)))
+    parser.set_defaults(run=lambda args: run(args, broker_of(args)))
 
 
 def run(args: argparse.Namespace, settings: MqttSettings) -> int:
@@ -93,11 +90,11 @@ def run(args: argparse.Namespace, settings: MqttSettings) -> int:
             raise EdgesegError(f"--model {model}: is no model's folder (no model.yaml in it)")
     reload = args.reload or f"systemctl reload {shlex.quote('edgeseg@' + Path(args.place).stem)}"
     layout = DeviceLayout(args.place, args.program, reload)
-    with FleetMonitor(settings, args.prefix or ("edgeseg",)) as watch:
+    with FleetMonitor(settings, args.prefix or ("edgeseg",)) as monitor:
         roll_out = RollOut(
             targets,
             layout,
-            watch,
+            monitor,
             within_s=args.within,
             settle_s=args.settle,
             say=lambda line: print(line, flush=True),

@@ -1,4 +1,4 @@
-"""The camera part of ``edgeseg init``: an address, its secret put aside, its streams looked at."""
+"""Camera questions of ``edgeseg init``: address, password variable and stream."""
 
 from __future__ import annotations
 

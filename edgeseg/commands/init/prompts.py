@@ -1,4 +1,4 @@
-"""Questions on a terminal, each with the answer that Enter gives."""
+"""Prompts: questions on a terminal, each with a default answer."""
 
 from __future__ import annotations
 

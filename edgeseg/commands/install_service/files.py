@@ -1,4 +1,4 @@
-"""What a pipeline file needs of systemd, as files: which, where, and with what in them."""
+"""Service files: which files systemd needs for a pipeline file, where, and their text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg models export-triton``: a model repository for NVIDIA Triton and OpenVINO Model Server."""
+"""``edgeseg models export-triton``: writes a model repository for NVIDIA Triton and OpenVINO Model Server."""
 
 from __future__ import annotations
 

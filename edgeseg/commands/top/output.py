@@ -1,4 +1,4 @@
-"""How ``edgeseg top`` looks: bars and colour with rich (extra ``cli``), else lines of plain text."""
+"""Output of ``edgeseg top``: bars and colour with rich (extra ``cli``), else lines of plain text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rich_view(view: NodesOverview, trouble: str | None) -> RenderableType:
         parts.append(Text("alerts", style="bold"))
         parts += [Text(f"  {alert_line(alert)}") for alert in reversed(view.alerts)]
     if not view.nodes and trouble is None:
-        parts.append(Text("nothing is heard yet; does `edgeseg run` run?", style="dim"))
+        parts.append(Text("no messages yet; does `edgeseg run` run?", style="dim"))
     parts.append(Text("Ctrl-C ends", style="dim"))
     return Group(*parts)
 

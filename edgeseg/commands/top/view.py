@@ -1,4 +1,4 @@
-"""What ``edgeseg top`` knows of the nodes it hears, gathered from their topics."""
+"""Overview of nodes: gathers their latest messages for ``edgeseg top``."""
 
 from __future__ import annotations
 
@@ -66,28 +66,28 @@ class NodesOverview:
         self.alerts: deque[Mapping[str, Any]] = deque(maxlen=_ALERTS_SHOWN)
         self._prefix = prefix + "/"
 
-    def hear(self, heard: ReceivedMessage) -> None:
+    def receive(self, message: ReceivedMessage) -> None:
         """Take in one message. An empty one says nothing: that is how retained ones are taken back, and how
         `edgeseg doctor` tries whether it may publish."""
-        if not heard.payload or not heard.topic.startswith(self._prefix):
+        if not message.payload or not message.topic.startswith(self._prefix):
             return
-        name, *rest = heard.topic.removeprefix(self._prefix).split("/")
+        name, *rest = message.topic.removeprefix(self._prefix).split("/")
         if name not in self.nodes and len(self.nodes) >= _MOST_NODES:
             return
         match rest:
             case ["status"]:
-                self._node(name).availability = heard.payload.decode("utf-8", "replace")[:20]
+                self._node(name).availability = message.payload.decode("utf-8", "replace")[:20]
             case ["stats"]:
-                self._node(name).stats = _object(heard)
+                self._node(name).stats = _object(message)
             case ["alert"]:
-                self.alerts.append({"node": name, **_object(heard)})
+                self.alerts.append({"node": name, **_object(message)})
             case [camera, "status"]:
-                if status := _object(heard):
+                if status := _object(message):
                     self._node(name).cameras[camera] = status
             case [camera, "zone", zone, "occupancy"]:
-                self._zone(name, camera, zone).occupancy = _object(heard)
+                self._zone(name, camera, zone).occupancy = _object(message)
             case [camera, "zone", zone, "rule", rule]:
-                self._zone(name, camera, zone).rules[rule] = heard.payload.decode("utf-8", "replace")[:20]
+                self._zone(name, camera, zone).rules[rule] = message.payload.decode("utf-8", "replace")[:20]
 
     def _node(self, name: str) -> NodeRow:
         return self.nodes.setdefault(name, NodeRow())
@@ -99,9 +99,9 @@ class NodesOverview:
         return zones.setdefault((camera, zone), ZoneValues())
 
 
-def _object(heard: ReceivedMessage) -> Mapping[str, Any]:
+def _object(message: ReceivedMessage) -> Mapping[str, Any]:
     try:
-        found = json.loads(heard.payload)
+        found = json.loads(message.payload)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""One line of a recording, and back: the only place that knows what the keys are called."""
+"""Recording lines: reads and writes one line; the only file that knows the keys."""
 
 from __future__ import annotations
 

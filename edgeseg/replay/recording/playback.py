@@ -1,4 +1,4 @@
-"""A recording in place of a camera: its occupancies to the rules, what they say to a publisher."""
+"""Recording playback: runs the rules over recorded occupancies, and publishes their events."""
 
 from __future__ import annotations
 

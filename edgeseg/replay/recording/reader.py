@@ -1,4 +1,4 @@
-"""A recording -> the occupancies it was made of, for the zones, rules and groups of a pipeline file."""
+"""Recording reader: the recorded occupancies, for the zones, rules and groups of a pipeline file."""
 
 from __future__ import annotations
 

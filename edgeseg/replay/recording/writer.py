@@ -1,4 +1,4 @@
-"""Keeps what the rules of one camera are shown, in bounded space."""
+"""Recording writer: writes the occupancies of one camera, in bounded space."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A clip that several read at once, each from another keyframe to another: which pictures, and those alone.
+"""Clip segments: decodes a part of a clip, from one keyframe to another, so that several workers share it.
 
-Reading the packets without decoding them gives every picture's time, so that what is due is known before
-anything is decoded; whoever decodes a stretch then needs nothing from those before it.
+Reading the packets without decoding them gives every picture's time, so that the due pictures are known
+before anything is decoded; a worker then needs nothing from the parts before its own.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class ClipIndex:
     """What is in a clip, as far as it can be known without decoding.
 
     due: the pictures to analyse, in order; None where the clip cannot be cut: its timestamps are missing,
-        repeat or leap, so that only whoever decodes all of it knows them. keys: presentation times of its
+        repeat or leap, so that only decoding all of it shows them. keys: presentation times of its
         keyframes, in the stream's units, rising. duration_s: of the pictures that are there. created_at_s:
-        UTC, what the container says. broken: why not all that the clip promises is there; None where it is.
+        UTC, of the container. broken: why not all that the clip promises is there; None where it is.
     """
 
     due: tuple[Due, ...] | None
@@ -148,7 +148,7 @@ def _presentation(marks: Sequence[_Mark], unit: Fraction) -> list[int] | None:
 
 
 class _CuttingDecoder(Decoder):
-    """A decoder that begins and ends where it is told to."""
+    """A decoder that begins and ends at given times."""
 
     @property
     def unit(self) -> Fraction:

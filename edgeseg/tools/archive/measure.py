@@ -1,7 +1,7 @@
-"""One segment -> a file of what its zones showed and where each class was. What the workers run.
+"""Measurement: segments one cut of a clip and saves what its zones showed and where each class was.
 
-The file takes its name when it is complete, and whoever writes it again writes the same: a segment counts
-once however often workers died over it.
+Workers run this. The file gets its name when it is complete, and every try writes the same: a segment counts
+once, however often workers died over it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Page: what the page of one camera's archive shows."""
+"""Archive page: the data of one camera's picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an archive shows of each camera, as pictures."""
+"""Archive report: a picture of each camera's occupancy, heat map and alerts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def page_of(archive: Path, camera: str) -> Page:
     view, seen = _view(archive / HEAT / f"{camera}.npz"), tables.read_occupancy(archive, camera)
     shown = tuple(view.classes[one] for one in _common(view))
     first_us, last_us = int(seen.local_us.min()), int(seen.local_us.max())
-    # Alerts are told in UTC; on the page everything is by the archive's own clock.
+    # Alerts have UTC; on the page everything is by the archive's own clock.
     ahead = timedelta(microseconds=first_us - int(seen.utc_us.min()))
     rules: dict[str, list[tuple[float, float]]] = {}
     alerts = tables.read_alerts(archive, camera)

@@ -1,4 +1,4 @@
-"""How many cameras this machine holds, by search, through RTSP, processes and all."""
+"""Capacity bench: searches for the number of cameras that this machine can serve over RTSP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""edgeseg beside other ways of doing the same, each in a process of its own, in turns."""
+"""Comparison bench: edgeseg and other ways of doing the same, in turn, each in its own process."""
 
 from __future__ import annotations
 

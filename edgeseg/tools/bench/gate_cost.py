@@ -1,4 +1,4 @@
-"""What a gate costs and saves on a recording: the same clip replayed with it and without.
+"""Gate bench: what the motion gate costs and saves on a clip, replayed with it and without.
 
 The code is the daemon's own (``clip.Replay``), including keyframe-only decoding. What was published is
 compared picture by picture: without the gate every picture that is due is analysed, and that is taken for

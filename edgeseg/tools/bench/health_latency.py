@@ -1,4 +1,4 @@
-"""How soon is a picture noticed that cannot be measured, and how often is one taken for such that can?
+"""Picture health bench: how soon faults are noticed, and how often there is a false alarm.
 
 Each fault is laid over each clip after the camera's usual view was learned, by the checks that run in camera
 processes. A picture counts as *held back* from the first look on after which nothing of it is analysed.

@@ -1,4 +1,4 @@
-"""Bare inference: a network, its input in memory, nothing else; by engine, artefact, size and streams."""
+"""Inference bench: times a network alone, by engine, artefact, size and streams."""
 
 from __future__ import annotations
 

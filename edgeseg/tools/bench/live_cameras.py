@@ -1,4 +1,4 @@
-"""Cameras as the daemon has them: RTSP, a process each, one engine; and what that costs in steady state."""
+"""Live camera bench: runs the daemon on RTSP cameras and measures its steady state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy against speed: a model at several input sizes, scored by ``edgeseg eval``."""
+"""Input size bench: accuracy against speed, scored by ``edgeseg eval``."""
 
 from __future__ import annotations
 

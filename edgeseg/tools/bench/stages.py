@@ -1,4 +1,4 @@
-"""The pipeline stage by stage, and what it adds to bare inference."""
+"""Stage bench: times each pipeline stage, and what the stages add to bare inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fixed work: the same zones, rules and pictures every time, from one seed."""
+"""Workload: the same zones, rules and pictures every time, from one seed."""
 
 from __future__ import annotations
 

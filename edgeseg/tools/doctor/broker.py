@@ -1,4 +1,4 @@
-"""Can the daemon speak with its broker, and may it say all that it will want to say?"""
+"""Broker checks: the daemon can connect, and may publish and subscribe to all that it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each camera answer, and with the right stream?"""
+"""Camera checks: each camera answers, and with the right stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check says, and the time it may take."""
+"""Finding: the result of a check, and a time limit for checks."""
 
 from __future__ import annotations
 

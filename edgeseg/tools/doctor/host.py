@@ -1,4 +1,4 @@
-"""What the machine gives a program that runs for years: a disk, the time, a service manager."""
+"""Host checks: disk, clock and service manager."""
 
 from __future__ import annotations
 

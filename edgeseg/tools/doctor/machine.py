@@ -1,4 +1,4 @@
-"""The device, what it can compute and decode with, and the libraries for that."""
+"""Machine checks: memory, what can compute and decode, and the libraries for that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What N cameras add up to at one broker, drawn from what single cameras were measured to say.
+"""Fleet capacity: simulates the load of N cameras at one broker from measured single cameras.
 
 Each of N cameras plays one of the measured recordings from a second of its own, chosen at random, round and
 round. How many cameras are at which second of which recording is one multinomial draw; the sum over all of

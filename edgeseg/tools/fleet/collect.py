@@ -1,4 +1,4 @@
-"""Listens to a broker until what is retained there has come, or until nodes are as they should be."""
+"""Fleet monitor: listens to a broker until all retained messages came, or a condition holds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _NEXT_STEP = "check its address and login, and that it runs"
 class FleetMonitor:
     """A fleet that is listened to.
 
-    with FleetMonitor(settings, prefixes) as watch:
-        watch.until(lambda fleet: fleet.nodes["gate"].online, 60)
+    with FleetMonitor(settings, prefixes) as monitor:
+        monitor.until(lambda fleet: fleet.nodes["gate"].online, 60)
     """
 
     def __init__(self, settings: MqttSettings, prefixes: Sequence[str], clock: Clock | None = None) -> None:
@@ -72,13 +72,13 @@ class FleetMonitor:
 
     def _take(self, timeout_s: float) -> bool:
         """Whether something came that was retained."""
-        heard = self._subscriber.take(timeout_s)
-        for one in heard:
-            self.fleet.hear(one)
-        return any(one.retained for one in heard)
+        messages = self._subscriber.take(timeout_s)
+        for message in messages:
+            self.fleet.receive(message)
+        return any(message.retained for message in messages)
 
 
-def gathered(settings: MqttSettings, prefixes: Sequence[str]) -> Fleet:
-    """The fleet as its broker knows it now. Raises as ``Watch`` does."""
-    with FleetMonitor(settings, prefixes) as watch:
-        return watch.fleet
+def collect_fleet(settings: MqttSettings, prefixes: Sequence[str]) -> Fleet:
+    """The fleet as its broker knows it now. Raises as ``FleetMonitor`` does."""
+    with FleetMonitor(settings, prefixes) as monitor:
+        return monitor.fleet

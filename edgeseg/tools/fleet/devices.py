@@ -1,4 +1,4 @@
-"""How a device is reached: over ssh, or as a folder of this machine (a mounted disk, a container, a test)."""
+"""Devices: reached over ssh, or as a folder of this machine (a mounted disk, a container, a test)."""
 
 from __future__ import annotations
 

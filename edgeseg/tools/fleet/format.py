@@ -1,4 +1,4 @@
-"""A fleet as a table's rows, as sentences on what differs, and as JSON."""
+"""Fleet formats: a table, sentences on what differs, and JSON."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ JSON_SCHEMA: Mapping[str, Any] = {
 
 
 def state(node: NodeStatus, now_s: float) -> str:
-    """``online``, ``offline``, ``silent`` (online to its broker, but nothing is heard) or ``unknown``."""
-    heard_at_s = node.heard_at_s
-    if node.online and heard_at_s is not None and now_s - heard_at_s > SILENT_AFTER_S:
+    """``online``, ``offline``, ``silent`` (online to its broker, but without new stats) or ``unknown``."""
+    reported_at_s = node.reported_at_s
+    if node.online and reported_at_s is not None and now_s - reported_at_s > SILENT_AFTER_S:
         return "silent"
     return node.availability if node.availability in ("online", "offline") else "unknown"
 
@@ -90,7 +90,7 @@ def as_json(fleet: Fleet, now_s: float) -> dict[str, object]:
                 "cameras": dict(sorted(node.cameras.items())),
                 "alerts_waiting": node.alerts_waiting,
                 "restarts": node.restarts,
-                "heard_at": None if node.heard_at_s is None else iso_utc(node.heard_at_s),
+                "heard_at": None if node.reported_at_s is None else iso_utc(node.reported_at_s),
                 "version": node.version,
                 "pipeline": node.pipeline,
             }
@@ -112,10 +112,10 @@ def by(fleet: Fleet, key: str) -> dict[str, list[str]]:
 
 def _row(name: str, node: NodeStatus, now_s: float) -> tuple[str, ...]:
     cameras = ", ".join(f"{count} {state}" for state, count in node.states.items()) or "none"
-    heard = "never" if node.heard_at_s is None else _ago(now_s - node.heard_at_s)
+    reported = "never" if node.reported_at_s is None else _ago(now_s - node.reported_at_s)
     digest = (node.pipeline or "?")[:_DIGEST_SHOWN]
     waiting, restarts = _told(node.alerts_waiting), _told(node.restarts)
-    return (name, state(node, now_s), cameras, waiting, restarts, heard, node.version or "?", digest)
+    return (name, state(node, now_s), cameras, waiting, restarts, reported, node.version or "?", digest)
 
 
 def _need(now_s: float) -> Any:

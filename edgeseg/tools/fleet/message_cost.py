@@ -1,4 +1,4 @@
-"""What a camera says, second by second: counted from messages as JSON lines, as `edgeseg replay` writes."""
+"""Message cost: counts a camera's messages by the second, from `edgeseg replay`'s JSON lines."""
 
 from __future__ import annotations
 

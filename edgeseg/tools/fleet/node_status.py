@@ -1,4 +1,4 @@
-"""What many nodes tell of themselves in retained topics: ``status``, ``stats``, ``<camera>/status``."""
+"""Node status: gathers the retained topics ``status``, ``stats`` and ``<camera>/status`` of many nodes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class NodeStatus:
         return self._count("restarts")
 
     @property
-    def heard_at_s(self) -> float | None:
+    def reported_at_s(self) -> float | None:
         """UTC of its newest stats, by its own clock."""
         try:
             return datetime.fromisoformat(str(self.stats.get("at")).replace("Z", "+00:00")).timestamp()
@@ -93,12 +93,12 @@ class Fleet:
         below = ("+/status", "+/stats", "+/+/status")
         return tuple(f"{prefix}/{rest}" for prefix in self._prefixes for rest in below)
 
-    def hear(self, heard: ReceivedMessage) -> None:
+    def receive(self, message: ReceivedMessage) -> None:
         """Take in one message; an empty one takes back what was retained."""
         for prefix in self._prefixes:
-            if heard.topic.startswith(f"{prefix}/"):
-                name, *rest = heard.topic.removeprefix(f"{prefix}/").split("/")
-                self._take_in(f"{prefix}/{name}" if len(self._prefixes) > 1 else name, rest, heard.payload)
+            if message.topic.startswith(f"{prefix}/"):
+                name, *rest = message.topic.removeprefix(f"{prefix}/").split("/")
+                self._take_in(f"{prefix}/{name}" if len(self._prefixes) > 1 else name, rest, message.payload)
 
     def _take_in(self, name: str, rest: list[str], payload: bytes) -> None:
         if name not in self.nodes and (not payload or len(self.nodes) >= MOST_NODES):

@@ -1,4 +1,4 @@
-"""A pipeline file goes to devices stage by stage, and back everywhere where it does not do well.
+"""Roll-out: brings a pipeline file to devices stage by stage, and takes it back where it fails.
 
 Nothing is changed anywhere before every device has the file beside the old one and says that it is right. A
 stage is done when its nodes say that this file is in force and their cameras are live, and still are a while
@@ -68,7 +68,7 @@ class RollOut:
         self,
         targets: Sequence[Target],
         layout: DeviceLayout,
-        watch: FleetMonitor,
+        monitor: FleetMonitor,
         *,
         within_s: float,
         settle_s: float,
@@ -76,7 +76,7 @@ class RollOut:
     ) -> None:
         self._targets = tuple(targets)
         self._layout: Steps = layout
-        self._watch = watch
+        self._monitor = monitor
         self._within_s = within_s
         self._settle_s = settle_s
         self._say = say
@@ -112,11 +112,11 @@ class RollOut:
             self._changed.append(target)
             self._layout.swap(target.device)
             self._say(f"{target.node}: changed")
-        if not self._watch.until(lambda fleet: not list(self._ailing(fleet)), self._within_s):
-            words = "; ".join(self._ailing(self._watch.fleet))
+        if not self._monitor.until(lambda fleet: not list(self._ailing(fleet)), self._within_s):
+            words = "; ".join(self._ailing(self._monitor.fleet))
             raise EdgesegError(f"not well within {self._within_s:g} s: {words}")
-        if self._watch.until(lambda fleet: bool(list(self._ailing(fleet))), self._settle_s):
-            raise EdgesegError("well at first, then not: " + "; ".join(self._ailing(self._watch.fleet)))
+        if self._monitor.until(lambda fleet: bool(list(self._ailing(fleet))), self._settle_s):
+            raise EdgesegError("well at first, then not: " + "; ".join(self._ailing(self._monitor.fleet)))
 
     def _ailing(self, fleet: Fleet) -> Iterator[str]:
         """What is wrong with those that have the new file, in words."""
@@ -156,12 +156,12 @@ class RollOut:
             )
 
         names = ", ".join(target.node for target in self._changed)
-        if self._watch.until(back, _BACK_WITHIN_S):
+        if self._monitor.until(back, _BACK_WITHIN_S):
             return f"rolled back, the file of before is in force again: {names}"
         return f"put back, but not every node says so within {_BACK_WITHIN_S:g} s: {names}"
 
     def _of_now(self, target: Target) -> Before:
-        node = self._watch.fleet.nodes.get(target.node)
+        node = self._monitor.fleet.nodes.get(target.node)
         if node is None or not node.online:
             known = "the broker does not know it" if node is None else f"it is {node.availability}"
             raise EdgesegError(

@@ -1,4 +1,4 @@
-"""Are these all the alerts that there were, once each and in order?"""
+"""Alert audit: every alert arrived, once and in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to the daemon during a soak: seeded, one fault every few seconds."""
+"""Soak faults: a seeded fault every few seconds."""
 
 from __future__ import annotations
 

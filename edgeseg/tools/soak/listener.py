@@ -1,4 +1,4 @@
-"""Hears all that the daemon says, and keeps what is judged in the end."""
+"""Soak subscriber: receives what the daemon publishes, and keeps what the verdict needs."""
 
 from __future__ import annotations
 

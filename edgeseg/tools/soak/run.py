@@ -1,4 +1,4 @@
-"""One soak: cameras, broker, daemon and faults for some minutes, a sample each second, a verdict."""
+"""Soak run: cameras, broker, daemon and faults for some minutes, a sample each second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A TCP relay between the daemon and a camera or broker, which can be cut, deaf or slow."""
+"""TCP relay: stands between the daemon and a camera or broker, and can cut, mute or slow the line."""
 
 from __future__ import annotations
 

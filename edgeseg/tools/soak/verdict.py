@@ -1,4 +1,4 @@
-"""What a soak promises, each with its figure."""
+"""Soak verdict: what a soak test requires, each with its figure."""
 
 from __future__ import annotations
 

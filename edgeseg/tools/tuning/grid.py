@@ -1,4 +1,4 @@
-"""Which settings of a rule are tried: every combination of some steps of each key, today's among them."""
+"""Setting grid: all combinations of some values of each key, the present ones among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events that a person wrote down: what a rule should have told, and when."""
+"""Event labels: when a rule should raise an alert, as a person noted it."""
 
 from __future__ import annotations
 

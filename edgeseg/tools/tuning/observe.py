@@ -1,4 +1,4 @@
-"""What every zone of a camera showed during a clip: from a recording, or segmented once and then kept."""
+"""Clip observations: the occupancies of a clip, from a recording, the cache, or by segmenting it once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a sweep. matplotlib (extra ``bench``) is loaded when one is drawn."""
+"""Tuning plot: draws the results of a sweep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeseg.errors import EdgesegError
+from edgeseg.tools import plotting
 from edgeseg.tools.tuning.scoring import RuleScore
 from edgeseg.tools.tuning.sweep import SweepResult
 
@@ -15,23 +15,19 @@ _TODAY, _SUGGESTED, _CURVE = "tab:red", "tab:green", "tab:blue"
 
 
 def draw(results: Sequence[SweepResult], path: Path) -> None:
-    """For each rule flaps an hour against delay, and where events were labelled recall against precision;
-    every setting tried in grey. At least one result. Raises EdgesegError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise EdgesegError(
-            "matplotlib is not installed; install it with pip install 'edgeseg[bench]'"
-        ) from None
+    """Draw flaps an hour against delay for each rule, and recall against precision where events are labelled.
+
+    results: at least one. Raises EdgesegError without matplotlib.
+    """
     labelled = results[0].labelled
     columns = 2 if labelled else 1
-    figure = Figure(figsize=(5.5 * columns, 3.6 * len(results)), layout="constrained")
+    figure = plotting.figure(5.5 * columns, 3.6 * len(results))
     rows = figure.subplots(len(results), columns, squeeze=False)
     for row, swept in zip(rows, results, strict=True):
         _trade_off(row[0], swept)
         if labelled:
             _rightness(row[1], swept)
-    figure.savefig(path, dpi=120)
+    plotting.save(figure, path)
 
 
 def _trade_off(axis: Any, swept: SweepResult) -> None:

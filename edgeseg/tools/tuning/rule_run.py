@@ -1,4 +1,4 @@
-"""What one zone showed during one clip, and how a rule would have gone through it."""
+"""Rule run: what a zone showed during a clip, and the alerts that a rule raises on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a setting is: flaps, delay, what it misses and tells beside. Definitions: the package's."""
+"""Scoring: flaps, delay, missed and extra alerts of a setting. Definitions: the package's."""
 
 from __future__ import annotations
 

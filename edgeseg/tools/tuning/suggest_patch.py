@@ -1,4 +1,4 @@
-"""Suggested settings -> the pipeline file with them, everything else as it was."""
+"""Suggestion patch: the pipeline file with suggested settings, otherwise unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting of a grid on every clip, and the one to suggest."""
+"""Sweep: runs every setting of a grid on every clip, and suggests one."""
 
 from __future__ import annotations
 
