@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg.system.atomic_files import write_errors
     from edgeseg.tools.soak.plot import draw
     from edgeseg.tools.soak.run import Soak
-    from edgeseg.tools.soak.verdict import document, judge
+    from edgeseg.tools.soak.verdict import check_all, document
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     seed = random.randrange(10_000) if args.seed is None else args.seed
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(args.output / "state", ignore_errors=True)
     print(f"soak: {args.minutes:g} min, seed {seed}; the daemon's log is {args.output / 'daemon.log'}")
     soaked = Soak(plan, args.output.resolve(), SystemClock()).run()
-    checks = judge(soaked, alerts_expected=args.model is None)
+    checks = check_all(soaked, alerts_expected=args.model is None)
     machine = {
         "architecture": platform.machine(),
         "cores": whole_cpus(),

@@ -26,7 +26,7 @@ _BACK_WITHIN_S = 5.0
 class Assumed:
     """What was measured elsewhere, or chosen, and not drawn. core_per_message_s: a broker core's time for one
     message in and one out. bytes_per_retained: of the broker's memory, beside the message. stats_bytes: of
-    one node's stats message, told once a minute. history_bytes_per_zone: a month of it in a node's state."""
+    one node's stats message, once a minute. history_bytes_per_zone: a month of it in a node's state."""
 
     cameras_per_node: int = 4
     zones_per_camera: int = 2

@@ -11,7 +11,7 @@ from edgeseg.publish.mqtt.subscriber import Subscriber
 from edgeseg.settings import MqttSettings
 from edgeseg.tools.fleet.node_status import Fleet
 
-# What is retained comes at once; a pause this long says that all of it is here.
+# Retained messages come at once; a pause this long means that all of them are here.
 _QUIET_S = 1.0
 _ANSWER_S = 15.0
 # 100,000 nodes of two cameras retain so many.
@@ -49,7 +49,7 @@ class FleetMonitor:
         self._subscriber.__exit__(kind, error, trace)
 
     def until(self, condition: Callable[[Fleet], bool], timeout_s: float) -> bool:
-        """Listens until the condition holds; False where it did not in time."""
+        """Listen until the condition holds; return False where it did not in time."""
         end_s = self._clock.monotonic_s() + timeout_s
         while not condition(self.fleet):
             left_s = end_s - self._clock.monotonic_s()
@@ -71,7 +71,7 @@ class FleetMonitor:
             raise EdgesegError(f"the broker at {self._place}: no answer within {_ANSWER_S:g} s; {_NEXT_STEP}")
 
     def _take(self, timeout_s: float) -> bool:
-        """Whether something came that was retained."""
+        """Receive messages. Return whether one of them was retained."""
         messages = self._subscriber.take(timeout_s)
         for message in messages:
             self.fleet.receive(message)
@@ -79,6 +79,6 @@ class FleetMonitor:
 
 
 def collect_fleet(settings: MqttSettings, prefixes: Sequence[str]) -> Fleet:
-    """The fleet as its broker knows it now. Raises as ``FleetMonitor`` does."""
+    """Return the fleet by its retained messages. Raises as ``FleetMonitor`` does."""
     with FleetMonitor(settings, prefixes) as monitor:
         return monitor.fleet

@@ -31,7 +31,7 @@ JSON_SCHEMA: Mapping[str, Any] = {
                 "properties": {
                     "state": {
                         "enum": ["online", "offline", "silent", "unknown"],
-                        "description": f"silent: online, but nothing heard for {SILENT_AFTER_S:g} s",
+                        "description": f"silent: online, but no stats for {SILENT_AFTER_S:g} s",
                     },
                     "cameras": {"type": "object", "additionalProperties": {"type": "string"}},
                     "alerts_waiting": {"type": ["integer", "null"]},
@@ -57,7 +57,7 @@ def state(node: NodeStatus, now_s: float) -> str:
 
 
 def rows(fleet: Fleet, now_s: float) -> list[tuple[str, ...]]:
-    """One for each node, those that need somebody first."""
+    """Return a row for each node, those with problems first."""
     return [_row(name, node, now_s) for name, node in sorted(fleet.nodes.items(), key=_need(now_s))]
 
 
@@ -114,7 +114,7 @@ def _row(name: str, node: NodeStatus, now_s: float) -> tuple[str, ...]:
     cameras = ", ".join(f"{count} {state}" for state, count in node.states.items()) or "none"
     reported = "never" if node.reported_at_s is None else _ago(now_s - node.reported_at_s)
     digest = (node.pipeline or "?")[:_DIGEST_SHOWN]
-    waiting, restarts = _told(node.alerts_waiting), _told(node.restarts)
+    waiting, restarts = _count_text(node.alerts_waiting), _count_text(node.restarts)
     return (name, state(node, now_s), cameras, waiting, restarts, reported, node.version or "?", digest)
 
 
@@ -126,7 +126,7 @@ def _need(now_s: float) -> Any:
     return order
 
 
-def _told(count: int | None) -> str:
+def _count_text(count: int | None) -> str:
     return "?" if count is None else str(count)
 
 

@@ -57,8 +57,10 @@ _CAMERA = """\
 
 @dataclass(frozen=True, slots=True)
 class SoakSettings:
-    """sources: URLs of cameras, which are watched as they are; pictures: what cameras of the soak's own show.
-    rule: of every camera, as YAML."""
+    """What to run. sources: URLs of real cameras; pictures: what the soak's own cameras show.
+
+    rule: of every camera, as YAML.
+    """
 
     seconds: float
     seed: int
@@ -81,7 +83,10 @@ class ResourceSample:
 
 @dataclass(frozen=True, slots=True)
 class SoakResult:
-    """What came of it. before, after: what the daemon held in calm. exit_code: None if it ended too early."""
+    """The result. before, after: resources of the daemon without faults.
+
+    exit_code: None where the daemon ended too early.
+    """
 
     samples: tuple[ResourceSample, ...]
     ages_s: tuple[tuple[float, float], ...]
@@ -102,24 +107,24 @@ class Soak:
     """folder: of the daemon's state, its log and the pipeline file. Raises EdgesegError where a soak cannot
     begin: no mosquitto, no picture from any camera."""
 
-    def __init__(self, plan: SoakSettings, folder: Path, clock: Clock) -> None:
-        self._plan = plan
+    def __init__(self, settings: SoakSettings, folder: Path, clock: Clock) -> None:
+        self._settings = settings
         self._folder = folder
         self._clock = clock
         self._pause = threading.Event()
         self._samples: list[ResourceSample] = []
 
     def run(self) -> SoakResult:
-        """Returns after the planned time, or earlier when the daemon has ended."""
+        """Return after the planned time, or earlier when the daemon has ended."""
         with ExitStack() as stack:
             broker = stack.enter_context(Mosquitto(self._folder))
             line = stack.enter_context(TcpRelay(broker.port))
             listener = stack.enter_context(SoakSubscriber(broker.port, f"{TOPICS}/#", self._clock))
             lines = []
-            for pictures in self._plan.pictures:
+            for pictures in self._settings.pictures:
                 camera = stack.enter_context(CameraServer(pictures, self._clock))
                 lines.append(stack.enter_context(TcpRelay(camera.port)))
-            sources = [*self._plan.sources, *(f"http://127.0.0.1:{one.port}/camera" for one in lines)]
+            sources = [*self._settings.sources, *(f"http://127.0.0.1:{one.port}/camera" for one in lines)]
             names = [f"camera{number}" for number in range(len(sources))]
             file = self._write_pipeline(dict(zip(names, sources, strict=True)), line.port)
             daemon = stack.enter_context(self._daemon(file))
@@ -128,8 +133,8 @@ class Soak:
             self._watch(daemon, listener, _CALM_S)
             before = ProcessResources.of(daemon.pid)
             targets = Targets(daemon.pid, broker, listener, line, lines, names, TOPICS)
-            faults = Faults(targets, self._plan.seed, self._clock.monotonic_s())
-            self._watch(daemon, listener, self._plan.seconds, faults)
+            faults = Faults(targets, self._settings.seed, self._clock.monotonic_s())
+            self._watch(daemon, listener, self._settings.seconds, faults)
             after = self._heal(daemon, listener, faults, before, len(names))
             live = len(listener.live)
             code = self._end(daemon)
@@ -150,12 +155,14 @@ class Soak:
             )
 
     def _write_pipeline(self, sources: dict[str, str], port: int) -> Path:
-        plan = self._plan
-        text = f'node: {NODE}\nmqtt: {{url: "mqtt://127.0.0.1:{port}"}}\nmodel: {plan.model}\ncameras:\n'
+        settings = self._settings
+        text = f'node: {NODE}\nmqtt: {{url: "mqtt://127.0.0.1:{port}"}}\nmodel: {settings.model}\ncameras:\n'
         for name, source in sources.items():
             # Cameras of the soak's own repeat themselves, and a square is much of their picture.
-            health = "on" if source in plan.sources else "off"
-            text += _CAMERA.format(name=name, source=source, rate=plan.rate, health=health, rule=plan.rule)
+            health = "on" if source in settings.sources else "off"
+            text += _CAMERA.format(
+                name=name, source=source, rate=settings.rate, health=health, rule=settings.rule
+            )
         file = self._folder / "pipeline.yaml"
         file.write_text(text)
         return file

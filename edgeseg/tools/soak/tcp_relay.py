@@ -43,7 +43,7 @@ class TcpRelay:
         self._listener.close()
 
     def swallow(self) -> None:
-        """What is connected now hears nothing any more, for ever. New connections work."""
+        """Deliver nothing on present connections from now on. New connections work."""
         with self._lock:
             self._swallowing |= self._open
 

@@ -29,7 +29,7 @@ class Trend:
 
     @property
     def grows(self) -> bool:
-        """Whether it can be told from a series that stays."""
+        """Whether it differs from a constant series."""
         return self.low > 0.0
 
 

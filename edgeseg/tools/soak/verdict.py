@@ -18,7 +18,7 @@ FRESH_SHARE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise."""
+    """One requirement, and whether it is met."""
 
     name: str
     passed: bool
@@ -26,20 +26,20 @@ class Check:
 
 
 def warm(soaked: SoakResult) -> tuple[Sequence[float], Sequence[float]]:
-    """Times and resident sizes (MiB) after the warm-up."""
+    """Return times and resident sizes (MiB) after the warm-up."""
     start_s = WARM_UP_SHARE * soaked.samples[-1].at_s if soaked.samples else 0.0
     kept = [sample for sample in soaked.samples if sample.at_s >= start_s]
     return [sample.at_s for sample in kept], [sample.resident_mib for sample in kept]
 
 
 def memory_trend(soaked: SoakResult) -> Trend | None:
-    """None for a soak too short to tell."""
+    """Return the trend of memory; None for a soak too short for one."""
     times_s, sizes_mib = warm(soaked)
     return trend(times_s, sizes_mib) if len(times_s) >= BLOCKS else None
 
 
-def judge(soaked: SoakResult, *, alerts_expected: bool) -> list[Check]:
-    """All promises. alerts_expected: whether none at all is a fault."""
+def check_all(soaked: SoakResult, *, alerts_expected: bool) -> list[Check]:
+    """Return all checks. alerts_expected: whether none at all is a fault."""
     slope = memory_trend(soaked)
     ages_s = [age_s for _, age_s in soaked.ages_s]
     fresh_s = quantile(ages_s, FRESH_SHARE)
@@ -67,8 +67,8 @@ def judge(soaked: SoakResult, *, alerts_expected: bool) -> list[Check]:
         Check("results come in order", soaked.disorder == 0, f"{soaked.disorder} out of order"),
         Check(
             "alerts: none lost, none twice unmarked, in order",
-            alerts.clean and (alerts.heard > 0 or not alerts_expected),
-            f"{alerts.heard} messages, {soaked.late} replayed; lost {alerts.lost}, "
+            alerts.clean and (alerts.received > 0 or not alerts_expected),
+            f"{alerts.received} messages, {soaked.late} replayed; lost {alerts.lost}, "
             f"unmarked {alerts.unmarked}, ids reused {alerts.reused}, out of order {alerts.disordered}",
         ),
     ]

@@ -15,12 +15,12 @@ from edgeseg.yamlfile import load
 from edgeseg.yamlfile.rewrite import RewriteError, with_mapping
 
 
-def words(rule: RuleSettings) -> dict[str, str]:
+def key_texts(rule: RuleSettings) -> dict[str, str]:
     """What can be tuned, as it is written in a pipeline file."""
-    said = {}
+    texts = {}
     if rule.enter is not None and rule.leave is not None:
-        said = {"enter": _threshold(rule, rule.enter), "leave": _threshold(rule, rule.leave)}
-    return {**said, "for": duration_text(rule.for_s), "clear": duration_text(rule.clear_s)}
+        texts = {"enter": _threshold(rule, rule.enter), "leave": _threshold(rule, rule.leave)}
+    return {**texts, "for": duration_text(rule.for_s), "clear": duration_text(rule.clear_s)}
 
 
 def _threshold(rule: RuleSettings, value: float) -> str:
@@ -32,14 +32,16 @@ def _threshold(rule: RuleSettings, value: float) -> str:
 def changes(swept: SweepResult) -> dict[str, str]:
     """The keys to change and what to write there; empty where today's setting is the one to suggest."""
     suggested = swept.grid.rules[swept.suggested]
-    new = {key: text for key, text in words(suggested).items() if key in changed_keys(swept.rule, suggested)}
+    new = {
+        key: text for key, text in key_texts(suggested).items() if key in changed_keys(swept.rule, suggested)
+    }
     # What is left out follows from others: enter decides leave, for decides clear. Said, it stays.
     if "enter" in new:
-        new["leave"] = words(suggested)["leave"]
+        new["leave"] = key_texts(suggested)["leave"]
     if "leave" in new and swept.rule.ground_m2 is not None:
-        new["enter"] = words(suggested)["enter"]
+        new["enter"] = key_texts(suggested)["enter"]
     if "for" in new:
-        new["clear"] = words(suggested)["clear"]
+        new["clear"] = key_texts(suggested)["clear"]
     return new
 
 
