@@ -74,9 +74,16 @@ def watch(pipeline: Place, zone: str, camera: str | None = None, at: datetime | 
 
 
 class WatchedZone:
-    """One zone and its rules, at a time that passes only when it is shown something.
+    """One zone and its rules; time passes only in ``shows`` and ``unknown``. ``watch`` makes one.
 
     alerts: every alert message so far. states: rule -> ``ON``, ``OFF`` or ``unknown``.
+
+    Args:
+        settings: of the pipeline file.
+        camera: of the zone.
+        zone: whose rules run.
+        model: of the camera.
+        began_at_s: UTC at camera time 0.
     """
 
     def __init__(
@@ -106,8 +113,10 @@ class WatchedZone:
         return self.states.get(rule) == "ON"
 
     def shows(self, duration: str, shares: Mapping[str, str] | None = None, /, **more: str) -> WatchedZone:
-        """For ``duration`` (such as ``"10 s"``) these classes and groups cover so much of the zone
-        (``"30 %"``), a group by the first of its classes, and the rest is a class that no rule uses.
+        """Let ``duration`` (such as ``"10 s"``) pass, in which these classes and groups cover shares of the zone.
+
+        A share is such as ``"30 %"``. A group is covered by the first of its classes, and the rest of the
+        zone by a class that no rule uses.
 
         Raises EdgesegError for a class that the model does not know and for more than 100 %.
         """
@@ -127,7 +136,7 @@ class WatchedZone:
         return self._pass(duration, coverage, None)
 
     def unknown(self, duration: str, reason: str = "stale") -> WatchedZone:
-        """For so long there is no picture that could be trusted."""
+        """Let time pass without a picture that can be measured."""
         return self._pass(duration, None, reason)
 
     def _class_of(self, name: str) -> str:
@@ -168,7 +177,7 @@ class WatchedZone:
         return self
 
     def _on_ground(self, coverage: Mapping[str, float] | None) -> GroundCoverage | None:
-        """As if every part of the zone were equally near."""
+        """Return the ground area as if every part of the zone were equally near."""
         zone_m2 = self._zone.ground_m2
         if coverage is None or zone_m2 is None:
             return None
@@ -177,7 +186,7 @@ class WatchedZone:
 
 
 def replayed(recording: Place, pipeline: Place, camera: str | None = None) -> list[Told]:
-    """What the rules of a pipeline file tell of a recording, zone by zone as it happens, without updates.
+    """Return the alert messages of a pipeline file's rules on a recording, without updates.
 
     Raises EdgesegError where the recording is not of those zones.
     """

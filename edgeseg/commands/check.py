@@ -85,8 +85,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "check",
         help="check a pipeline file: syntax, names, zones, rules",
-        description="Checks a pipeline file and says what is wrong with it, with line and column. Looks "
-        "at nothing but the file and the models' manifests; with --live at this machine as well.",
+        description="Checks a pipeline file and lists what is wrong, with line and column. Reads "
+        "only the file and the models' manifests; with --live it checks this machine as well.",
     )
     parser.add_argument("file", type=Path, help="the pipeline file")
     parser.add_argument(

@@ -25,11 +25,11 @@ _ANY_RULE = "{changed: dominant, for: 2 s, clear: 2 s}"
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "soak",
-        help="run the daemon amid random faults and see whether it stays as it is",
+        help="run the daemon amid random faults and check that its resources stay constant",
         description="Runs the daemon with several cameras and a broker of its own (mosquitto), kills, "
-        "freezes and cuts all of them at random, and holds the daemon to its promises: memory, descriptors, "
+        "freezes and cuts all of them at random, and checks what the daemon must keep: memory, descriptors, "
         "threads, ages of results, order and completeness of alerts. Writes soak.json and soak.png. Exit "
-        "code 1 when a promise was broken.",
+        "code 1 when a check fails.",
     )
     parser.add_argument(
         "sources",
@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--model",
         default=None,
-        help="a network (see `edgeseg models list`); default: one that tells colours apart and costs nothing",
+        help="a network (see `edgeseg models list`); default: one that separates colours and costs nothing",
     )
     parser.add_argument("--rate", type=float, default=5.0, help="analysed frames a second of each camera")
     parser.add_argument("--output", type=Path, default=Path("out/soak"), help="folder (default: out/soak)")

@@ -37,10 +37,18 @@ Interpreter = Any
 
 
 class LiteRtEngine:
-    """Interpreters are not thread-safe: each run borrows one.
+    """Runs a network on LiteRT. Interpreters are not thread-safe: each run borrows one.
 
     On a CPU one is made when all are out, so there are as many as there were ever concurrent calls, and
-    they share the file's mapped weights. An Edge TPU does one thing at a time: callers wait for it.
+    they share the file's mapped weights. An Edge TPU runs one network at a time: callers wait for it.
+
+    Args:
+        name: of the engine.
+        artefact: the file.
+        classes: how many the model has.
+        make: makes an interpreter.
+        first: one that was made already.
+        input_size_px: (width, height).
     """
 
     def __init__(
@@ -210,7 +218,7 @@ def _edge_tpu_delegate(module: Any, path: Path) -> Any:
             f"({_first_line(error)}); {_EDGE_TPU_ADVICE}"
         ) from None
     except ValueError:
-        # All that the library says of a device that is not there, or that another process holds.
+        # The library's only message about a device that is not there, or that another process holds.
         raise EngineError(
             f"{path}: engine coral: {library} found no Edge TPU that it may use; is it plugged in, does "
             "another program hold it, and may this user open it (group plugdev or apex)?"

@@ -31,7 +31,14 @@ _TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": 
 
 
 class OnnxRuntimeEngine:
-    """One session, shared by all threads: onnxruntime allows concurrent runs."""
+    """One session, shared by all threads: onnxruntime allows concurrent runs.
+
+    Args:
+        name: of the engine.
+        session: with the network loaded.
+        model_tensors: its checked tensors.
+        input_size_px: (width, height).
+    """
 
     def __init__(
         self,

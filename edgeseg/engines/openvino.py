@@ -43,7 +43,15 @@ _HALF_BY_CAPABILITY = {"BF16": "bf16", "FP16": "f16"}
 
 
 class OpenVinoEngine:
-    """One compiled network with a stream for each caller; each run borrows an inference request."""
+    """One compiled network with a stream for each caller; each run borrows an inference request.
+
+    Args:
+        name: of the engine.
+        artefact: the file.
+        classes: how many the model has.
+        compiled: the network.
+        input_size_px: (width, height).
+    """
 
     def __init__(
         self,

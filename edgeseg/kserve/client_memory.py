@@ -25,7 +25,7 @@ class _OwnRegion:
 
 
 class RegionPool:
-    """As many regions as there were ever concurrent calls, each registered at the server.
+    """A pool of shared memory regions, one for each concurrent call, each registered at the server.
 
     usable: False once the server could not take one: another user's, in a container, or behind a tunnel.
     """
@@ -37,12 +37,12 @@ class RegionPool:
         self._timeout_s = timeout_s
         self._idle: list[_OwnRegion] = []
         self._lock = threading.Lock()
-        self._spoilt: set[str] = set()
+        self._discarded: set[str] = set()
         self._closed = False
 
     @contextlib.contextmanager
     def lend(self, tensor: Tensor, timeout_s: float) -> Iterator[str | None]:
-        """The name of a region that holds ``tensor`` meanwhile; None where there is none to be had.
+        """Yield the name of a region that holds ``tensor`` meanwhile; None where there is none.
 
         Raises InferenceServerException where the server does not answer.
         """
@@ -55,26 +55,26 @@ class RegionPool:
             yield region.name
         finally:
             with self._lock:
-                kept = not self._closed and region.name not in self._spoilt
-                self._spoilt.discard(region.name)
-                if kept:
+                reusable = not self._closed and region.name not in self._discarded
+                self._discarded.discard(region.name)
+                if reusable:
                     self._idle.append(region)
-            if not kept:
+            if not reusable:
                 shared_memory.destroy_shared_memory_region(region.handle)
 
-    def spoil(self, region: str) -> None:
-        """Never use it again: the server has forgotten it with a restart, or may still be reading."""
+    def discard(self, region: str) -> None:
+        """Never use a region again: a restarted server does not know it, or the server may still read it."""
         with self._lock:
-            self._spoilt.add(region)
+            self._discarded.add(region)
 
     def close(self, client: Any) -> None:
-        """Take all back. client: that still has a connection; None where none has."""
+        """Unregister and delete all regions. client: one that is connected; None where none is."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
         for region in idle:
             if client is not None:
-                # Whatever the server says: the region goes.
+                # The region goes, whatever the server answers.
                 with contextlib.suppress(InferenceServerException):
                     client.unregister_system_shared_memory(
                         region.name, headers=self._headers, client_timeout=self._timeout_s
@@ -100,7 +100,7 @@ class RegionPool:
             shared_memory.destroy_shared_memory_region(handle)
             if str(error.status()).endswith("DEADLINE_EXCEEDED"):
                 raise
-            # Of a server that is away the request itself will tell.
+            # A server that is away shows in the request itself.
             self.usable = False
             log.info("engine kserve: no shared memory with the server, pictures go by socket: %s", error)
             return None

@@ -117,7 +117,7 @@ class EnginePool:
         loaded = self._loaded.get(key)
         if loaded is None or not isinstance(loaded.engine, RemoteEngine):
             return None
-        return loaded.engine.standing_in
+        return loaded.engine.running_fallback
 
     def run_s(self, key: EngineKey) -> float:
         """What a run of a loaded engine takes: the last one, or the one under way where that already takes

@@ -102,10 +102,17 @@ def _read(archive: Path, kind: str, camera: str) -> Any:
 class Tables:
     """Writes both tables of one camera, in the order of time. A context manager.
 
-    shares: the classes and groups that have a column, in the table's order, the same for all cameras.
-    own: the classes and groups that this camera's model knows; the others stay empty. zone: of days. A file
-    takes its name when its day is over; files of days that are no more are removed at the end. rows: of
-    occupancy. Raises EdgesegError where they cannot be written.
+    A file gets its name when its day is over; files of days that no longer exist are removed at the end.
+    rows: of occupancy, so far.
+
+    Args:
+        archive: the folder.
+        camera: its name.
+        shares: the classes and groups that have a column, in the table's order, the same for all cameras.
+        own: the classes and groups that this camera's model knows; the others stay empty.
+        zone: of days.
+
+    Raises EdgesegError where they cannot be written.
     """
 
     def __init__(

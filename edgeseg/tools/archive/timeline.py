@@ -47,7 +47,14 @@ class TimelineEntry:
 
 
 class TimelineBuilder:
-    """Joins a camera's clips, once. overlapping: pictures left out because other clips cover their time."""
+    """Joins a camera's clips, once. overlapping: pictures left out because other clips cover their time.
+
+    Args:
+        node: its name.
+        camera: whose zones and rules apply.
+        model: of the camera.
+        groups: of classes, by name.
+    """
 
     def __init__(
         self, node: str, camera: CameraSettings, model: Model, groups: Mapping[str, tuple[str, ...]]

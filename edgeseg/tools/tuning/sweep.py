@@ -40,9 +40,9 @@ class SweepResult:
     def suggested(self) -> Place:
         """Return the best setting, today's where none is better.
 
-        In this order: what it detects (with labels F1, else nothing missed and nothing extra), within the most delay; few flaps; few changed keys; neighbours in
-        the grid that are no worse, so that it also fits the next day's clip; little delay; near to
-        today's.
+        In this order: what it detects (with labels F1, else nothing missed and nothing extra), within the
+        most delay; few flaps; few changed keys; neighbours in the grid that are no worse, so that it fits the
+        next day's clip; little delay; near to today's.
         """
         return min(self.scores, key=self._badness)
 
