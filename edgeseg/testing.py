@@ -113,7 +113,7 @@ class WatchedZone:
         return self.states.get(rule) == "ON"
 
     def shows(self, duration: str, shares: Mapping[str, str] | None = None, /, **more: str) -> WatchedZone:
-        """Let ``duration`` (such as ``"10 s"``) pass, in which these classes and groups cover shares of the zone.
+        """Let ``duration`` (``"10 s"``) pass, while these classes and groups cover shares of the zone.
 
         A share is such as ``"30 %"``. A group is covered by the first of its classes, and the rest of the
         zone by a class that no rule uses.

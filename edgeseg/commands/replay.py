@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 def _replay(
     args: argparse.Namespace, settings: PipelineSettings, chosen: CameraSettings, stream: TextIO
 ) -> None:
-    from edgeseg.commands._terminal import progress
+    from edgeseg.commands.shared.terminal import progress
     from edgeseg.replay.clip import Replay
     from edgeseg.replay.recording.lines import header_for
     from edgeseg.replay.recording.writer import RecordingWriter

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.commands._terminal import print_table, progress
 from edgeseg.commands.record import duration
 from edgeseg.commands.replay import camera_of
+from edgeseg.commands.shared.terminal import print_table, progress
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.commands._terminal import download_bars
+from edgeseg.commands.shared.terminal import download_bars
 from edgeseg.errors import EdgesegError
 from edgeseg.system.atomic_files import atomic_write, write_errors
 from edgeseg.system.cpu_quota import whole_cpus

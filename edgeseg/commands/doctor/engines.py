@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.commands._terminal import print_table, progress
+from edgeseg.commands.shared.network_options import input_size_px
+from edgeseg.commands.shared.terminal import print_table, progress
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.models.runtimes import RUNTIMES
 from edgeseg.settings import DEFAULT_MODEL
@@ -97,27 +98,23 @@ def examine(
     The measurements are saved. An engine that the file names is only loaded. Yields table (as in ``SCHEMA``)
     and verdict. Raises EdgesegError for mistakes in ``args``.
     """
-    from edgeseg.config.units import size_px
     from edgeseg.models.runtimes import AUTO
     from edgeseg.tools.doctor.finding import Finding
 
     cores = whole_cpus()
     if not 1 <= args.threads <= cores:
         raise EdgesegError(f"--threads {args.threads}: expected 1 to {cores}, the cores of this machine")
-    try:
-        requested_px = size_px(args.input) if args.input else None
-    except ValueError as error:
-        raise EdgesegError(f"--input: {error}") from None
+    requested_px = input_size_px(args.input)
     if settings is None:
         yield _benchmark(_model(model), requested_px, args)
         return
     cameras = {(one.model, one.engine, one.input_size_px): None for one in settings.cameras}
-    for name, engine, input_size_px in cameras:
+    for name, engine, camera_px in cameras:
         try:
             if engine == AUTO:
-                yield _benchmark(_model(name), requested_px or input_size_px, args)
+                yield _benchmark(_model(name), requested_px or camera_px, args)
             else:
-                yield None, _loaded(name, engine, input_size_px)
+                yield None, _loaded(name, engine, camera_px)
         except EdgesegError as error:
             yield None, Finding(name, "problem", str(error), f"edgeseg models pull {name}")
 

@@ -42,7 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was measured, then the table. Returns 0."""
-    from edgeseg.commands._terminal import print_table
+    from edgeseg.commands.shared.terminal import print_table
     from edgeseg.tools.fleet.capacity import Assumed, most_cameras, rows, simulate
     from edgeseg.tools.fleet.message_cost import count_messages
 

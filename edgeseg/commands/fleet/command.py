@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from edgeseg.commands._broker import add_broker, broker_of, prefixes
 from edgeseg.commands.fleet import capacity, rollout
+from edgeseg.commands.shared.broker_options import add_broker, broker_of, prefixes
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +38,7 @@ def _status(args: argparse.Namespace) -> int:
     import json
 
     from edgeseg.clock import SystemClock
-    from edgeseg.commands._terminal import print_table
+    from edgeseg.commands.shared.terminal import print_table
     from edgeseg.tools.fleet import format
     from edgeseg.tools.fleet.collect import collect_fleet
 

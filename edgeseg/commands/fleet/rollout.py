@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.commands._broker import add_broker, broker_of
+from edgeseg.commands.shared.broker_options import add_broker, broker_of
 
 if TYPE_CHECKING:
     from edgeseg.settings import MqttSettings

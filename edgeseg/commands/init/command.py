@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.commands._terminal import download_bars
 from edgeseg.commands.init.camera import CameraAddress, camera_of, choose_stream, discovered
 from edgeseg.commands.init.pipeline_text import WEB_LISTEN, Answers, classes_in_short, pipeline_text
 from edgeseg.commands.init.prompts import Prompter
+from edgeseg.commands.shared.terminal import download_bars
 from edgeseg.errors import EdgesegError, ModelError, SourceError
 from edgeseg.models.runtimes import AUTO, ENGINES
 from edgeseg.settings import DEFAULT_MODEL

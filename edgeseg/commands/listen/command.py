@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.commands._broker import (
+from edgeseg.commands.shared.broker_options import (
     DEFAULT_PREFIX,
     PASSWORD_VARIABLE,
     USER_VARIABLE,

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeseg.commands._terminal import download_bars, print_table
 from edgeseg.commands.models import export_triton, zoo
+from edgeseg.commands.shared.terminal import download_bars, print_table
 from edgeseg.errors import ModelError
 from edgeseg.settings import FIT_NAMES
 

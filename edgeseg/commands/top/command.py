@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.commands._broker import PASSWORD_VARIABLE, USER_VARIABLE, broker_at, broker_of_file
+from edgeseg.commands.shared.broker_options import PASSWORD_VARIABLE, USER_VARIABLE, broker_at, broker_of_file
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ def search(trial: Callable[[int], SteadyState], alone: SteadyState, start: int) 
 
 def measure(
     model: Model, candidate: EngineCandidate, bare_ms: float, clips: Clips,
-    say: Callable[[str], None], advance: Callable[[], None],
+    add_note: Callable[[str], None], advance: Callable[[], None],
     *, seconds: float = 10.0, gate: bool = True, quick: bool = False,
 ) -> list[Figure]:  # fmt: skip
     """Figures of one to as many cameras as are held; ``quick``: of one and of four. Raises EdgesegError.
@@ -87,7 +87,7 @@ def measure(
 
         def trial(cameras: int) -> SteadyState:
             load = live_cameras.run(model, [url] * cameras, seconds, engine=candidate.engine)
-            say(_line(f"{model.name}, every frame", load))
+            add_note(_line(f"{model.name}, every frame", load))
             advance()
             return load
 
@@ -107,13 +107,13 @@ def measure(
             ungated = Held(*search(trial, alone, math.floor(cores / alone.cpu)), alone)
             figures += _held(model, "every frame", ungated, cores, _PER_CORE.get(model.name))
     if gate and not quick and ungated is not None:
-        figures += _gated(model, candidate, clips, ungated, seconds, say, advance)
+        figures += _gated(model, candidate, clips, ungated, seconds, add_note, advance)
     return figures
 
 
 def _gated(
     model: Model, candidate: EngineCandidate, clips: Clips, ungated: Held, seconds: float,
-    say: Callable[[str], None], advance: Callable[[], None],
+    add_note: Callable[[str], None], advance: Callable[[], None],
 ) -> list[Figure]:  # fmt: skip
     cores = available_cpus()
     # Whole periods, or some cameras would show more motion than others.
@@ -122,7 +122,7 @@ def _gated(
 
         def trial(cameras: int) -> SteadyState:
             load = live_cameras.run(model, [url] * cameras, whole, engine=candidate.engine, gate=True)
-            say(_line(f"{model.name}, gated", load))
+            add_note(_line(f"{model.name}, gated", load))
             advance()
             return load
 

@@ -44,14 +44,14 @@ class _WayCost:
 
 def compare(
     network: Network, candidate: EngineCandidate, clips: Clips, rounds: int, peer_python: str | None,
-    say: Callable[[str], None], advance: Callable[[], None],
+    add_note: Callable[[str], None], advance: Callable[[], None],
 ) -> list[Figure]:  # fmt: skip
     """CPU of an analysed frame in every way there is, and how many times edgeseg's that is.
 
-    Ways that cannot run here are said through ``say``. Raises EdgesegError where edgeseg itself cannot.
+    Ways that cannot run here become a note. Raises EdgesegError where edgeseg itself cannot.
     """
     if network.naive is None:
-        say(f"{network.model.name}: no naive.onnx beside it: nothing to compare with")
+        add_note(f"{network.model.name}: no naive.onnx beside it: nothing to compare with")
         return []
     size_px = candidate.artefact.input.size_px
     with ExitStack() as stack:
@@ -76,7 +76,7 @@ def compare(
                 worker = stack.enter_context(_worker(python, way, theirs))
                 worker(1)
             except EdgesegError as error:
-                say(f"{NAMES[way]}: absent: {error}{_HOW_TO_INSTALL if way == 'model_api' else ''}")
+                add_note(f"{NAMES[way]}: absent: {error}{_HOW_TO_INSTALL if way == 'model_api' else ''}")
                 continue
             turns[way] = worker
         took: dict[str, list[_WayCost]] = {way: [] for way in turns}

@@ -36,7 +36,7 @@ _SIDES = (0.1, 0.5, 0.9)
 class FaultTrial:
     """One fault on one clip, in seconds from its beginning; None where it did not come to that.
 
-    told: the state that was told. error: of the transform, the farthest of nine points, as a share of the
+    told: the reported state. error: of the transform, the farthest of nine points, as a share of the
     picture's width.
     """
 
@@ -51,7 +51,7 @@ class FaultTrial:
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarms:
-    """A clip without a fault. alarms: states told; doubtful_s: for how long pictures were held back."""
+    """A clip without a fault. alarms: the reported states; doubtful_s: how long pictures were held back."""
 
     clip: str
     change: str
@@ -87,11 +87,11 @@ def try_faults(
     return trials
 
 
-def watch(clips: Sequence[Path], changes: Iterable[str] = ("", *HARMLESS)) -> list[FalseAlarms]:
+def false_alarms(clips: Sequence[Path], changes: Iterable[str] = ("", *HARMLESS)) -> list[FalseAlarms]:
     """Every clip as it is (the empty name), and with changes that good cameras see. Raises SourceError."""
     # As in a camera process.
     cv2.setNumThreads(1)
-    return [_watch(clip, name) for clip in clips for name in changes]
+    return [_false_alarms_of(clip, name) for clip in clips for name in changes]
 
 
 def rows(trials: Sequence[FaultTrial]) -> list[Row]:
@@ -179,7 +179,7 @@ def _error(truth: Transform, found: Transform, picture: Picture) -> float:
     return float(np.hypot(apart[:, 0], apart[:, 1] * picture.height_px / picture.width_px).max())
 
 
-def _watch(clip: Path, change: str) -> FalseAlarms:
+def _false_alarms_of(clip: Path, change: str) -> FalseAlarms:
     health = _health()
     alarms: list[str] = []
     doubtful = looks = 0

@@ -45,7 +45,7 @@ class Engines:
     cpu_ms: Mapping[EngineCandidate, float]
 
     def pick(self, model: Model, wanted: str) -> EngineCandidate:
-        """The cheapest of those that the daemon can be told to take by an engine's name: ``wanted``, or any
+        """The cheapest of those that a pipeline file can name as an engine: ``wanted``, or any
         where that is ``auto``. Raises EdgesegError."""
         able = [
             candidate
@@ -54,11 +54,13 @@ class Engines:
             and choose(model, candidate.engine)[1] == candidate.artefact
         ]
         if not able:
-            raise EdgesegError(f"--engine {wanted}: cannot run {model.name} here; `edgeseg doctor` says why")
+            raise EdgesegError(f"--engine {wanted}: cannot run {model.name} here; `edgeseg doctor` shows why")
         return min(able, key=lambda candidate: self.cpu_ms[candidate])
 
 
-def by_engine(model: Model, rounds: int, say: Callable[[str], None], advance: Callable[[], None]) -> Engines:
+def by_engine(
+    model: Model, rounds: int, add_note: Callable[[str], None], advance: Callable[[], None]
+) -> Engines:
     """CPU of one frame in every engine that is here.
 
     Raises EngineError where none can run the model.
@@ -72,12 +74,12 @@ def by_engine(model: Model, rounds: int, say: Callable[[str], None], advance: Ca
         found: dict[str, EngineCandidate] = {}
         for candidate in candidates(model, size_px):
             if adapter(candidate.engine).absent(candidate.engine) is not None:
-                # A graphics card or a runtime's other build; `edgeseg doctor` says it at length.
+                # A graphics card or a runtime's other build; `edgeseg doctor` has the details.
                 continue
             try:
                 engine = open_candidate(model, candidate, size_px, 1)
             except EngineError as error:
-                say(f"{candidate}: {error}")
+                add_note(f"{candidate}: {error}")
                 continue
             stack.callback(engine.close)
             works[str(candidate)], found[str(candidate)] = work_of(engine, views), candidate

@@ -95,7 +95,7 @@ def run(
     warm_up_s: float = 4.0, zones: int = workload.ZONES, input_size_px: tuple[int, int] | None = None,
     rate_fps: float = workload.RATE_FPS,
 ) -> SteadyState:  # fmt: skip
-    """Let the daemon watch ``sources`` and measure it for ``seconds``. Raises EdgesegError."""
+    """Run the daemon on ``sources`` and measure it for ``seconds``. Raises EdgesegError."""
     text = workload.pipeline_text(
         model, sources, engine=engine, gate=gate, zones=zones, input_size_px=input_size_px, rate_fps=rate_fps
     )
@@ -150,11 +150,11 @@ def _wait_until_live(process: subprocess.Popen[bytes], out: Path, names: list[st
         if process.poll() is not None:
             break
         pause.wait(_POLL_S)
-    said = err.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = err.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     # Later lines are of cameras that work.
-    telling = [line for line in said if " INFO " not in line] or said or ["it said nothing"]
+    errors = [line for line in lines if " INFO " not in line] or lines or ["it logged nothing"]
     how = "ended" if process.poll() is not None else f"was not up within {_LIVE_WITHIN_S:g} s"
-    raise EdgesegError(f"the daemon {how}, {len(live)} of {len(names)} cameras live: {telling[-1]}")
+    raise EdgesegError(f"the daemon {how}, {len(live)} of {len(names)} cameras live: {errors[-1]}")
 
 
 def _occupancies(out: Path) -> Iterator[Any]:

@@ -64,13 +64,13 @@ def by_stage(
                 with stages.of("zones"):
                     occupancies = meter.measure(label_map, number, picture.time)
                 with stages.of("rules"):
-                    said = [
+                    rule_events = [
                         event
                         for occupancy in occupancies
                         for event in rules[occupancy.zone].observe(occupancy)
                     ]
                 with stages.of("publish"):
-                    for event in (*occupancies, *said):
+                    for event in (*occupancies, *rule_events):
                         watching.publisher.send(event)
             advance()
     figures = []

@@ -1,4 +1,4 @@
-"""Broker arguments: the address, login and topics of commands that listen to a broker."""
+"""Broker options: the address, login and topics of commands that listen to a broker."""
 
 from __future__ import annotations
 
