@@ -1,4 +1,4 @@
-"""The command line: parses, dispatches, and turns the user's mistakes into one line and exit code 2."""
+"""Command line: parses, dispatches, and turns the user's mistakes into one line and exit code 2."""
 
 from __future__ import annotations
 

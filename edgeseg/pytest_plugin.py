@@ -1,4 +1,4 @@
-"""Fixtures for whoever tests a pipeline file with pytest; loaded by itself where edgeseg is installed.
+"""pytest plugin: fixtures that test a pipeline file's rules; pytest loads it where edgeseg is installed.
 
 ``edgeseg_zone`` is ``edgeseg.testing.watch`` and ``edgeseg_replay`` is ``edgeseg.testing.replayed``, with
 paths that start from the folder of the test.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def edgeseg_zone(request: pytest.FixtureRequest) -> Callable[..., WatchedZone]:
-    """``edgeseg_zone("yard.yaml", zone="loading_bay")``: a zone, ready to be shown something."""
+    """``edgeseg_zone("yard.yaml", zone="loading_bay")``: a zone to which a test shows coverage."""
     from edgeseg.testing import watch
 
     def zone(pipeline: str | Path, *arguments: str, **more: str) -> WatchedZone:

@@ -1,14 +1,14 @@
-"""Unit tests of the rules in a pipeline file: no camera, no network, no video, no waiting.
+"""Testing: unit tests of the rules in a pipeline file, without camera, network, video or waiting.
 
     from edgeseg.testing import watch
 
-    def test_a_lorry_that_stays_is_told_after_ten_seconds():
+    def test_a_lorry_that_stays_raises_an_alert_after_ten_seconds():
         bay = watch("yard.yaml", zone="loading_bay")
         bay.shows("12 s", vehicle="30 %")
         assert bay.told == [("blocked", "new", 10.0)]
 
-The rules are the daemon's own, asked at the camera's rate. ``replayed`` does the same with what a real
-camera showed, in a recording of ``edgeseg record``. With pytest the fixtures ``edgeseg_zone`` and
+The rules are the daemon's own, evaluated at the camera's rate. ``replayed`` does the same with the
+occupancies of a real camera, recorded by ``edgeseg record``. With pytest the fixtures ``edgeseg_zone`` and
 ``edgeseg_replay`` are these two with paths from the folder of the test.
 """
 
@@ -66,7 +66,7 @@ def watch(pipeline: Place, zone: str, camera: str | None = None, at: datetime | 
         raise EdgesegError(f"{pipeline}: has no zone {zone}{nearest(zone, names)}")
     if len(found) > 1:
         names = sorted(one.name for one, _ in found)
-        raise EdgesegError(f"{pipeline}: {', '.join(names)} have a zone {zone}; say which with camera=")
+        raise EdgesegError(f"{pipeline}: {', '.join(names)} have a zone {zone}; name one with camera=")
     chosen, place = found[0]
     moment = datetime.fromisoformat(at.replace("Z", "+00:00")) if isinstance(at, str) else at
     moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
@@ -74,9 +74,16 @@ def watch(pipeline: Place, zone: str, camera: str | None = None, at: datetime | 
 
 
 class WatchedZone:
-    """One zone and its rules, at a time that passes only when it is shown something.
+    """One zone and its rules; time passes only in ``shows`` and ``unknown``. ``watch`` makes one.
 
     alerts: every alert message so far. states: rule -> ``ON``, ``OFF`` or ``unknown``.
+
+    Args:
+        settings: of the pipeline file.
+        camera: of the zone.
+        zone: whose rules run.
+        model: of the camera.
+        began_at_s: UTC at camera time 0.
     """
 
     def __init__(
@@ -99,15 +106,17 @@ class WatchedZone:
 
     @property
     def told(self) -> list[Told]:
-        """What was told so far, without updates."""
+        """The alert messages so far, without updates."""
         return [_told(alert, self._began_at_s) for alert in self.alerts if alert.event != "update"]
 
     def is_on(self, rule: str) -> bool:
         return self.states.get(rule) == "ON"
 
     def shows(self, duration: str, shares: Mapping[str, str] | None = None, /, **more: str) -> WatchedZone:
-        """For ``duration`` (such as ``"10 s"``) these classes and groups cover so much of the zone
-        (``"30 %"``), a group by the first of its classes, and what is left is a class nobody asks for.
+        """Let ``duration`` (``"10 s"``) pass, while these classes and groups cover shares of the zone.
+
+        A share is such as ``"30 %"``. A group is covered by the first of its classes, and the rest of the
+        zone by a class that no rule uses.
 
         Raises EdgesegError for a class that the model does not know and for more than 100 %.
         """
@@ -127,7 +136,7 @@ class WatchedZone:
         return self._pass(duration, coverage, None)
 
     def unknown(self, duration: str, reason: str = "stale") -> WatchedZone:
-        """For so long there is no picture that could be trusted."""
+        """Let time pass without a picture that can be measured."""
         return self._pass(duration, None, reason)
 
     def _class_of(self, name: str) -> str:
@@ -168,7 +177,7 @@ class WatchedZone:
         return self
 
     def _on_ground(self, coverage: Mapping[str, float] | None) -> GroundCoverage | None:
-        """As if every part of the zone were equally near."""
+        """Return the ground area as if every part of the zone were equally near."""
         zone_m2 = self._zone.ground_m2
         if coverage is None or zone_m2 is None:
             return None
@@ -177,7 +186,7 @@ class WatchedZone:
 
 
 def replayed(recording: Place, pipeline: Place, camera: str | None = None) -> list[Told]:
-    """What the rules of a pipeline file tell of a recording, zone by zone as it happens, without updates.
+    """Return the alert messages of a pipeline file's rules on a recording, without updates.
 
     Raises EdgesegError where the recording is not of those zones.
     """

@@ -14,7 +14,7 @@ import pytest
 from edgeseg.cli import main
 from edgeseg.errors import EdgesegError
 from edgeseg.tools.archive.local_workers import LocalWorkers
-from edgeseg.tools.archive.plan import Plan
+from edgeseg.tools.archive.plan import SegmentPlan
 from edgeseg.tools.archive.recordings import camera_of, find
 from edgeseg.tools.archive.report import page_of
 from edgeseg.tools.archive.start_times import USUAL_NAMES, beginning, check_pattern
@@ -113,7 +113,7 @@ def test_other_rules_are_asked_anew_of_what_was_measured(
     file.write_text(file.read_text().replace("[0.5, 0]", "[0.4, 0]"))
     assert archive(recordings, file, output) == 0
     said = capsys.readouterr()
-    assert "everything is measured anew" in said.err
+    assert "everything is measured again" in said.err
     assert "240 pictures" in said.out
 
 
@@ -212,9 +212,9 @@ def test_a_process_that_dies_takes_nothing_with_it(tmp_path: Path) -> None:
 def test_only_one_run_works_on_an_archive(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edgeseg.tools.archive.store import OneAtATime
+    from edgeseg.tools.archive.store import ArchiveLock
 
-    with OneAtATime(tmp_path / "out"):
+    with ArchiveLock(tmp_path / "out"):
         assert archive(recordings, pipeline(tmp_path, "x.mp4"), tmp_path / "out") == 2
     assert "another run works on this archive" in capsys.readouterr().err
 
@@ -238,7 +238,7 @@ NOON = datetime(2026, 11, 22, 12, 0, 5, tzinfo=timezone.utc).timestamp()
 def test_when_a_recording_began(
     name: str, patterns: tuple[str, ...], zone: str, created_at_s: float | None, expected: float, source: str
 ) -> None:
-    plan = Plan(name, 1, 1000 * 10**9, 30.0, created_at_s, None, ())
+    plan = SegmentPlan(name, 1, 1000 * 10**9, 30.0, created_at_s, None, ())
     found = beginning(name, plan, patterns, ZoneInfo(zone))
     assert (found.utc_s, found.source) == (expected, source)
 

@@ -12,7 +12,7 @@ from edgeseg.frames import Picture
 from edgeseg.sources.file import FileSource
 from edgeseg.sources.pacer import Pacer
 from edgeseg.tools.archive.clip_segments import ClipCuts, Due
-from edgeseg.tools.archive.plan import Clip, Plan, PlanJob, Refused, plan
+from edgeseg.tools.archive.plan import Clip, PlanJob, SegmentPlan, Undecodable, plan
 
 RATE_FPS = 7.0
 
@@ -30,9 +30,9 @@ def write(path: Path, codec: str, options: dict[str, str], frames: int = 60) -> 
     return path
 
 
-def planned(path: Path, segment_s: float) -> Plan:
+def planned(path: Path, segment_s: float) -> SegmentPlan:
     made = plan(PlanJob(Clip(path.name, str(path), "yard"), RATE_FPS, segment_s))
-    assert isinstance(made, Plan), made
+    assert isinstance(made, SegmentPlan), made
     return made
 
 
@@ -102,5 +102,5 @@ def test_what_is_no_video_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
     made = plan(PlanJob(Clip(path.name, str(path), "yard"), RATE_FPS, 60.0))
-    assert isinstance(made, Refused)
+    assert isinstance(made, Undecodable)
     assert made.message.startswith(str(path))

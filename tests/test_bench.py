@@ -15,7 +15,7 @@ from edgeseg.cli import main
 from edgeseg.errors import EdgesegError
 from edgeseg.stages.preprocess import make_fit
 from edgeseg.tools.bench import capacity, clips, compare, plot, scaling, workload
-from edgeseg.tools.bench.live_cameras import Load
+from edgeseg.tools.bench.live_cameras import SteadyState
 from edgeseg.tools.bench.naive import naive, tutorial
 from edgeseg.tools.bench.schema import JSON_SCHEMA
 from edgeseg.tools.bench.statistics import Bar, Figure, Spread, growth_exponent, ratios
@@ -120,12 +120,12 @@ def test_stages_give_the_threads_cpu_to_the_one_that_has_threads() -> None:
 def test_search_finds_the_most_that_is_held(holds: int, start: int) -> None:
     tried: list[int] = []
 
-    def trial(cameras: int) -> Load:
+    def trial(cameras: int) -> SteadyState:
         tried.append(cameras)
         if cameras > 30:
             raise EdgesegError("the daemon was not up in time")
         fps = 5.0 if cameras <= holds else 4.0
-        return Load(cameras, 10.0, (fps,) * cameras, 0.4 * cameras, 100.0, (100.0,))
+        return SteadyState(cameras, 10.0, (fps,) * cameras, 0.4 * cameras, 100.0, (100.0,))
 
     cameras, load = capacity.search(trial, trial(1), start)
     assert (cameras, load.cameras) == (holds, holds)
@@ -134,8 +134,8 @@ def test_search_finds_the_most_that_is_held(holds: int, start: int) -> None:
 
 def test_late_frames_do_not_count_as_held() -> None:
     ages = (100.0,) * 90 + (900.0,) * 10
-    assert not capacity.held(Load(1, 10.0, (5.0,), 0.5, 100.0, ages), alone_fps=5.0)
-    assert capacity.held(Load(1, 10.0, (5.0,), 0.5, 100.0, ages[:90]), alone_fps=5.0)
+    assert not capacity.held(SteadyState(1, 10.0, (5.0,), 0.5, 100.0, ages), alone_fps=5.0)
+    assert capacity.held(SteadyState(1, 10.0, (5.0,), 0.5, 100.0, ages[:90]), alone_fps=5.0)
 
 
 def test_the_work_is_fixed_and_edgeseg_reads_it(network: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from edgeseg.cli import main
 from edgeseg.commands.doctor import JSON_SCHEMA
-from edgeseg.engines.select import settled
+from edgeseg.engines.select import is_measured
 from edgeseg.models import registry
 from edgeseg.models.runtimes import RUNTIMES
 from tests.tiny_models import Convention, write_model
@@ -23,7 +23,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_engine_has_its_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not RUNTIMES["openvino"].installed or not settled(registry.find(str(model)), (64, 48))
+    assert not RUNTIMES["openvino"].installed or not is_measured(registry.find(str(model)), (64, 48))
     assert main(["doctor", str(model), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     jsonschema.validate(found, JSON_SCHEMA)
@@ -42,7 +42,7 @@ def test_every_engine_has_its_line(model: Path, capsys: pytest.CaptureFixture[st
     (finding,) = found["findings"]
     assert (finding["section"], finding["state"]) == ("engines", "ok")
     # `run` need not measure again.
-    assert settled(registry.find(str(model)), (64, 48))
+    assert is_measured(registry.find(str(model)), (64, 48))
 
 
 def test_the_table_for_people(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,7 +130,7 @@ def test_nobody_listens(tmp_path: Path, model: Path, capsys: pytest.CaptureFixtu
     path = write(tmp_path, model, {"yard": "clip.mp4"}, f"mqtt: {{url: 'mqtt://127.0.0.1:{free_port()}'}}")
     code, findings = doctor(path, capsys, "broker")
     assert code == 1
-    assert findings["broker", "reach"][0]["text"].endswith("nobody listens")
+    assert findings["broker", "reach"][0]["text"].endswith("no broker listens there")
 
 
 def test_the_port_of_the_dashboard(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

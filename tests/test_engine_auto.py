@@ -1,4 +1,4 @@
-"""``engine: auto``: who competes, who wins, what is remembered, and what is said when somebody is out."""
+"""``engine: auto``: the candidates, the choice, the measurement cache, and the log of failed candidates."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import yaml
 
 from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.engines import autotune, open_engine
-from edgeseg.engines.autotune.contest import agreement, least_agreement
-from edgeseg.engines.measurement_cache import Result, Table, recall, remember
-from edgeseg.engines.select import Candidate, candidates, choose
+from edgeseg.engines.autotune.benchmark import agreement, least_agreement
+from edgeseg.engines.measurement_cache import Result, Table, load, save
+from edgeseg.engines.select import EngineCandidate, candidates, choose
 from edgeseg.models import registry
 from edgeseg.models.model import Figures, Model
 from edgeseg.models.runtimes import RUNTIMES
@@ -47,7 +47,7 @@ def two_formats(folder: Path, tflite: Convention | None = None) -> Model:
     return registry.find(str(folder))
 
 
-def on_cpu(model: Model) -> tuple[Candidate, ...]:
+def on_cpu(model: Model) -> tuple[EngineCandidate, ...]:
     """Only what every test machine has."""
     wanted = {("onnxruntime", "tiny.onnx"), ("litert", "tiny.tflite")}
     return tuple(
@@ -55,7 +55,7 @@ def on_cpu(model: Model) -> tuple[Candidate, ...]:
     )
 
 
-def measured(model: Model, options: tuple[Candidate, ...], limit_s: float = 60.0) -> Table:
+def measured(model: Model, options: tuple[EngineCandidate, ...], limit_s: float = 60.0) -> Table:
     return autotune.measure(model, options, SIZE, 1, limit_s, SystemClock(), threading.Event())
 
 
@@ -202,7 +202,7 @@ def test_what_passed_the_gate_has_more_room(tmp_path: Path) -> None:
     assert least_agreement(forced) == autotune.LEAST_AGREEMENT
 
 
-def table_for(options: tuple[Candidate, ...], best: int) -> Table:
+def table_for(options: tuple[EngineCandidate, ...], best: int) -> Table:
     return Table(
         tuple(
             Result(
@@ -229,10 +229,10 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
     assert engine.name == "onnxruntime"
     engine.close()
     litert = next(number for number, option in enumerate(options) if option.engine == "litert")
-    remember(model, SIZE, 1, options, table_for(options, litert))
-    assert recall(model, SIZE, 1, options) == table_for(options, litert)
-    assert recall(model, SIZE, 2, options, exactly=True) is None
-    assert recall(model, SIZE, 2, options) == table_for(options, litert)
+    save(model, SIZE, 1, options, table_for(options, litert))
+    assert load(model, SIZE, 1, options) == table_for(options, litert)
+    assert load(model, SIZE, 2, options, exactly=True) is None
+    assert load(model, SIZE, 2, options) == table_for(options, litert)
     engine = open_engine(model)
     assert engine.name == "litert"
     engine.close()
@@ -245,17 +245,17 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
 def test_two_numbers_of_threads_are_remembered_beside_each_other(tmp_path: Path) -> None:
     model = two_formats(tmp_path / "tiny")
     options = candidates(model, SIZE)
-    remember(model, SIZE, 1, options, table_for(options, 0))
-    remember(model, SIZE, 2, options, table_for(options, 1))
-    assert recall(model, SIZE, 1, options, exactly=True) == table_for(options, 0)
-    assert recall(model, SIZE, 2, options, exactly=True) == table_for(options, 1)
+    save(model, SIZE, 1, options, table_for(options, 0))
+    save(model, SIZE, 2, options, table_for(options, 1))
+    assert load(model, SIZE, 1, options, exactly=True) == table_for(options, 0)
+    assert load(model, SIZE, 2, options, exactly=True) == table_for(options, 1)
 
 
 def test_it_is_forgotten_when_something_changed(tmp_path: Path, cache: Path) -> None:
     model = two_formats(tmp_path / "tiny")
     options = candidates(model, SIZE)
-    remember(model, SIZE, 1, options, table_for(options, 0))
-    assert recall(model, SIZE, 1, options[:-1]) is None
+    save(model, SIZE, 1, options, table_for(options, 0))
+    assert load(model, SIZE, 1, options[:-1]) is None
     (kept,) = (cache / "engines").iterdir()
     document = json.loads(kept.read_text())
     for key, value in (
@@ -264,12 +264,12 @@ def test_it_is_forgotten_when_something_changed(tmp_path: Path, cache: Path) -> 
         ("devices", ["x"]),
     ):
         kept.write_text(json.dumps(document | {"key": document["key"] | {key: value}}))
-        assert recall(model, SIZE, 1, options) is None
+        assert load(model, SIZE, 1, options) is None
     for damaged in ("", "[]", "{}", "{", '{"key": {}, "threads": []}', "\0"):
         kept.write_text(damaged)
-        assert recall(model, SIZE, 1, options) is None
-    remember(model, SIZE, 1, options, table_for(options, 1))
-    assert recall(model, SIZE, 1, options) == table_for(options, 1)
+        assert load(model, SIZE, 1, options) is None
+    save(model, SIZE, 1, options, table_for(options, 1))
+    assert load(model, SIZE, 1, options) == table_for(options, 1)
 
 
 def test_run_measures_once_and_says_who_is_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -277,16 +277,16 @@ def test_run_measures_once_and_says_who_is_out(tmp_path: Path, caplog: pytest.Lo
     right = replace(model.artefacts[1], input=replace(model.artefacts[1].input, colour="rgb"))
     model = replace(model, artefacts=(model.artefacts[0], right))
     caplog.set_level(logging.INFO)
-    engine = autotune.open_best(model, "auto", SIZE, 1)
+    engine = autotune.open_best_engine(model, "auto", SIZE, 1)
     assert RUNTIMES[engine.name].formats[0] == "onnx"
     engine.close()
     warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert any(
-        "litert with tiny.tflite is out for tiny: other labels than the reference" in line for line in warned
+        "litert with tiny.tflite cannot run tiny: other labels than the reference" in line for line in warned
     )
     assert any(record.message.startswith("engine auto: tiny at 64x48 runs in ") for record in caplog.records)
     caplog.clear()
-    autotune.open_best(model, "auto", SIZE, 1).close()
+    autotune.open_best_engine(model, "auto", SIZE, 1).close()
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
@@ -299,8 +299,8 @@ def test_what_fails_after_all_is_replaced(tmp_path: Path, caplog: pytest.LogCapt
     model = replace(model, artefacts=(model.artefacts[0], replace(model.artefacts[1], blob=blob)))
     options = candidates(model, SIZE)
     litert = next(number for number, option in enumerate(options) if option.engine == "litert")
-    remember(model, SIZE, 1, options, table_for(options, litert))
-    engine = autotune.open_best(model, "auto", SIZE, 1)
+    save(model, SIZE, 1, options, table_for(options, litert))
+    engine = autotune.open_best_engine(model, "auto", SIZE, 1)
     assert engine.name != "litert"
     engine.close()
     assert any("the next best takes over" in record.message for record in caplog.records)
@@ -312,13 +312,13 @@ def test_a_cache_that_cannot_be_written_is_no_fault(
     model = two_formats(tmp_path / "tiny")
     cache.write_text("")
     options = candidates(model, SIZE)
-    autotune.keep(model, SIZE, 1, options, table_for(options, 0))
-    assert any("will measure again at the next start" in record.message for record in caplog.records)
+    autotune.save_measurements(model, SIZE, 1, options, table_for(options, 0))
+    assert any("the next start measures again" in record.message for record in caplog.records)
 
 
 def test_one_candidate_needs_no_measuring(tmp_path: Path, cache: Path) -> None:
     write_model(tmp_path / "tiny", Convention(layout="nhwc", dtype="int8"), "tflite", "int8")
-    engine = autotune.open_best(registry.find(str(tmp_path / "tiny")), "auto", SIZE, 1)
+    engine = autotune.open_best_engine(registry.find(str(tmp_path / "tiny")), "auto", SIZE, 1)
     assert engine.name == "litert"
     engine.close()
     assert not (cache / "engines").exists()

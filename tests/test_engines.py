@@ -466,7 +466,7 @@ def test_openvino_keeps_compiled_networks(
 
 def test_openvino_refuses_integers_without_scales(folder: Path) -> None:
     needs("openvino")
-    with pytest.raises(EngineError, match=r"does not tell the scale .* use engine litert"):
+    with pytest.raises(EngineError, match=r"does not report the scale .* use engine litert"):
         open_engine(tiny("tflite-int8-logits", folder), "openvino")
 
 

@@ -54,7 +54,7 @@ def payload(value: Any) -> bytes:
 def fleet_of(messages: dict[str, Any], *prefixes: str) -> Fleet:
     fleet = Fleet(prefixes or ("edgeseg",))
     for topic, value in messages.items():
-        fleet.hear(ReceivedMessage(topic, payload(value), retained=True))
+        fleet.receive(ReceivedMessage(topic, payload(value), retained=True))
     return fleet
 
 
@@ -76,7 +76,7 @@ def test_those_that_need_somebody_come_first() -> None:
 def test_what_is_taken_back_is_gone() -> None:
     fleet = fleet_of({**NODES, "edgeseg/dock/ramp/status": ""})
     assert fleet.nodes["dock"].states == {"live": 1}
-    fleet.hear(ReceivedMessage("edgeseg/hall/status", b"", retained=False))
+    fleet.receive(ReceivedMessage("edgeseg/hall/status", b"", retained=False))
     assert "hall" not in fleet.nodes
 
 

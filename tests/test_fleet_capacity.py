@@ -14,7 +14,7 @@ from edgeseg.cli import main
 from edgeseg.clock import iso_utc
 from edgeseg.errors import EdgesegError
 from edgeseg.tools.fleet.capacity import Assumed, most_cameras, simulate
-from edgeseg.tools.fleet.message_cost import MessageCost, told
+from edgeseg.tools.fleet.message_cost import MessageCost, count_messages
 from tests.conftest import missing
 
 
@@ -34,7 +34,7 @@ def spoken(seconds: int = 20, *, every_s: int = 2) -> list[str]:
 
 
 def test_what_one_camera_says_is_counted_by_the_second() -> None:
-    one = told("spoken", spoken())
+    one = count_messages("spoken", spoken())
     assert one.seconds == 19
     assert one.messages.sum() == 19 + 9 + 1
     assert set(one.messages) == {1.0, 2.0}
@@ -48,7 +48,7 @@ def test_what_one_camera_says_is_counted_by_the_second() -> None:
 def test_what_is_no_recording_of_messages_is_said() -> None:
     for lines, words in ((["{}"], "no message as JSON"), (spoken(3), "less than 10 seconds")):
         with pytest.raises(EdgesegError, match=words):
-            told("file", lines)
+            count_messages("file", lines)
 
 
 def test_the_sum_is_that_of_cameras_that_begin_anywhere() -> None:

@@ -13,7 +13,7 @@ import pytest
 from edgeseg.cli import main
 from edgeseg.commands.fleet.rollout import stages_of
 from edgeseg.errors import EdgesegError
-from edgeseg.tools.fleet.devices import FolderDevice, Layout
+from edgeseg.tools.fleet.devices import DeviceLayout, FolderDevice
 from tests.broker import Broker, Subscriber, free_port
 from tests.daemon import Daemon
 from tests.tiny_models import Convention, write_model
@@ -103,11 +103,11 @@ def test_a_camera_that_cannot_be_reached_takes_the_file_back(
     assert devices.roll_out("--within", "4") == 2
     said = capsys.readouterr()
     assert said.out.splitlines() == [
-        *("gate: there, and right", "dock: there, and right", "gate: changed"),
-        "gate: back to the file of before",
+        *("gate: file checked", "dock: file checked", "gate: changed"),
+        "gate: back to the old file",
     ]
-    assert "not well within 4 s: gate: camera yard is " in said.err
-    assert "rolled back, the file of before is in force again: gate" in said.err
+    assert "not healthy within 4 s: gate: camera yard is " in said.err
+    assert "rolled back, the old file is in force again: gate" in said.err
     for name, text in devices.old.items():
         assert devices.file(name).read_text() == text
         assert not (devices.folder / name / "main.next.yaml").exists()
@@ -120,8 +120,8 @@ def test_a_good_file_arrives_everywhere_and_the_old_one_is_kept(
         (devices.folder / f"{name}.yaml").write_text(devices.pipeline(name, enter=7))
     assert devices.roll_out() == 0
     assert capsys.readouterr().out.splitlines() == [
-        *("gate: there, and right", "dock: there, and right"),
-        *("gate: changed", "1 of 2: well", "dock: changed", "2 of 2: well"),
+        *("gate: file checked", "dock: file checked"),
+        *("gate: changed", "1 of 2: healthy", "dock: changed", "2 of 2: healthy"),
     ]
     for name, text in devices.old.items():
         assert "enter: 7 %" in devices.file(name).read_text()
@@ -155,35 +155,35 @@ def test_a_node_that_is_not_there_is_told_before_anything_is_touched(
 def test_a_model_comes_along_but_replaces_none(tmp_path: Path) -> None:
     (tmp_path / "device").mkdir()
     (tmp_path / "device" / "main.yaml").write_text("old")
-    device, layout = FolderDevice(tmp_path / "device"), Layout("/main.yaml", "true", "true")
+    device, layout = FolderDevice(tmp_path / "device"), DeviceLayout("/main.yaml", "true", "true")
     model = write_model(tmp_path / "tiny", Convention()).parent
     model = model if model.is_dir() and (model / "model.yaml").exists() else tmp_path / "tiny"
     for _ in range(2):
-        layout.lay(device, b"new", (model,))
+        layout.upload(device, b"new", (model,))
     assert (tmp_path / "device" / "models" / "tiny" / "model.yaml").read_bytes() == (
         model / "model.yaml"
     ).read_bytes()
     (model / "model.yaml").write_text("another")
     with pytest.raises(EdgesegError, match="give a changed model another name"):
-        layout.lay(device, b"new", (model,))
+        layout.upload(device, b"new", (model,))
     assert (tmp_path / "device" / "main.yaml").read_text() == "old"
 
 
 def test_a_swap_that_did_not_happen_brings_no_older_file_back(tmp_path: Path) -> None:
     for name, text in (("main.yaml", "old"), ("main.yaml.previous", "older")):
         (tmp_path / name).write_text(text)
-    device, layout = FolderDevice(tmp_path), Layout("/main.yaml", "true", "true")
+    device, layout = FolderDevice(tmp_path), DeviceLayout("/main.yaml", "true", "true")
     digest = hashlib.sha256(b"new").hexdigest()
-    layout.lay(device, b"new")
-    layout.put_back(device, digest)
+    layout.upload(device, b"new")
+    layout.restore(device, digest)
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
         "main.yaml": "old",
         "main.yaml.previous": "older",
     }
-    layout.lay(device, b"new")
-    layout.swap(device)
+    layout.upload(device, b"new")
+    layout.activate(device)
     assert (tmp_path / "main.yaml").read_text() == "new"
-    layout.put_back(device, digest)
+    layout.restore(device, digest)
     assert (tmp_path / "main.yaml").read_text() == "old"
 
 

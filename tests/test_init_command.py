@@ -10,7 +10,7 @@ from edgeseg import config
 from edgeseg.cli import main
 from edgeseg.commands.init.camera import camera_of
 from edgeseg.commands.init.pipeline_text import Answers, classes_in_short, pipeline_text
-from edgeseg.commands.init.prompts import Asker
+from edgeseg.commands.init.prompts import Prompter
 from edgeseg.errors import EdgesegError
 from edgeseg.tools.doctor.streams import substream, vendor_of
 from tests.broker import free_port
@@ -19,7 +19,7 @@ from tests.rtsp_fixtures import RtspServer
 from tests.terminal import Terminal
 from tests.tiny_models import Convention, write_model
 
-NO_OBSERVERS = Asker(asks=False)
+NO_TERMINAL = Prompter(asks=False)
 
 
 @pytest.fixture
@@ -79,18 +79,18 @@ def test_a_vendor_whose_address_does_not_tell_the_substream() -> None:
     ],
 )
 def test_a_password_goes_into_a_variable(address: str, template: str, password: str) -> None:
-    camera = camera_of(address, "front-door", NO_OBSERVERS)
+    camera = camera_of(address, "front-door", NO_TERMINAL)
     assert (camera.template, dict(camera.values)) == (template, {"FRONT_DOOR_PASSWORD": password})
     assert camera.url == "rtsp://viewer:s%40cret@h/stream2"
-    assert password not in camera.shown
+    assert password not in camera.redacted
 
 
 def test_a_variable_in_the_address_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "rtsp://viewer:${THE_PASSWORD}@h/stream2"
     with pytest.raises(EdgesegError, match="export THE_PASSWORD="):
-        camera_of(address, "front", NO_OBSERVERS)
+        camera_of(address, "front", NO_TERMINAL)
     monkeypatch.setenv("THE_PASSWORD", "a/b")
-    assert camera_of(address, "front", NO_OBSERVERS).url == "rtsp://viewer:a%2Fb@h/stream2"
+    assert camera_of(address, "front", NO_TERMINAL).url == "rtsp://viewer:a%2Fb@h/stream2"
 
 
 @pytest.mark.parametrize("classes", [("sky", "car"), ("sky", "road")])
@@ -148,8 +148,8 @@ def test_the_substream_is_taken_and_no_password_is_written(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "nobody is asked here; give --camera URL"),
-        (["--camera", "rtsp://127.0.0.1:1/stream2"], "--untested writes the file without looking"),
+        ([], "there is no terminal to ask on; give --camera URL"),
+        (["--camera", "rtsp://127.0.0.1:1/stream2"], "--untested writes the file without trying the camera"),
         (["--camera", "rtps://h/s"], "the camera's address edgeseg reads no rtps://"),
         (["--camera", "rtsp://u:pass/word@h/s"], "the camera's address has"),
         (["--name", "Front Door"], "--name: 'F' cannot be in a name"),

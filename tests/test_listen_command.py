@@ -228,11 +228,11 @@ def test_whatever_stands_at_the_broker_is_only_shown() -> None:
     )
     for place in places:
         for payload in (*hostile, b'{"event":"\\u001b[2J","at":5,"evidence":[1],"state":"\\u001b]0;x"}'):
-            line = board.hear(f"edgeseg/{place}", payload)
+            line = board.receive(f"edgeseg/{place}", payload)
             assert line is None or line.isprintable()
-    assert board.hear("elsewhere/n/status", b"online") is None
+    assert board.receive("elsewhere/n/status", b"online") is None
     for number in range(3000):
-        board.hear(f"edgeseg/n/c/zone/z{number}/occupancy", b'{"state":"ok","coverage":{}}')
+        board.receive(f"edgeseg/n/c/zone/z{number}/occupancy", b'{"state":"ok","coverage":{}}')
     assert len(board.zones) <= 2000
 
 
@@ -241,12 +241,12 @@ def test_what_is_taken_back_goes() -> None:
     topics = Topics("edgeseg", "gatehouse", boot="b1", clock=ManualClock(utc_s=NOON_S))
     for event in (status(), occupancy(), rule_state(), camera_alert()):
         for message in topics.messages(event):
-            board.hear(message.topic, message.payload)
+            board.receive(message.topic, message.payload)
     assert board.cameras == {("gatehouse", "yard"): "live"}
     assert board.zones["gatehouse", "yard", "gate"].rules == {"blocked": "ON"}
     assert "gatehouse yard: ALERT end offline (camera) cleared" in board.alerts[0]
-    board.hear("edgeseg/gatehouse/yard/zone/gate/rule/blocked", b"")
+    board.receive("edgeseg/gatehouse/yard/zone/gate/rule/blocked", b"")
     assert board.zones["gatehouse", "yard", "gate"].rules == {}
-    board.hear("edgeseg/gatehouse/yard/zone/gate/occupancy", b"")
-    board.hear("edgeseg/gatehouse/yard/status", b"")
+    board.receive("edgeseg/gatehouse/yard/zone/gate/occupancy", b"")
+    board.receive("edgeseg/gatehouse/yard/status", b"")
     assert (board.zones, board.cameras) == ({}, {})

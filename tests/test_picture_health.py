@@ -79,7 +79,7 @@ def test_faults_are_noticed_and_rightly_named(
 
 
 def test_nothing_is_noticed_where_nothing_is_wrong(data_dir: Path) -> None:
-    (watched,) = health_latency.watch([data_dir / "video" / "car-detection.mp4"], [""])
+    (watched,) = health_latency.false_alarms([data_dir / "video" / "car-detection.mp4"], [""])
     assert (watched.alarms, watched.doubtful_s) == ((), 0.0)
     assert health_latency.upper_bound_per_hour(0, 1.0) == pytest.approx(3.0, abs=0.01)
     assert health_latency.upper_bound_per_hour(2, 2.0) == pytest.approx(6.3 / 2, abs=0.01)

@@ -19,7 +19,7 @@ from edgeseg.frames import FrameTime
 from edgeseg.replay.recording.lines import FORMAT, VERSION, Header
 from edgeseg.replay.recording.reader import header_of, is_recording, occupancies
 from edgeseg.replay.recording.writer import RecordingWriter, older_name
-from edgeseg.replay.transcript import zones_alone
+from edgeseg.replay.transcript import zones_only
 from tests.broker import wait_until
 from tests.conftest import write_clip
 from tests.test_run import pipeline
@@ -67,7 +67,7 @@ def test_a_recording_gives_what_the_clip_gave_byte_for_byte(
     again = tmp_path / "again.jsonl"
     assert main(["replay", str(recording), str(file), "--output", str(again)]) == 0
     lines = transcript.read_text().splitlines()
-    of_zones = [line for line in lines if zones_alone(json.loads(line)["topic"])]
+    of_zones = [line for line in lines if zones_only(json.loads(line)["topic"])]
     assert any("/alert" in line for line in of_zones)
     assert again.read_text().splitlines() == of_zones
     assert len(of_zones) < len(lines)

@@ -24,8 +24,8 @@ from edgeseg.engines.base import Engine
 from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.kserve import RemoteEngine, open_remote
 from edgeseg.kserve.jpeg import decode, size_px
-from edgeseg.kserve.served_model import Admission, BadRequestError, FullError
-from edgeseg.kserve.server_memory import Regions
+from edgeseg.kserve.served_model import AdmissionLimit, BadRequestError, FullError
+from edgeseg.kserve.server_memory import RegionTable
 from edgeseg.models import registry
 from edgeseg.models.model import Model
 from edgeseg.settings import RemoteSettings, Secret
@@ -117,9 +117,9 @@ def test_a_killed_server_is_stood_in_for_and_taken_up_again(model: Model, tmp_pa
             running.kill()
             for _ in range(3):
                 assert np.array_equal(engine.run(picture(SIZE)[None])["labels"][0], expected_labels())
-            assert (engine.standing_in, engine.name) == ("onnxruntime", "onnxruntime")
+            assert (engine.running_fallback, engine.name) == ("onnxruntime", "onnxruntime")
             running.start()
-            wait_until(lambda: engine.standing_in is None, "the server's return")
+            wait_until(lambda: engine.running_fallback is None, "the server's return")
             assert np.array_equal(engine.run(picture(SIZE)[None])["labels"][0], expected_labels())
             assert engine.name == "kserve"
         finally:
@@ -132,7 +132,7 @@ def test_frames_are_lost_where_nothing_stands_in(model: Model) -> None:
         running.kill()
         with pytest.raises(EngineAwayError, match=r"grpc://127\.0\.0\.1:\d+ cannot be reached"):
             engine.run(picture(SIZE)[None])
-        assert engine.standing_in == "none"
+        assert engine.running_fallback == "none"
         engine.close()
         with pytest.raises(EngineError, match="write `fallback: auto`"):
             opened(model, settings(running.url))
@@ -152,7 +152,7 @@ def test_a_server_that_hangs_costs_a_deadline_and_no_frame(model: Model) -> None
                 assert np.array_equal(engine.run(picture(SIZE)[None])["labels"][0], expected_labels())
             # Two late answers, then nobody waits for it any more.
             assert 0.9 < clock.monotonic_s() - began_s < 30
-            assert engine.standing_in == "onnxruntime"
+            assert engine.running_fallback == "onnxruntime"
         finally:
             running.signal(signal.SIGCONT)
             engine.close()
@@ -169,7 +169,7 @@ def test_two_servers_share_the_work_and_one_takes_it_all(model: Model, ours: Inf
             # The request that fails there is repeated here: nobody notices.
             for _ in range(10):
                 assert np.array_equal(engine.run(picture(SIZE)[None])["labels"][0], expected_labels())
-            assert (engine.name, engine.standing_in) == ("kserve", None)
+            assert (engine.name, engine.running_fallback) == ("kserve", None)
         finally:
             engine.close()
 
@@ -180,7 +180,7 @@ def test_other_classes_are_refused(ours: InferenceServer, model: Model, tmp_path
     folder.mkdir()
     (folder / "model.yaml").write_text(text)
     (folder / "tiny.onnx").write_bytes((model.folder / "tiny.onnx").read_bytes())
-    with pytest.raises(EngineError, match=r"tells apart background,red,green,blue; model tiny here has"):
+    with pytest.raises(EngineError, match=r"has the classes background,red,green,blue; model tiny here has"):
         opened(registry.find(str(folder)), settings(ours.url))
 
 
@@ -245,11 +245,11 @@ def test_a_jpeg_is_measured_before_it_is_decoded() -> None:
 @pytest.mark.parametrize("key", ["/../etc/passwd", "a/b", "", ".hidden", "/absent-edgeseg-region"])
 def test_shared_memory_is_nothing_but_shared_memory(key: str) -> None:
     with pytest.raises(BadRequestError):
-        Regions().register("a", key, 0, 16)
+        RegionTable().register("a", key, 0, 16)
 
 
 def test_more_than_run_and_wait_are_refused_at_once() -> None:
-    admission, held, leave = Admission(1, 0), threading.Event(), threading.Event()
+    admission, held, leave = AdmissionLimit(1, 0), threading.Event(), threading.Event()
 
     def work() -> None:
         with admission.turn(10):
@@ -259,13 +259,13 @@ def test_more_than_run_and_wait_are_refused_at_once() -> None:
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(work)
         assert held.wait(120)
-        with pytest.raises(FullError, match="as many requests"), admission.turn(10):
+        with pytest.raises(FullError, match="admission limit"), admission.turn(10):
             pass
         leave.set()
         first.result()
     with admission.turn(0.05):
         assert admission.refused == 1
-    patient = Admission(1, 1)
+    patient = AdmissionLimit(1, 1)
     with patient.turn(1), pytest.raises(FullError, match="before the deadline"), patient.turn(0.05):
         pass
 

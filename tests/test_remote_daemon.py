@@ -82,7 +82,7 @@ def test_no_alert_is_lost_when_the_server_is_killed_and_started_again(kind: str,
             assert daemon.process.wait(240) == 0
             assert len(alerts("new")) == len(alerts("end")) == times
             assert len({one["id"] for one in alerts("new")}) == times
-            assert "onnxruntime stands in here until it is back" in daemon.log
+            assert "onnxruntime runs here until it is back" in daemon.log
             assert "is back after" in daemon.log
             dropped = daemon.messages("stats")[-1]["dropped"]["yard"]
             assert not dropped.get("engine")

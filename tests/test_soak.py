@@ -84,7 +84,7 @@ def alert(id_: str, seq: int, at_s: float, *, replayed: bool = False, camera: st
 def test_audit_of_a_whole_story() -> None:
     story = [alert("a", 0, 1.0), alert("a", 1, 2.0), alert("b", 0, 3.0), alert("b", 0, 3.0, replayed=True)]
     found = audit(story)
-    assert (found.heard, found.clean) == (3, True)
+    assert (found.received, found.clean) == (3, True)
 
 
 def test_audit_of_faults() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from edgeseg.cli import main
 from edgeseg.commands.top.output import plain_view
-from edgeseg.commands.top.view import View
+from edgeseg.commands.top.view import NodesOverview
 from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 from tests.broker import Broker, Subscriber
 from tests.terminal import Terminal
@@ -34,16 +34,16 @@ def payload(value: Any) -> bytes:
     return (value if isinstance(value, str) else json.dumps(value)).encode()
 
 
-def view_of(messages: dict[str, Any]) -> View:
-    view = View("edgeseg")
+def view_of(messages: dict[str, Any]) -> NodesOverview:
+    view = NodesOverview("edgeseg")
     for topic, value in messages.items():
-        view.hear(ReceivedMessage(topic, payload(value), retained=True))
+        view.receive(ReceivedMessage(topic, payload(value), retained=True))
     return view
 
 
 def test_what_is_shown() -> None:
     view = view_of(MESSAGES)
-    view.hear(ReceivedMessage("edgeseg/gate/alert", payload(ALERT), retained=False))
+    view.receive(ReceivedMessage("edgeseg/gate/alert", payload(ALERT), retained=False))
     assert list(plain_view(view, None)) == [
         "gate: online  busy 42%, asked 50% · outbox 3 · alerts delivered 7 · up 2 h 1 min",
         "  yard: live 5.0/s 0.1 s old",
@@ -79,7 +79,7 @@ def test_unknown_zones_say_why_and_cameras_what_they_get_less_of() -> None:
 def test_what_does_not_fit_changes_nothing(topic: str, raw: bytes) -> None:
     view = view_of(MESSAGES)
     before = list(plain_view(view, None))
-    view.hear(ReceivedMessage(topic, raw, retained=False))
+    view.receive(ReceivedMessage(topic, raw, retained=False))
     after = list(plain_view(view, None))
     if topic.endswith("stats"):
         # Nothing is better than what somebody made up.
@@ -88,10 +88,10 @@ def test_what_does_not_fit_changes_nothing(topic: str, raw: bytes) -> None:
 
 
 def test_what_others_publish_without_end_is_bounded() -> None:
-    view = View("edgeseg")
+    view = NodesOverview("edgeseg")
     for number in range(1000):
-        view.hear(ReceivedMessage(f"edgeseg/n{number}/status", b"online", retained=True))
-        view.hear(
+        view.receive(ReceivedMessage(f"edgeseg/n{number}/status", b"online", retained=True))
+        view.receive(
             ReceivedMessage(f"edgeseg/n0/c/zone/z{number}/occupancy", payload(OCCUPANCY), retained=True)
         )
     assert len(view.nodes) == 32
@@ -109,7 +109,7 @@ def test_once_on_a_real_broker(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_live_on_a_terminal_until_ctrl_c(tmp_path: Path) -> None:
     with Broker(tmp_path) as broker, Subscriber(broker.port) as publisher:
         terminal = Terminal("top", broker.url, folder=tmp_path)
-        terminal.wait_for("nothing is heard yet")
+        terminal.wait_for("no messages yet")
         for topic, value in MESSAGES.items():
             publisher.publish(topic, payload(value))
         terminal.wait_for("yard/bay")

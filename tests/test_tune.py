@@ -24,14 +24,14 @@ from edgeseg.cli import main
 from edgeseg.commands.tune import JSON_SCHEMA
 from edgeseg.settings import RuleSettings
 from edgeseg.tools.tuning.grid import grid
-from edgeseg.tools.tuning.rule_run import Span, Track
-from edgeseg.tools.tuning.scoring import Occasion, Patience, flaps, occasions, score
+from edgeseg.tools.tuning.rule_run import AlertSpan, Track
+from edgeseg.tools.tuning.scoring import FlapLimits, Occasion, flaps, occasions, score
 from tests.rules_fixtures import DOMINANT, OCCUPIED, Sample, seen
 from tests.test_rules_properties import rules, series
 from tests.test_run import pipeline
 
 RECORDINGS = Path(__file__).parent / "recordings"
-PATIENCE = Patience(gap_s=10.0, short_s=2.0)
+LIMITS = FlapLimits(gap_s=10.0, short_s=2.0)
 
 
 @st.composite
@@ -56,8 +56,8 @@ def test_skimming_gives_the_alerts_of_every_observation(rule: RuleSettings, samp
         assert track.skim(other) == track.play(other)
 
 
-def span(raised_s: float, over_s: float | None) -> Span:
-    return Span(raised_s - 1, raised_s, None if over_s is None else over_s - 1, over_s)
+def span(raised_s: float, over_s: float | None) -> AlertSpan:
+    return AlertSpan(raised_s - 1, raised_s, None if over_s is None else over_s - 1, over_s)
 
 
 @pytest.mark.parametrize(
@@ -75,19 +75,19 @@ def span(raised_s: float, over_s: float | None) -> Span:
         ([span(0, None)], 0),
     ],
 )
-def test_a_flap_is_an_alert_that_was_short_or_came_again(spans: list[Span], count: int) -> None:
-    assert flaps(spans, PATIENCE) == count
+def test_a_flap_is_an_alert_that_was_short_or_came_again(spans: list[AlertSpan], count: int) -> None:
+    assert flaps(spans, LIMITS) == count
 
 
 def test_occasions_are_alerts_with_their_flaps_taken_for_one() -> None:
     spans = [span(10, 20), span(25, 40), span(100, 101), span(200, None)]
-    assert occasions(spans, PATIENCE, ends_at_s=300) == [Occasion(9, 39), Occasion(199, 300)]
+    assert occasions(spans, LIMITS, ends_at_s=300) == [Occasion(9, 39), Occasion(199, 300)]
 
 
 def test_a_score_counts_what_is_missed_and_what_is_extra() -> None:
     events = [Occasion(10, 20), Occasion(50, 60), Occasion(90, 95)]
     # The first goes on over the second event, which therefore nobody is told of.
-    got = score([span(12, 70), span(80, 85), span(91, 97)], events, PATIENCE, early_s=2)
+    got = score([span(12, 70), span(80, 85), span(91, 97)], events, LIMITS, early_s=2)
     assert (got.events, got.missed, got.extra, got.alerts) == (3, 1, 1, 3)
     assert (got.precision, got.recall) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert got.delays_s == (2, 1)

@@ -1,1 +1,1 @@
-"""The commands of ``edgeseg``, one file each."""
+"""Commands: the subcommands of ``edgeseg``, one file or folder each."""

@@ -1,4 +1,4 @@
-"""``edgeseg archive``: days of recordings to tables of occupancy and alerts."""
+"""``edgeseg archive``: turns days of recordings into tables of occupancy and alerts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from edgeseg.errors import EdgesegError
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from edgeseg.tools.archive.progress import Done
+    from edgeseg.tools.archive.progress import ArchiveProgress
     from edgeseg.tools.archive.workers import Workers
 
 _REPORT = "report"
-_SAID_EVERY_S = 10.0
+_REPORT_EVERY_S = 10.0
 _DESCRIPTION = """\
 Measures recordings as the daemon measures a camera, on all cores or on many machines, and writes Parquet
 files, a folder for each camera and day. Then asks the rules, once, in order. What is done stays done: run it
 again after a crash, or with more recordings, and it does what is missing.
 
 A recording is of the camera whose name is one of its folders, or begins its file's name. It began when its
-file's name says (--names), or else its container, or else when the file was written, less its length.
+file's name (--names), or else its container, or else the file's time less its length.
 
   edgeseg archive /mnt/recordings yard.yaml
   edgeseg archive /mnt/recordings yard.yaml --scheduler dask://10.0.0.5:8786 --output /mnt/archive
@@ -83,7 +83,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--names",
         action="append",
         metavar="PATTERN",
-        help="how file names say when a recording began, e.g. %%Y-%%m-%%d_%%H-%%M-%%S, or %%s for seconds "
+        help="how file names give the start of a recording, e.g. %%Y-%%m-%%d_%%H-%%M-%%S, or %%s for seconds "
         "since 1970 (default: the usual ones)",
     )
     parser.add_argument(
@@ -99,9 +99,9 @@ def run(args: argparse.Namespace) -> int:
         return _report(args)
     from edgeseg import config
     from edgeseg.tools.archive.recordings import find
-    from edgeseg.tools.archive.run import Order, make
+    from edgeseg.tools.archive.run import ArchiveJob, make
     from edgeseg.tools.archive.start_times import USUAL_NAMES, check_pattern
-    from edgeseg.tools.archive.store import OneAtATime
+    from edgeseg.tools.archive.store import ArchiveLock
 
     for pattern in args.names or ():
         check_pattern(pattern)
@@ -119,14 +119,14 @@ def run(args: argparse.Namespace) -> int:
     archive = (args.output or Path("archive")).resolve()
     found = find(Path(args.recordings), names, args.camera)
     patterns = tuple(args.names or USUAL_NAMES)
-    order = Order(archive, settings, found, patterns, zone, args.segment)
-    with OneAtATime(archive), _progress() as (say, advance):
-        outcome = make(order, workers, say, advance)
+    job = ArchiveJob(archive, settings, found, patterns, zone, args.segment)
+    with ArchiveLock(archive), _progress() as (report, advance):
+        outcome = make(job, workers, report, advance)
     for problem in outcome.problems:
         print(f"edgeseg: {problem}", file=sys.stderr)
     print(
         f"{args.output or 'archive'}: {outcome.clips} recordings, {outcome.segments} segments "
-        f"({outcome.kept} known before), {outcome.pictures} pictures analysed, {outcome.rows} rows, "
+        f"({outcome.reused} known before), {outcome.pictures} pictures analysed, {outcome.rows} rows, "
         f"{outcome.alerts} alerts"
     )
     if outcome.problems:
@@ -172,36 +172,36 @@ def _count(text: str) -> int:
 
 
 @contextmanager
-def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[Done], None]]]:
-    """Where it goes on: a bar on a terminal with rich, else a line now and then. Yields say and advance."""
+def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[ArchiveProgress], None]]]:
+    """Show progress: a bar on a terminal with rich, else a line now and then. Yield report and advance."""
     from edgeseg.clock import SystemClock
     from edgeseg.tools.archive.progress import ProgressMeter
 
     pace = ProgressMeter(SystemClock())
     if not sys.stderr.isatty() or find_spec("rich") is None:
 
-        def say(text: str) -> None:
+        def report(text: str) -> None:
             pace.restart()
             print(text, file=sys.stderr, flush=True)
 
-        def advance(progress: Done) -> None:
-            if pace.due(_SAID_EVERY_S):
-                print(f"{100 * progress.share:3.0f} %: {pace.words(progress)}", file=sys.stderr, flush=True)
+        def advance(progress: ArchiveProgress) -> None:
+            if pace.due(_REPORT_EVERY_S):
+                print(f"{100 * progress.share:3.0f} %: {pace.text(progress)}", file=sys.stderr, flush=True)
 
-        yield say, advance
+        yield report, advance
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[words]}"))
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[text]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("", total=1.0, words="")
+        task = bars.add_task("", total=1.0, text="")
 
-        def say_above(text: str) -> None:
+        def report_above(text: str) -> None:
             pace.restart()
             bars.console.print(text, highlight=False, markup=False)
 
-        def move(progress: Done) -> None:
-            bars.update(task, completed=progress.share, words=pace.words(progress))
+        def advance_bar(progress: ArchiveProgress) -> None:
+            bars.update(task, completed=progress.share, text=pace.text(progress))
 
-        yield say_above, move
+        yield report_above, advance_bar

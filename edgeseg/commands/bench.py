@@ -1,4 +1,4 @@
-"""``edgeseg bench``: what edgeseg costs on this machine, beside other ways of doing the same."""
+"""``edgeseg bench``: measures what edgeseg costs on this machine, beside other ways of doing the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.commands._terminal import print_table, progress
+from edgeseg.commands.shared.terminal import print_table, progress
 from edgeseg.errors import EdgesegError
 from edgeseg.models.runtimes import ENGINES
 from edgeseg.tools.bench.schema import JSON_SCHEMA
@@ -26,7 +26,7 @@ __all__ = ["JSON_SCHEMA", "add_parser", "run"]
 
 PARTS = ("inference", "stages", "comparison", "cameras")
 _DESCRIPTION = """\
-Measures, in turns so that what else the machine does meets all alike:
+Measures in turns, so that other load on the machine affects all alike:
 
   inference   a network alone, by engine, precision, size and streams
   stages      the pipeline stage by stage, and what it adds to bare inference
@@ -111,13 +111,13 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         print(report.title(described))
     more: dict[str, Any] = {}
-    with _shown(args, notes) as (say, advance):
+    with _progress(args, notes) as (add_note, advance):
         if args.action == "growth":
-            figures, more = _growth(args, say, advance)
+            figures, more = _growth(args, add_note, advance)
         elif args.action == "sizes":
-            figures, more = _sizes(args, say, advance)
+            figures, more = _sizes(args, add_note, advance)
         else:
-            figures = _all(args, say, advance)
+            figures = _all(args, add_note, advance)
     name = args.action or "bench"
     options = {key: value for key, value in vars(args).items() if key in _OPTIONS}
     path = args.out / f"{name}.json"
@@ -132,17 +132,19 @@ def run(args: argparse.Namespace) -> int:
 _OPTIONS = ("action", "quick", "models", "rounds", "engine", "parts", "sizes")
 
 
-def _all(args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]) -> list[Figure]:
+def _all(
+    args: argparse.Namespace, add_note: Callable[[str], None], advance: Callable[[], None]
+) -> list[Figure]:
     from edgeseg.tools.bench import capacity, compare, inference, plot, stages, workload
 
-    networks = _networks(args.models or (workload.SEGFORMER, workload.DEEPLAB, workload.SHIPPED), say)
+    networks = _networks(args.models or (workload.SEGFORMER, workload.DEEPLAB, workload.SHIPPED), add_note)
     clips = _clips(args, advance)
     figures: list[Figure] = []
     for network in networks:
         model = network.model
-        engines = inference.by_engine(model, args.rounds, say, advance)
+        engines = inference.by_engine(model, args.rounds, add_note, advance)
         candidate = engines.pick(model, args.engine)
-        say(f"{model.name}: measured with {candidate}")
+        add_note(f"{model.name}: measured with {candidate}")
         if "inference" in args.parts:
             figures += engines.figures
             figures += inference.by_streams(model, candidate, args.rounds, 4, advance)
@@ -151,30 +153,32 @@ def _all(args: argparse.Namespace, say: Callable[[str], None], advance: Callable
             figures += stages.by_stage(model, candidate, clips, 40, advance)
             figures += stages.overhead(model, candidate, clips, args.rounds, advance)
         if "comparison" in args.parts:
-            figures += compare.compare(network, candidate, clips, args.rounds, args.peer_python, say, advance)
+            figures += compare.compare(
+                network, candidate, clips, args.rounds, args.peer_python, add_note, advance
+            )
         if "cameras" in args.parts:
             try:
                 figures += capacity.measure(
-                    model, candidate, engines.cpu_ms[candidate], clips, say, advance,
+                    model, candidate, engines.cpu_ms[candidate], clips, add_note, advance,
                     gate=network.naive is not None, quick=args.quick or network.naive is None,
                 )  # fmt: skip
                 figures += stages.waiting(model, figures)
             except EdgesegError as error:
-                say(f"{model.name}: cameras not measured: {error}")
+                add_note(f"{model.name}: cameras not measured: {error}")
     if "stages" in args.parts:
         figures += stages.decoding(clips, args.rounds, advance)
     args.out.mkdir(parents=True, exist_ok=True)
-    _draw(lambda: plot.overview(figures, args.out / "bench.png"), say)
+    _draw(lambda: plot.overview(figures, args.out / "bench.png"), add_note)
     return figures
 
 
 def _growth(
-    args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]
+    args: argparse.Namespace, add_note: Callable[[str], None], advance: Callable[[], None]
 ) -> tuple[list[Figure], dict[str, Any]]:
     from edgeseg.tools.bench import plot, scaling, workload
 
     names = args.models or [workload.DEEPLAB]
-    model = (_networks(names, say) or _networks([workload.SHIPPED], say))[0].model
+    model = (_networks(names, add_note) or _networks([workload.SHIPPED], add_note))[0].model
     curves = [
         scaling.zones(args.rounds, advance),
         *scaling.classes(model, args.rounds, advance),
@@ -184,9 +188,9 @@ def _growth(
         try:
             curves += scaling.daemons(model, _clips(args, advance), advance)
         except EdgesegError as error:
-            say(f"daemons not measured: {error}")
+            add_note(f"daemons not measured: {error}")
     args.out.mkdir(parents=True, exist_ok=True)
-    _draw(lambda: plot.growth(curves, args.out / "growth.png"), say)
+    _draw(lambda: plot.growth(curves, args.out / "growth.png"), add_note)
     described = [
         {
             "name": curve.name,
@@ -200,7 +204,7 @@ def _growth(
 
 
 def _sizes(
-    args: argparse.Namespace, say: Callable[[str], None], advance: Callable[[], None]
+    args: argparse.Namespace, add_note: Callable[[str], None], advance: Callable[[], None]
 ) -> tuple[list[Figure], dict[str, Any]]:
     from edgeseg.config.units import size_px
     from edgeseg.tools.bench import plot, sizes, workload
@@ -213,16 +217,16 @@ def _sizes(
         raise EdgesegError(f"--sizes: {error}") from None
     names = args.models or [workload.SHIPPED]
     points = sizes.measure(
-        names, args.data, args.engine, ("int8", "float"), wanted, args.rounds, say, advance
+        names, args.data, args.engine, ("int8", "float"), wanted, args.rounds, add_note, advance
     )
     if not points:
         raise EdgesegError("nothing could be scored")
     args.out.mkdir(parents=True, exist_ok=True)
-    _draw(lambda: plot.sizes(points, args.out / "sizes.png"), say)
+    _draw(lambda: plot.sizes(points, args.out / "sizes.png"), add_note)
     return [], {"points": [point.as_json() for point in points]}
 
 
-def _networks(names: Sequence[str], say: Callable[[str], None]) -> list[Network]:
+def _networks(names: Sequence[str], add_note: Callable[[str], None]) -> list[Network]:
     from edgeseg.tools.bench import workload
 
     found = []
@@ -230,7 +234,7 @@ def _networks(names: Sequence[str], say: Callable[[str], None]) -> list[Network]
         try:
             found.append(workload.network(name))
         except EdgesegError as error:
-            say(str(error))
+            add_note(str(error))
     if not found:
         raise EdgesegError("none of the models could be found")
     return found
@@ -245,23 +249,23 @@ def _clips(args: argparse.Namespace, advance: Callable[[], None]) -> Clips:
     return clips.prepare(found.path, workload.home(), advance)
 
 
-def _draw(drawing: Callable[[], None], say: Callable[[str], None]) -> None:
+def _draw(drawing: Callable[[], None], add_note: Callable[[str], None]) -> None:
     try:
         drawing()
     except EdgesegError as error:
-        say(f"no picture: {error}")
+        add_note(f"no picture: {error}")
 
 
 @contextmanager
-def _shown(
+def _progress(
     args: argparse.Namespace, notes: list[str]
 ) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
-    """Yields how to note a line, which is shown at once, and how to say that one more step is done."""
+    """Yield ``add_note``, which also prints a line at once, and ``advance``, called after each step."""
     done = 0
 
     with progress("measuring", "step", args.json) as bar:
 
-        def say(line: str) -> None:
+        def add_note(line: str) -> None:
             notes.append(line)
             if not args.json:
                 print(line, file=sys.stderr)
@@ -269,10 +273,10 @@ def _shown(
         def advance() -> None:
             nonlocal done
             done += 1
-            # How many steps there are is known only at the end: searches take as long as they take.
+            # The number of steps is known only at the end: a search takes as many as it needs.
             bar(done / (done + 60 * args.rounds / 3))
 
-        yield say, advance
+        yield add_note, advance
 
 
 def _print(

@@ -1,4 +1,4 @@
-"""``edgeseg check``: is a pipeline file right? All its mistakes at once, with file, line and column."""
+"""``edgeseg check``: lists all mistakes of a pipeline file, with file, line and column."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "check",
         help="check a pipeline file: syntax, names, zones, rules",
-        description="Checks a pipeline file and says what is wrong with it, with line and column. Looks "
-        "at nothing but the file and the models' manifests; with --live at this machine as well.",
+        description="Checks a pipeline file and lists what is wrong, with line and column. Reads "
+        "only the file and the models' manifests; with --live it checks this machine as well.",
     )
     parser.add_argument("file", type=Path, help="the pipeline file")
     parser.add_argument(
@@ -181,7 +181,7 @@ def _load_engine(camera: CameraSettings) -> LoadedEngine:
     from functools import partial
 
     from edgeseg.engines.refine import refined
-    from edgeseg.engines.select import choose, open_engine, settled
+    from edgeseg.engines.select import choose, is_measured, open_engine
     from edgeseg.kserve import open_remote
     from edgeseg.models import registry
     from edgeseg.models.runtimes import AUTO
@@ -198,7 +198,7 @@ def _load_engine(camera: CameraSettings) -> LoadedEngine:
         width, height = engine.input_size_px
         chosen = "named"
         if camera.engine == AUTO:
-            chosen = "measured" if settled(model, engine.input_size_px) else "unmeasured"
+            chosen = "measured" if is_measured(model, engine.input_size_px) else "unmeasured"
         return LoadedEngine(model.name, engine.name, f"{width}x{height}", chosen)
     finally:
         engine.close()

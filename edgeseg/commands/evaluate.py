@@ -1,4 +1,4 @@
-"""``edgeseg eval``: how good a model is on labelled pictures, how far its artefacts agree on others."""
+"""``edgeseg eval``: scores a model on labelled pictures, or its artefacts against each other."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.clock import cpu_s
-from edgeseg.commands._refine import add_refine, open_refined
-from edgeseg.commands._terminal import print_table
+from edgeseg.commands.shared.network_options import add_refine, open_refined
+from edgeseg.commands.shared.terminal import print_table
 from edgeseg.errors import EdgesegError
 from edgeseg.models.runtimes import ENGINES
 from edgeseg.settings import FIT_NAMES, REFINEMENTS
@@ -72,11 +72,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("model", help="name or folder of a model")
     parser.add_argument("data", type=Path, help="a folder with labels, a folder of pictures, or a clip")
     parser.add_argument("--engine", default="auto", choices=ENGINES, help="(%(default)s)")
-    parser.add_argument("--precision", choices=("float", "int8"), help="which artefact; default: int8 first")
+    parser.add_argument("--precision", choices=("float", "int8"), help="the artefact; default: int8 first")
     parser.add_argument("--input", metavar="WIDTHxHEIGHT", help="size the network sees; default: the model's")
     parser.add_argument("--fit", choices=FIT_NAMES, help="default: the model's own")
     add_refine(parser)
-    parser.add_argument("--pictures", type=int, default=64, help="how many of a clip's (%(default)s)")
+    parser.add_argument("--pictures", type=int, default=64, help="how many pictures of a clip (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON (`edgeseg schema cli` describes it)")
     parser.set_defaults(run=run)
 
@@ -139,19 +139,13 @@ class _Network:
 
 
 def _open(args: argparse.Namespace, model: Model, precision: Any) -> _Network:
-    from edgeseg.config.units import size_px
-
-    try:
-        size = size_px(args.input) if args.input else None
-    except ValueError as error:
-        raise EdgesegError(f"--input: {error}") from None
-    engine = open_refined(model, args.engine, size, args.refine, threads=0, precision=precision)
+    engine = open_refined(model, args.engine, args.input, args.refine, threads=0, precision=precision)
     return _Network(model, engine, args.fit or model.fit, args.refine)
 
 
 def _score(args: argparse.Namespace, model: Model, samples: tuple[Sample, ...]) -> dict[str, Any]:
     """Labels brought back through the fit, enlarged by nearest neighbour, scored at the picture's size."""
-    from edgeseg.commands._terminal import progress
+    from edgeseg.commands.shared.terminal import progress
     from edgeseg.drawing.overlay import labels_on_picture
     from edgeseg.frames import FrameTime, Picture
     from edgeseg.zoo.data import read_sample

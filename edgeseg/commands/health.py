@@ -1,4 +1,4 @@
-"""``edgeseg health``: lays faults over recordings and says which are noticed, and how soon."""
+"""``edgeseg health``: lays faults over recordings and reports which are noticed, and how soon."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
-    from edgeseg.tools.bench.health_latency import Watch
+    from edgeseg.tools.bench.health_latency import FalseAlarms
 
 _OUT = Path("out/health/health.json")
 
@@ -21,8 +21,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "health",
         help="try on recordings how soon unusable pictures are noticed",
         description="Darkens, blows out, blurs, covers, moves and freezes the pictures of each clip, 12 s "
-        "from its beginning, and says which faults a camera's checks (`health:`) notice, and how soon; then "
-        "watches the clips as they are for false alarms.",
+        "from its beginning, and reports which faults a camera's checks (`health:`) notice, and how soon; "
+        "then watches the clips as they are for false alarms.",
     )
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="of a fixed camera, 30 s or more")
     parser.add_argument("--out", type=Path, default=_OUT, help=f"all figures as JSON (default: {_OUT})")
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeseg.commands._terminal import print_table, progress
+    from edgeseg.commands.shared.terminal import print_table, progress
     from edgeseg.tools.bench import health_latency
 
     for clip in args.clips:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         trials = health_latency.try_faults(args.clips, advance=advance)
     table = health_latency.rows(trials)
     print_table(
-        ("fault", "noticed", "rightly named", "held back after", "told after", "transform off by"),
+        ("fault", "noticed", "rightly named", "held back after", "reported after", "transform off by"),
         [
             (
                 row.fault,
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         ],
     )
     print("Times are the median and the longest, in seconds.\n")
-    watches = health_latency.watch(args.clips)
+    watches = health_latency.false_alarms(args.clips)
     kinds = list(dict.fromkeys(one.change for one in watches))
     lines = [_watched(kind, [one for one in watches if one.change == kind]) for kind in kinds]
     print_table(("without a fault", "hours", "false alarms", "at most, 95 %", "held back", "a look"), lines)
@@ -73,7 +73,7 @@ def _times(median_and_longest: tuple[float, float] | None) -> str:
     return "" if median_and_longest is None else "{:.1f}, {:.1f}".format(*median_and_longest)
 
 
-def _watched(kind: str, watches: list[Watch]) -> tuple[str, ...]:
+def _watched(kind: str, watches: list[FalseAlarms]) -> tuple[str, ...]:
     from edgeseg.tools.bench.health_latency import upper_bound_per_hour
 
     hours = sum(one.duration_s for one in watches) / 3600

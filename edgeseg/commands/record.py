@@ -1,4 +1,4 @@
-"""``edgeseg record``: what a live camera's rules are shown, kept for replays and for tuning."""
+"""``edgeseg record``: records the occupancy of a live camera, for replays and for tuning."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _LEAST_BYTES = 1 << 16
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "record",
-        help="keep what a live camera's zones show, without its pictures",
-        description="Watches one camera as `edgeseg run` does and writes what its rules are shown to a file "
-        "of JSON lines: shares of classes, no picture. `edgeseg replay` plays it to any rules of the same "
-        "zones, `edgeseg tune` looks for better ones. Nothing is published. Ends on Ctrl-C, SIGTERM, "
+        help="record the occupancy of a live camera, without pictures",
+        description="Watches one camera as `edgeseg run` does and writes the occupancy of its zones to a "
+        "file of JSON lines, without pictures. `edgeseg replay` runs any rules of the same zones on it, "
+        "`edgeseg tune` searches better settings. Nothing is published. Ends on Ctrl-C, SIGTERM, "
         "after --for, or with a clip.",
     )
     parser.add_argument("pipeline", type=Path, help="the pipeline file")
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = camera_of(settings, args.camera)
     if not chosen.zones:
         raise EdgesegError(f"{settings.file}: the camera {chosen.name} has no zones; draw one first")
-    # Nothing is published, so whatever the broker needs may be missing.
+    # Nothing is published, so the broker's secrets may be missing.
     alone = replace(settings, mqtt=None, cameras=(chosen,))
     alone = config.resolve(alone, os.environ, Path(credentials) if credentials else None)
     redaction = Redaction()
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | None) -> None:
-    """The daemon's supervisor, for one camera, with nobody to publish to."""
+    """Run the daemon's supervisor for one camera, without a publisher."""
     from edgeseg.clock import SystemClock
     from edgeseg.observers import Observers
     from edgeseg.publish.base import SilentPublisher
@@ -97,8 +97,8 @@ def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | N
 
     clock = SystemClock()
     with (
-        _signals() as told_to_stop,
-        # What rules knew before is nothing to a recording, and what they learn now nothing to the daemon.
+        _signals() as signals,
+        # A state of its own: the daemon's rules are not part of a recording, and it does not change them.
         tempfile.TemporaryDirectory(prefix="edgeseg-") as folder,
         NodeState(Path(folder) / settings.node, clock) as state,
     ):
@@ -116,7 +116,7 @@ def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | N
             until_s = None if for_s is None else clock.monotonic_s() + for_s
             while not supervisor.finished and writer.failure is None:
                 with suppress(queue.Empty):
-                    told_to_stop.get(timeout=_TICK_S)
+                    signals.get(timeout=_TICK_S)
                     return
                 supervisor.tick()
                 if until_s is not None and clock.monotonic_s() >= until_s:
@@ -128,14 +128,14 @@ def _watch(settings: PipelineSettings, writer: RecordingWriter, for_s: float | N
 
 @contextmanager
 def _signals() -> Iterator[queue.SimpleQueue[int]]:
-    """What SIGINT and SIGTERM leave behind. Not an Event: its lock could be held when a signal arrives."""
-    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    """Yield a queue of SIGINT and SIGTERM. Not an Event: its lock could be held when a signal arrives."""
+    received: queue.SimpleQueue[int] = queue.SimpleQueue()
     before = {
-        number: signal.signal(number, lambda number, _: told.put(number))
+        number: signal.signal(number, lambda number, _: received.put(number))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        yield told
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""``edgeseg replay``: what the daemon would have published for a clip or a recording."""
+"""``edgeseg replay``: prints what the daemon would have published for a clip or a recording."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="show what the daemon would have published for a clip or a recording",
         description="Runs a clip through a pipeline file without camera or broker and prints every message "
         "as a JSON line. The same clip, file and engine give the same bytes again. A recording of "
-        "`edgeseg record` takes the place of clip and network: it gives what is told of the zones, in "
+        "`edgeseg record` accepts the place of clip and network: it gives the messages of the zones, in "
         "seconds and the same on every machine. With --expect the messages are compared with those of an "
         "earlier replay: exit code 1 and the first difference where they are not the same.",
     )
@@ -33,12 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "clip", type=Path, help="a clip, a folder of pictures (one a second), or a recording (.jsonl)"
     )
     parser.add_argument("pipeline", type=Path, help="the pipeline file whose zones and rules apply")
-    parser.add_argument("--camera", help="which camera's; needed where the file has several")
+    parser.add_argument("--camera", help="the camera; needed where the file has several")
     parser.add_argument(
         "--start",
         type=_moment,
         metavar="TIME",
-        help="when the clip began, e.g. 2026-11-22T21:30:00+01:00; matters to rules with hours "
+        help="when the clip began, e.g. 2026-11-22T21:30:00+01:00; used by rules with hours "
         "(default: the recording's own time, or else 1970)",
     )
     parser.add_argument(
@@ -53,10 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--expect", type=Path, metavar="TRANSCRIPT", help="compare with this output of an earlier replay"
     )
     parser.add_argument(
-        "--alerts", action="store_true", help="print and compare alerts and the states of rules alone"
+        "--alerts", action="store_true", help="print and compare only alerts and the states of rules"
     )
     parser.add_argument(
-        "--record", type=Path, metavar="FILE", help="also keep the clip's occupancy as a recording"
+        "--record", type=Path, metavar="FILE", help="also save the clip's occupancy as a recording"
     )
     parser.set_defaults(run=run)
 
@@ -64,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config
     from edgeseg.replay.recording.reader import is_recording
-    from edgeseg.replay.transcript import TopicFilter, TranscriptDiff, alerts_alone, everything, zones_alone
+    from edgeseg.replay.transcript import TopicFilter, TranscriptDiff, alerts_only, any_topic, zones_only
 
     if _is_yaml(args.clip) and not _is_yaml(args.pipeline):
         raise EdgesegError(
@@ -78,30 +78,30 @@ def run(args: argparse.Namespace) -> int:
     if not args.clip.exists():
         raise EdgesegError(f"{args.clip}: no such file or folder; name the clip to replay")
     recorded = is_recording(args.clip)
-    takes = alerts_alone if args.alerts else zones_alone if recorded else everything
-    expectation = None
+    accepts = alerts_only if args.alerts else zones_only if recorded else any_topic
+    comparison = None
     with contextlib.ExitStack() as opened:
         written = None
         if args.output is not None or args.expect is None:
             written = opened.enter_context(_transcript(args.output))
         if args.expect is not None:
-            expectation = TranscriptDiff(args.expect, takes, copy=written)
-        stream = cast(TextIO, TopicFilter(expectation or written, takes))
+            comparison = TranscriptDiff(args.expect, accepts, copy=written)
+        stream = cast(TextIO, TopicFilter(comparison or written, accepts))
         (_play if recorded else _replay)(args, settings, chosen, stream)
-    if expectation is None:
+    if comparison is None:
         return 0
-    expectation.finish()
-    if expectation.difference is not None:
-        print(expectation.difference, file=sys.stderr)
+    comparison.finish()
+    if comparison.difference is not None:
+        print(comparison.difference, file=sys.stderr)
         return 1
-    print(f"{args.expect}: as expected, {expectation.agreed} messages")
+    print(f"{args.expect}: as expected, {comparison.agreed} messages")
     return 0
 
 
 def _replay(
     args: argparse.Namespace, settings: PipelineSettings, chosen: CameraSettings, stream: TextIO
 ) -> None:
-    from edgeseg.commands._terminal import progress
+    from edgeseg.commands.shared.terminal import progress
     from edgeseg.replay.clip import Replay
     from edgeseg.replay.recording.lines import header_for
     from edgeseg.replay.recording.writer import RecordingWriter
@@ -145,10 +145,10 @@ def _is_yaml(path: Path) -> bool:
 
 
 def camera_of(settings: PipelineSettings, name: str | None) -> CameraSettings:
-    """The camera of that name, or the only one. Raises EdgesegError."""
+    """Return the camera of that name, or the only one. Raises EdgesegError."""
     names = ", ".join(camera.name for camera in settings.cameras)
     if name is None and len(settings.cameras) > 1:
-        raise EdgesegError(f"{settings.file}: has several cameras ({names}); say which with --camera NAME")
+        raise EdgesegError(f"{settings.file}: has several cameras ({names}); choose one with --camera NAME")
     for camera in settings.cameras:
         if name in (None, camera.name):
             return camera

@@ -1,4 +1,4 @@
-"""``edgeseg run``: the daemon."""
+"""``edgeseg run``: runs the daemon."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         help="watch the cameras of a pipeline file",
         description="Watches until SIGTERM or Ctrl-C; SIGHUP reads the file again. Publishes over MQTT, or "
-        "as JSON lines on standard output where the file names no broker. Alerts that wait, what rules know "
-        "and what commands wished are kept in $STATE_DIRECTORY, or else ~/.local/state/edgeseg, and go on "
-        "after a restart. Exit code 3: something stood still, and systemd should start it again.",
+        "as JSON lines on standard output where the file names no broker. Waiting alerts, the state of rules "
+        "and overrides by commands are saved in $STATE_DIRECTORY, or else ~/.local/state/edgeseg, and "
+        "restored after a restart. Exit code 3: a thread hung, and systemd should start the daemon again.",
     )
     parser.add_argument("pipeline", type=Path, help="the pipeline file")
     parser.add_argument("--verbose", action="store_true", help="log more")

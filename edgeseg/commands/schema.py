@@ -1,4 +1,4 @@
-"""``edgeseg schema``: JSON Schema of what edgeseg reads and writes."""
+"""``edgeseg schema``: prints JSON Schemas of what edgeseg reads and writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg segment``: what the network sees in a picture, a folder of pictures or a clip."""
+"""``edgeseg segment``: shows how a network segments a picture, a folder of pictures or a clip."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.commands._refine import add_refine, open_refined
-from edgeseg.commands._terminal import print_table
+from edgeseg.commands.shared.network_options import add_refine, open_refined
+from edgeseg.commands.shared.terminal import print_table
 from edgeseg.errors import EdgesegError
 from edgeseg.models.runtimes import AUTO, ENGINES
 from edgeseg.settings import DEFAULT_MODEL, FASTEST_FPS, FIT_NAMES, SLOWEST_FPS
-from edgeseg.system.atomic_files import ADVICE, beside
+from edgeseg.system.atomic_files import ADVICE, temporary_sibling
 from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ JSON_SCHEMA: dict[str, Any] = {
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "segment",
-        help="show what the network sees in a picture, a folder or a clip",
+        help="show how a network segments a picture, a folder or a clip",
         description="Writes an overlay picture (a video for a clip) and a palette PNG of the labels for each "
         "picture, and prints how much of the picture each class covers.",
     )
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise EdgesegError(f"{args.input}: cannot be read: {error.strerror or error}") from None
     tally = _Tally(model.classes)
-    with _appearing_in(args.output) as output:
+    with _output_folder(args.output) as output:
         _segment(args, model, pictures, tally, output)
     if args.json:
         summary = {
@@ -109,24 +109,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _segment(
-    args: argparse.Namespace, model: Model, pictures: list[Path], tally: _Tally, output: _Output
+    args: argparse.Namespace, model: Model, pictures: list[Path], tally: _Tally, output: _OutputFiles
 ) -> None:
     """pictures: in the folder that is the input; none for a clip."""
-    from edgeseg.commands._terminal import progress
-    from edgeseg.config.units import size_px
+    from edgeseg.commands.shared.terminal import progress
     from edgeseg.drawing import overlay
     from edgeseg.drawing.video_writer import VideoWriter, encode_labels
     from edgeseg.replay import clip
     from edgeseg.stages import postprocess
     from edgeseg.stages.preprocess import Preprocess
 
-    try:
-        size = size_px(args.input_size) if args.input_size else None
-    except ValueError as error:
-        raise EdgesegError(f"--input: {error}") from None
     stems = Counter(path.stem for path in pictures)
     with ExitStack() as stack:
-        engine = open_refined(model, args.engine, size, args.refine, threads=whole_cpus())
+        engine = open_refined(model, args.engine, args.input_size, args.refine, threads=whole_cpus())
         stack.callback(engine.close)
         preprocess = Preprocess(args.fit or model.fit, engine.input_size_px)
         advance = stack.enter_context(progress(f"segmenting {args.input.name}", "picture", args.json))
@@ -160,7 +155,7 @@ def _segment(
 
 
 @dataclass(frozen=True, slots=True)
-class _Output:
+class _OutputFiles:
     """What is being written to ``folder``; ``partial`` has it until all of it is complete."""
 
     folder: Path
@@ -174,12 +169,12 @@ class _Output:
 
 
 @contextmanager
-def _appearing_in(folder: Path) -> Iterator[_Output]:
-    """Raises EdgesegError where the folder cannot be made or written."""
+def _output_folder(folder: Path) -> Iterator[_OutputFiles]:
+    """Yield where to write; the files get their names at the end. Raises EdgesegError."""
     if folder.exists() and not folder.is_dir():
         raise EdgesegError(f"{folder}: is a file, expected a folder; {ADVICE}")
-    with beside(folder) as partial:
-        output = _Output(folder, partial)
+    with temporary_sibling(folder) as partial:
+        output = _OutputFiles(folder, partial)
         yield output
         folder.mkdir(exist_ok=True)
         # Labels of a finer run would stand between those of this one.
@@ -219,7 +214,7 @@ class _Tally:
         }
 
 
-def _print_table(model: Model, tally: _Tally, output: _Output) -> None:
+def _print_table(model: Model, tally: _Tally, output: _OutputFiles) -> None:
     shares = ((name, share["mean"], share["most"]) for name, share in tally.summary().items())
     rows = [(name, f"{mean:6.1%}", f"{most:6.1%}") for name, mean, most in shares if most >= SHOWN_FROM]
     pictures = f"{tally.pictures} picture" + ("" if tally.pictures == 1 else "s")

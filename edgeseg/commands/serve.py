@@ -1,4 +1,4 @@
-"""``edgeseg serve``: this machine's engines for neighbours, by the KServe v2 protocol."""
+"""``edgeseg serve``: offers this machine's engines to other machines over the KServe v2 protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
     from edgeseg.engines.base import Engine
-    from edgeseg.kserve.served_model import Offer
+    from edgeseg.kserve.served_model import ServedModel
     from edgeseg.kserve.server import Tls
     from edgeseg.models.model import Model
 
@@ -25,10 +25,10 @@ DEFAULT_LISTEN = "127.0.0.1:8001"
 _LEAST_TOKEN_CHARS = 16
 # Of accelerators: one works while the next picture is on its way.
 _AT_ONCE_BESIDE_THE_CPU = 2
-# What runs when it is told to stop may end.
+# Requests that run at the stop may end within this time.
 _GRACE_S = 5.0
 _EXAMPLE = """\
-A neighbour's pipeline file then says:
+The pipeline file of another machine then has:
 
   engine: kserve
   remote: {url: grpc://strong-box:8001, token_file: remote_token}
@@ -42,8 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "serve",
         help="run networks for other machines (KServe v2 over gRPC)",
-        description="Runs networks for other machines, which name it under `remote` (KServe v2 over gRPC). "
-        "--at-once requests run, as many again wait, and whoever comes then is refused at once.",
+        description="Runs networks for other machines, whose pipeline files name it under `remote` "
+        "(KServe v2 over gRPC). "
+        "--at-once requests run, as many again wait, and more are refused at once.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     token = None if args.token_file is None else _token(args.token_file)
     if token is None and not place.loopback:
         raise EdgesegError(
-            f"--listen {args.listen}: others reach it there; that needs --token-file (openssl rand -hex 16)"
+            f"--listen {args.listen}: others reach it there; this needs --token-file (openssl rand -hex 16)"
         )
     tls_files = _tls_files(args)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
@@ -87,22 +88,22 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("grpc", "tritonclient"):
             raise
-        raise EdgesegError("serve needs what is not installed; pip install 'edgeseg[remote]'") from None
-    from edgeseg.kserve.server_memory import Regions
+        raise EdgesegError("serve needs more packages; pip install 'edgeseg[remote]'") from None
+    from edgeseg.kserve.server_memory import RegionTable
 
     tls: Tls | None = None if tls_files is None else protocol.Tls(*tls_files)
     # Before anything takes long: a signal then ends it as it does later.
     stop = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
     with ExitStack() as open_engines:
-        offers, at_once = _offers(args, open_engines)
+        offers, at_once = _load_models(args, open_engines)
         server, port = protocol.start(
             offers,
             f"{args.listen.rpartition(':')[0]}:{place.port}",
             most_at_once=2 * at_once,
             token=token,
             tls=tls,
-            memory=Regions() if place.loopback else None,
+            memory=RegionTable() if place.loopback else None,
         )
         scheme = "grpc" if tls is None else "grpcs"
         for one in offers:
@@ -115,10 +116,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _offers(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tuple[Offer, ...], int]:
+def _load_models(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tuple[ServedModel, ...], int]:
     from edgeseg.config.units import size_px
     from edgeseg.engines.select import choose
-    from edgeseg.kserve.served_model import Admission, offer
+    from edgeseg.kserve.served_model import AdmissionLimit, serve_model
     from edgeseg.models import registry
 
     loaded: list[tuple[Model, Engine]] = []
@@ -136,14 +137,14 @@ def _offers(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tuple[Of
         open_engines.callback(loaded[-1][1].close)
     beside = all(RUNTIMES[engine.name].accelerator for _, engine in loaded)
     at_once = args.at_once or (_AT_ONCE_BESIDE_THE_CPU if beside else whole_cpus())
-    admission = Admission(at_once, at_once)
-    return tuple(offer(model, engine, admission) for model, engine in loaded), at_once
+    admission = AdmissionLimit(at_once, at_once)
+    return tuple(serve_model(model, engine, admission) for model, engine in loaded), at_once
 
 
 def _opened(model: Model, engine: str, size_px: tuple[int, int]) -> Engine:
     from edgeseg.engines import autotune
 
-    return autotune.open_best(model, engine, size_px, 1)
+    return autotune.open_best_engine(model, engine, size_px, 1)
 
 
 def _token(path: Path) -> str:

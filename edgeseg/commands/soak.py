@@ -1,4 +1,4 @@
-"""``edgeseg soak``: does the daemon on this machine stay as it is, whatever happens to it?"""
+"""``edgeseg soak``: runs the daemon for hours amid faults and checks that its resources stay constant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
-    from edgeseg.tools.soak.run import Plan
+    from edgeseg.tools.soak.run import SoakSettings
 
 _COLOURS_RULE = "{occupied: [red], enter: 5 %, leave: 2 %, for: 500 ms, clear: 500 ms}"
 _ANY_RULE = "{changed: dominant, for: 2 s, clear: 2 s}"
@@ -25,11 +25,11 @@ _ANY_RULE = "{changed: dominant, for: 2 s, clear: 2 s}"
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "soak",
-        help="run the daemon amid random faults and see whether it stays as it is",
+        help="run the daemon amid random faults and check that its resources stay constant",
         description="Runs the daemon with several cameras and a broker of its own (mosquitto), kills, "
-        "freezes and cuts all of them at random, and holds the daemon to its promises: memory, descriptors, "
+        "freezes and cuts all of them at random, and checks what the daemon must keep: memory, descriptors, "
         "threads, ages of results, order and completeness of alerts. Writes soak.json and soak.png. Exit "
-        "code 1 when a promise was broken.",
+        "code 1 when a check fails.",
     )
     parser.add_argument(
         "sources",
@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--model",
         default=None,
-        help="a network (see `edgeseg models list`); default: one that tells colours apart and costs nothing",
+        help="a network (see `edgeseg models list`); default: one that separates colours and costs nothing",
     )
     parser.add_argument("--rate", type=float, default=5.0, help="analysed frames a second of each camera")
     parser.add_argument("--output", type=Path, default=Path("out/soak"), help="folder (default: out/soak)")
@@ -53,10 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     from edgeseg.clock import SystemClock
     from edgeseg.errors import EdgesegError
-    from edgeseg.system.atomic_files import writing
+    from edgeseg.system.atomic_files import write_errors
     from edgeseg.tools.soak.plot import draw
     from edgeseg.tools.soak.run import Soak
-    from edgeseg.tools.soak.verdict import document, judge
+    from edgeseg.tools.soak.verdict import check_all, document
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     seed = random.randrange(10_000) if args.seed is None else args.seed
@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         # Like Ctrl-C: nothing is left running.
         signal.signal(number, signal.default_int_handler)
-    with writing(args.output, "choose another --output"):
+    with write_errors(args.output, "choose another --output"):
         args.output.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(args.output / "state", ignore_errors=True)
     print(f"soak: {args.minutes:g} min, seed {seed}; the daemon's log is {args.output / 'daemon.log'}")
     soaked = Soak(plan, args.output.resolve(), SystemClock()).run()
-    checks = judge(soaked, alerts_expected=args.model is None)
+    checks = check_all(soaked, alerts_expected=args.model is None)
     machine = {
         "architecture": platform.machine(),
         "cores": whole_cpus(),
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
-def _plan(args: argparse.Namespace, seed: int) -> Plan:
+def _plan(args: argparse.Namespace, seed: int) -> SoakSettings:
     """Raises SourceError for a clip that cannot be read."""
     from edgeseg.tools.soak import cameras
     from edgeseg.tools.soak import run as soak
@@ -101,7 +101,7 @@ def _plan(args: argparse.Namespace, seed: int) -> Plan:
     if not args.sources:
         pictures = [cameras.blinking(number) for number in range(4)]
     colours = Path(soak.__file__).with_name("colours")
-    return soak.Plan(
+    return soak.SoakSettings(
         seconds=args.minutes * 60,
         seed=seed,
         model=args.model or str(colours),

@@ -1,4 +1,4 @@
-"""``edgeseg tune``: settings of rules that flap less, found on recorded clips."""
+"""``edgeseg tune``: finds settings of rules that flap less, on recorded clips."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.commands._terminal import print_table, progress
 from edgeseg.commands.record import duration
 from edgeseg.commands.replay import camera_of
+from edgeseg.commands.shared.terminal import print_table, progress
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
     from edgeseg.settings import CameraSettings, PipelineSettings
     from edgeseg.tools.tuning.grid import Place
-    from edgeseg.tools.tuning.observe import Watched
-    from edgeseg.tools.tuning.scoring import Occasion, Patience
-    from edgeseg.tools.tuning.sweep import Swept
+    from edgeseg.tools.tuning.observe import ClipObservations
+    from edgeseg.tools.tuning.scoring import FlapLimits, Occasion
+    from edgeseg.tools.tuning.sweep import SweepResult
 
 _SETTING = {
     "type": "object",
@@ -65,13 +65,13 @@ JSON_SCHEMA: dict[str, Any] = {
 }
 
 _DESCRIPTION = """\
-Segments each clip once (and remembers it), then tries thousands of enter, leave, for and clear on what
-every zone showed, with the rules' own code. Prints for each rule what the settings that no other one beats
-cost in delay and flaps, suggests one, and shows the change to the pipeline file.
+Segments each clip once (and caches the result), then tries thousands of values of enter, leave, for and
+clear on every zone, with the rules' own code. Prints the best trade-offs of delay and flaps for each rule,
+suggests one setting, and shows the change to the pipeline file.
 
 A flap is an alert that was over less than --short after it was raised, or that came again less than --gap
-after the one before it ended. Without labels a suggestion tells all that the rule tells now, those less than
---gap apart taken for one. With --labels it tells as many as possible of the events that you wrote down:
+after the one before it ended. Without labels a suggestion detects all that the rule detects now; alerts less
+than --gap apart count as one. With --labels it detects as many as possible of the events that you noted:
 
   clip,zone,rule,begin,end
   gate.mp4,bay,blocked,12.5,1:40
@@ -91,9 +91,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="clips of the camera, recordings")
     parser.add_argument("pipeline", type=Path, help="the pipeline file")
-    parser.add_argument("--camera", help="which camera's; needed where the file has several")
-    parser.add_argument("--rule", help="one rule alone, by name")
-    parser.add_argument("--labels", type=Path, metavar="CSV", help="what should be told, and when")
+    parser.add_argument("--camera", help="the camera; needed where the file has several")
+    parser.add_argument("--rule", help="only this rule")
+    parser.add_argument("--labels", type=Path, metavar="CSV", help="events to detect")
     parser.add_argument("--gap", type=duration, default=10.0, help="default: 10 s")
     parser.add_argument("--short", type=duration, default=2.0, help="default: 2 s")
     parser.add_argument(
@@ -101,7 +101,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=duration,
         help="the longest mean delay to accept (default: twice today's, or 5 s more where that is more)",
     )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw it (extra bench)")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the results (extra bench)")
     parser.add_argument("--write", action="store_true", help="write the suggestions into the file")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=run)
@@ -110,8 +110,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     from edgeseg import config
     from edgeseg.tools.tuning import plot, suggest_patch
-    from edgeseg.tools.tuning.observe import watch
-    from edgeseg.tools.tuning.scoring import Patience
+    from edgeseg.tools.tuning.observe import observe_clip
+    from edgeseg.tools.tuning.scoring import FlapLimits
 
     settings = config.load(args.pipeline)
     camera = camera_of(settings, args.camera)
@@ -119,22 +119,22 @@ def run(args: argparse.Namespace) -> int:
     if not wanted:
         which = f"no rule {args.rule}" if args.rule else "no rules"
         raise EdgesegError(f"{settings.file}: the camera {camera.name} has {which}")
-    watched = []
+    observed = []
     for clip in args.clips:
         with progress(f"watching {clip.name}", "frame", quiet=args.json) as advance:
-            watched.append(watch(clip, settings, camera, advance))
-    results = _swept(args, settings, camera, watched, Patience(args.gap, args.short))
+            observed.append(observe_clip(clip, settings, camera, advance))
+    results = _sweep_rules(args, settings, camera, observed, FlapLimits(args.gap, args.short))
     better = [swept for swept in results if suggest_patch.changes(swept)]
     text = suggest_patch.patched(args.pipeline, camera.name, better) if better else ""
     diff = suggest_patch.difference(args.pipeline, text) if better else ""
     if args.json:
-        said = {
+        document = {
             "file": settings.file,
             "camera": camera.name,
             "rules": [_json(swept) for swept in results],
             "diff": diff,
         }
-        print(json.dumps(said, indent=2, ensure_ascii=False))
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         for swept in results:
             _print(swept)
@@ -145,21 +145,21 @@ def run(args: argparse.Namespace) -> int:
         from edgeseg.yamlfile.rewrite import write_file
 
         try:
-            kept = write_file(args.pipeline, text)
+            backup = write_file(args.pipeline, text)
         except OSError as error:
             raise EdgesegError(f"{args.pipeline}: cannot be written: {error.strerror or error}") from None
         if not args.json:
-            print(f"\nwritten; the file as it was: {kept}")
+            print(f"\nwritten; the file as it was: {backup}")
     return 0
 
 
-def _swept(
+def _sweep_rules(
     args: argparse.Namespace,
     settings: PipelineSettings,
     camera: CameraSettings,
-    watched: list[Watched],
-    patience: Patience,
-) -> list[Swept]:
+    observed: list[ClipObservations],
+    limits: FlapLimits,
+) -> list[SweepResult]:
     from edgeseg.tools.tuning.labels import check_names, read_labels
     from edgeseg.tools.tuning.rule_run import Track
     from edgeseg.tools.tuning.sweep import sweep
@@ -168,7 +168,7 @@ def _swept(
     if args.labels is not None:
         labels = read_labels(args.labels)
         known = {
-            "clip": [one.clip.name for one in watched],
+            "clip": [one.clip.name for one in observed],
             "zone": [zone.name for zone in camera.zones],
             "rule": [rule.name for zone in camera.zones for rule in zone.rules],
         }
@@ -178,7 +178,7 @@ def _swept(
         for rule in zone.rules:
             if args.rule not in (None, rule.name):
                 continue
-            tracks = [Track(rule, [moment[number] for moment in one.moments]) for one in watched]
+            tracks = [Track(rule, [moment[number] for moment in one.moments]) for one in observed]
             events: list[list[Occasion]] | None = None
             if labels is not None:
                 events = [
@@ -190,14 +190,14 @@ def _swept(
                         ),
                         key=lambda event: event.began_s,
                     )
-                    for one in watched
+                    for one in observed
                 ]
             with progress(f"tuning {zone.name}/{rule.name}", "setting", quiet=args.json) as advance:
-                results.append(sweep(zone.name, rule, tracks, events, patience, args.delay, advance))
+                results.append(sweep(zone.name, rule, tracks, events, limits, args.delay, advance))
     return results
 
 
-def _print(swept: Swept) -> None:
+def _print(swept: SweepResult) -> None:
     minutes = swept.watched_s / 60
     what = "labelled event" if swept.labelled else "occasion"
     count = f"{swept.today.events} {what}{'' if swept.today.events == 1 else 's'}"
@@ -215,11 +215,11 @@ def _print(swept: Swept) -> None:
     print()
 
 
-def _row(swept: Swept, name: str, place: Place) -> tuple[str, ...]:
-    from edgeseg.tools.tuning.suggest_patch import words
+def _row(swept: SweepResult, name: str, place: Place) -> tuple[str, ...]:
+    from edgeseg.tools.tuning.suggest_patch import key_texts
 
     score = swept.scores[place]
-    setting = ", ".join(f"{key}: {text}" for key, text in words(swept.grid.rules[place]).items())
+    setting = ", ".join(f"{key}: {text}" for key, text in key_texts(swept.grid.rules[place]).items())
     more = (f"{score.recall:.2f}", f"{score.precision:.2f}") if swept.labelled else ()
     return (
         *(name, setting, str(score.flaps), f"{swept.per_hour(score.flaps):.0f}"),
@@ -227,7 +227,7 @@ def _row(swept: Swept, name: str, place: Place) -> tuple[str, ...]:
     )
 
 
-def _json(swept: Swept) -> dict[str, object]:
+def _json(swept: SweepResult) -> dict[str, object]:
     best = swept.suggested
     return {
         "zone": swept.zone,
@@ -242,12 +242,12 @@ def _json(swept: Swept) -> dict[str, object]:
     }
 
 
-def _setting(swept: Swept, place: Place) -> dict[str, object]:
-    from edgeseg.tools.tuning.suggest_patch import words
+def _setting(swept: SweepResult, place: Place) -> dict[str, object]:
+    from edgeseg.tools.tuning.suggest_patch import key_texts
 
     score = swept.scores[place]
     return {
-        "keys": words(swept.grid.rules[place]),
+        "keys": key_texts(swept.grid.rules[place]),
         "alerts": score.alerts,
         "flaps": score.flaps,
         "flaps_per_hour": round(swept.per_hour(score.flaps), 3),

@@ -1,4 +1,4 @@
-"""A label map, zones and their coverage drawn over the camera picture: what people look at.
+"""Overlay: draws a label map, zones and their coverage over the camera picture.
 
 Nothing here feeds the analytics: those stay on the model's own grid.
 """

@@ -1,4 +1,4 @@
-"""Writes what people look at: overlay videos (H.264 in MP4, which every browser plays), label PNGs."""
+"""Video writer: overlay videos (H.264 in MP4, which every browser plays) and label PNGs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runtimes behind one seam: a batch of uint8 RGB pictures in, named arrays out."""
+"""Engines: run a network on uint8 RGB pictures, and return named arrays."""
 
 from edgeseg.engines.select import open_engine
 from edgeseg.models.runtimes import ENGINES

@@ -1,4 +1,4 @@
-"""Denormal numbers count as zero while a network runs.
+"""Denormals: count as zero while a network runs.
 
 Activations that decay below 1e-38 say nothing, and many processors take a hundred times as long for them as
 for others. The flags belong to a thread, and a runtime's own threads inherit them from the one that creates

@@ -1,4 +1,4 @@
-"""What this machine has to compute with, as the kernel tells it; no runtime is imported for it."""
+"""Compute hardware: what the kernel reports, without any inference library."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""TFLite networks through LiteRT, or its predecessor where only that is installed: on the CPU, or on a
-Coral Edge TPU through its delegate."""
+"""LiteRT engine: runs TFLite networks on the CPU, or on a Coral Edge TPU through its delegate.
+
+tflite_runtime, the predecessor of LiteRT, is used where only that is installed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from edgeseg.engines import denormals, tensors
 from edgeseg.engines.base import Outputs
 from edgeseg.engines.hardware import edge_tpus
 from edgeseg.engines.stderr import without_lines
-from edgeseg.engines.tensors import PictureTable, TensorInfo
+from edgeseg.engines.tensors import TensorInfo
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
 from edgeseg.models.model import Artefact, Role
@@ -35,10 +37,18 @@ Interpreter = Any
 
 
 class LiteRtEngine:
-    """Interpreters are not thread-safe: each run borrows one.
+    """Runs a network on LiteRT. Interpreters are not thread-safe: each run borrows one.
 
     On a CPU one is made when all are out, so there are as many as there were ever concurrent calls, and
-    they share the file's mapped weights. An Edge TPU does one thing at a time: callers wait for it.
+    they share the file's mapped weights. An Edge TPU runs one network at a time: callers wait for it.
+
+    Args:
+        name: of the engine.
+        artefact: the file.
+        classes: how many the model has.
+        make: makes an interpreter.
+        first: one that was made already.
+        input_size_px: (width, height).
     """
 
     def __init__(
@@ -52,18 +62,15 @@ class LiteRtEngine:
     ) -> None:
         self.name = name
         self.input_size_px = input_size_px
-        self._artefact = artefact
-        self._classes = classes
         self._make = make
         self._idle: list[Interpreter] = [first]
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._closed = False
-        entry = tensors.find_input(
-            artefact, [_info(item) for item in first.get_input_details()], input_size_px
-        )
-        self._exits = tensors.find_outputs(artefact, [_info(item) for item in first.get_output_details()])
-        self._pictures = PictureTable(artefact.input, entry)
+        details = (first.get_input_details(), first.get_output_details())
+        inputs, outputs = ([_info(item) for item in items] for items in details)
+        self._tensors = tensors.check_model(artefact, classes, inputs, outputs, input_size_px)
+        self._file = artefact.blob.file
 
     def run(self, batch: U8) -> Outputs:
         """See ``Engine.run``."""
@@ -83,7 +90,7 @@ class LiteRtEngine:
             if self.name == CORAL:
                 self._returned.wait_for(lambda: self._idle or self._closed)
             if self._closed:
-                raise EngineError(f"{self._artefact.blob.file}: the engine was closed")
+                raise EngineError(f"{self._file}: the engine was closed")
             interpreter = self._idle.pop() if self._idle else None
         if interpreter is None:
             interpreter = self._make()
@@ -98,15 +105,17 @@ class LiteRtEngine:
     def _infer(self, interpreter: Interpreter, view: U8) -> Outputs:
         index = {item["name"]: item["index"] for item in interpreter.get_output_details()}
         try:
-            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], self._pictures.tensor(view))
+            interpreter.set_tensor(
+                interpreter.get_input_details()[0]["index"], self._tensors.pictures.tensor(view)
+            )
             with denormals.as_zero():
                 interpreter.invoke()
             arrays: dict[Role, tensors.Tensor] = {
-                role: interpreter.get_tensor(index[info.name]) for role, info in self._exits.items()
+                role: interpreter.get_tensor(index[info.name]) for role, info in self._tensors.exits.items()
             }
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"{self._artefact.blob.file}: LiteRT: {_first_line(error)}") from None
-        return tensors.by_role(self._artefact, self._classes, self._exits, arrays)
+            raise EngineError(f"{self._file}: LiteRT: {_first_line(error)}") from None
+        return self._tensors.outputs(arrays)
 
 
 def load(
@@ -132,7 +141,7 @@ def load(
     with without_lines(b"INFO:"):
         first = make()
     engine = LiteRtEngine(name, artefact, classes, make, first, size_px)
-    engine.run(np.zeros((1, size_px[1], size_px[0], 3), np.uint8))
+    tensors.run_once(engine)
     return engine
 
 
@@ -209,7 +218,7 @@ def _edge_tpu_delegate(module: Any, path: Path) -> Any:
             f"({_first_line(error)}); {_EDGE_TPU_ADVICE}"
         ) from None
     except ValueError:
-        # All that the library says of a device that is not there, or that another process holds.
+        # The library's only message about a device that is not there, or that another process holds.
         raise EngineError(
             f"{path}: engine coral: {library} found no Edge TPU that it may use; is it plugged in, does "
             "another program hold it, and may this user open it (group plugdev or apex)?"

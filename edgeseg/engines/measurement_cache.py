@@ -1,4 +1,4 @@
-"""What ``auto`` was measured to be best, kept in the cache folder until something it depends on changes."""
+"""Measurement cache: benchmark results of ``engine: auto``, valid until something they depend on changes."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Table:
 def choice(
     model: Model, input_size_px: tuple[int, int], threads: int, options: Sequence[Choice]
 ) -> Choice | None:
-    """The one of ``options`` that was measured to be the best here; None where nothing was measured."""
-    table = recall(model, input_size_px, threads, options)
+    """Return the one of ``options`` that was the best here; None where no measurement is cached."""
+    table = load(model, input_size_px, threads, options)
     best = table.best if table else None
     for option in options:
         if best is not None and (option.engine, option.artefact.blob.file) == (best.engine, best.file):
@@ -80,39 +80,49 @@ def choice(
     return None
 
 
-def recall(
+def load(
     model: Model,
     input_size_px: tuple[int, int],
     threads: int,
     options: Sequence[Choice],
     exactly: bool = False,
 ) -> Table | None:
-    """What was measured on this machine with so many threads, or with others where not ``exactly``; None
-    where nothing was, or where it no longer holds."""
+    """Return the cached results of this machine; None where there are none, or where they no longer hold.
+
+    Args:
+        model: the network.
+        input_size_px: (width, height).
+        threads: of one run.
+        options: the candidates, part of the cache key.
+        exactly: only results of so many threads; else those of another number will do.
+    """
     try:
         text = _file(model, input_size_px).read_text()
-        kept = json.loads(text)
-        if kept["key"] != _key(model, input_size_px, options):
+        stored = json.loads(text)
+        if stored["key"] != _key(model, input_size_px, options):
             return None
-        tables: dict[str, Any] = kept["threads"]
+        tables: dict[str, Any] = stored["threads"]
         table = tables.get(str(threads)) or (None if exactly else next(iter(tables.values())))
         if table is None:
             return None
         return Table(tuple(Result(**result) for result in table["results"]), table["chosen"])
     except (EdgesegError, OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
-        # Not there, damaged, or written by another version: it is only a memory, and measured again.
+        # Not there, damaged, or written by another version: it is only a cache, and measured again.
         return None
 
 
-def remember(
+def save(
     model: Model, input_size_px: tuple[int, int], threads: int, options: Sequence[Choice], table: Table
 ) -> None:
-    """Keep ``table`` for the next start. Raises EdgesegError where the cache cannot be written."""
+    """Save ``table`` for the next start, beside the results of other numbers of threads.
+
+    Raises EdgesegError where the cache cannot be written.
+    """
     path, key = _file(model, input_size_px), _key(model, input_size_px, options)
     others: dict[str, Any] = {}
     try:
-        kept = json.loads(path.read_text())
-        others = kept["threads"] if kept["key"] == key else {}
+        stored = json.loads(path.read_text())
+        others = stored["threads"] if stored["key"] == key else {}
     except (OSError, ValueError, KeyError, TypeError):
         pass
     document = {"key": key, "threads": {**others, str(threads): asdict(table)}}

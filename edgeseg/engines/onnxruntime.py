@@ -1,20 +1,19 @@
-"""ONNX networks through onnxruntime: on the CPU, or with one of its other execution providers."""
+"""onnxruntime engine: runs ONNX networks on the CPU, or with one of its other execution providers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as codes
 
 from edgeseg.engines import denormals, hardware, providers, tensors
 from edgeseg.engines.base import Outputs
-from edgeseg.engines.tensors import PictureTable, TensorInfo
+from edgeseg.engines.tensors import ModelTensors, TensorInfo
 from edgeseg.engines.under_way import UnderWay
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
-from edgeseg.models.model import Artefact, Role
+from edgeseg.models.model import Artefact
 from edgeseg.models.runtimes import RUNTIMES
 
 # onnxruntime's exceptions share no base but Exception; not every version has all of them.
@@ -32,26 +31,27 @@ _TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": 
 
 
 class OnnxRuntimeEngine:
-    """One session, shared by all threads: onnxruntime allows concurrent runs."""
+    """One session, shared by all threads: onnxruntime allows concurrent runs.
+
+    Args:
+        name: of the engine.
+        session: with the network loaded.
+        model_tensors: its checked tensors.
+        input_size_px: (width, height).
+    """
 
     def __init__(
         self,
         name: str,
-        artefact: Artefact,
-        classes: int,
         session: onnxruntime.InferenceSession,
-        entry: TensorInfo,
-        exits: dict[Role, TensorInfo],
+        model_tensors: ModelTensors,
         input_size_px: tuple[int, int],
     ) -> None:
         self.name = name
         self.input_size_px = input_size_px
-        self._artefact = artefact
-        self._classes = classes
         self._session: onnxruntime.InferenceSession | None = session
-        self._entry = entry
-        self._exits = exits
-        self._pictures = PictureTable(artefact.input, entry)
+        self._tensors = model_tensors
+        self._file = model_tensors.artefact.blob.file
         self._under_way = UnderWay()
 
     def run(self, batch: U8) -> Outputs:
@@ -69,18 +69,16 @@ class OnnxRuntimeEngine:
     def _infer(self, view: U8) -> Outputs:
         session = self._session
         if session is None:
-            raise EngineError(f"{self._artefact.blob.file}: the engine was closed")
-        names = [info.name for info in self._exits.values()]
-        feed = {self._entry.name: self._pictures.tensor(view)}
+            raise EngineError(f"{self._file}: the engine was closed")
+        names = [info.name for info in self._tensors.exits.values()]
+        feed = {self._tensors.entry.name: self._tensors.pictures.tensor(view)}
         options = onnxruntime.RunOptions()
         try:
             with self._under_way.run(lambda: setattr(options, "terminate", True)), denormals.as_zero():
                 arrays = session.run(names, feed, options)
         except _ERRORS as error:
-            raise EngineError(f"{self._artefact.blob.file}: onnxruntime: {_first_line(error)}") from None
-        return tensors.by_role(
-            self._artefact, self._classes, self._exits, dict(zip(self._exits, arrays, strict=True))
-        )
+            raise EngineError(f"{self._file}: onnxruntime: {_first_line(error)}") from None
+        return self._tensors.outputs(dict(zip(self._tensors.exits, arrays, strict=True)))
 
 
 def load(
@@ -103,7 +101,7 @@ def load(
                 str(path),
                 sess_options=_options(threads),
                 providers=[(wanted, providers.options(name, artefact, size_px, threads))],
-                # Without this it tries the CPU after a failure, and says so to nobody but standard output.
+                # Without this it tries the CPU after a failure, and reports that on standard output alone.
                 enable_fallback=0,
             )
     except _ERRORS as error:
@@ -114,10 +112,12 @@ def load(
         raise EngineError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from None
     if session.get_providers()[0] != wanted:
         raise EngineError(_cannot_start(name))
-    entry = tensors.find_input(artefact, [_info(item) for item in session.get_inputs()], size_px)
-    exits = tensors.find_outputs(artefact, [_info(item) for item in session.get_outputs()])
-    engine = OnnxRuntimeEngine(name, artefact, classes, session, entry, exits, size_px)
-    engine.run(np.zeros((1, size_px[1], size_px[0], 3), np.uint8))
+    inputs, outputs = (
+        [_info(item) for item in items] for items in (session.get_inputs(), session.get_outputs())
+    )
+    checked = tensors.check_model(artefact, classes, inputs, outputs, size_px)
+    engine = OnnxRuntimeEngine(name, session, checked, size_px)
+    tensors.run_once(engine)
     return engine
 
 

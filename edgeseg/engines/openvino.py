@@ -1,4 +1,4 @@
-"""ONNX, TFLite and OpenVINO networks on Intel's runtime: any x86-64 or ARM CPU, Intel GPUs."""
+"""OpenVINO engine: runs ONNX, TFLite and OpenVINO networks on x86-64 and ARM CPUs and Intel GPUs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from openvino import frontend
 
 from edgeseg.engines import denormals, tensors
 from edgeseg.engines.base import Outputs
-from edgeseg.engines.tensors import PictureTable, TensorInfo
+from edgeseg.engines.tensors import TensorInfo
 from edgeseg.engines.under_way import UnderWay
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.frames import U8
@@ -43,7 +43,15 @@ _HALF_BY_CAPABILITY = {"BF16": "bf16", "FP16": "f16"}
 
 
 class OpenVinoEngine:
-    """One compiled network with a stream for each caller; each run borrows an inference request."""
+    """One compiled network with a stream for each caller; each run borrows an inference request.
+
+    Args:
+        name: of the engine.
+        artefact: the file.
+        classes: how many the model has.
+        compiled: the network.
+        input_size_px: (width, height).
+    """
 
     def __init__(
         self,
@@ -55,16 +63,13 @@ class OpenVinoEngine:
     ) -> None:
         self.name = name
         self.input_size_px = input_size_px
-        self._artefact = artefact
-        self._classes = classes
         self._compiled: openvino.CompiledModel | None = compiled
         self._idle: list[openvino.InferRequest] = []
         self._lock = threading.Lock()
-        entry = tensors.find_input(artefact, [_info(port) for port in compiled.inputs], input_size_px)
-        infos = [_info(port) for port in compiled.outputs]
-        self._exits = tensors.find_outputs(artefact, infos)
-        self._index = {role: infos.index(info) for role, info in self._exits.items()}
-        self._pictures = PictureTable(artefact.input, entry)
+        inputs, outputs = ([_info(port) for port in ports] for ports in (compiled.inputs, compiled.outputs))
+        self._tensors = tensors.check_model(artefact, classes, inputs, outputs, input_size_px)
+        self._file = artefact.blob.file
+        self._index = {role: outputs.index(info) for role, info in self._tensors.exits.items()}
         self._under_way = UnderWay()
 
     def run(self, batch: U8) -> Outputs:
@@ -86,7 +91,7 @@ class OpenVinoEngine:
     def _borrowed(self) -> Iterator[openvino.InferRequest]:
         with self._lock:
             if self._compiled is None:
-                raise EngineError(f"{self._artefact.blob.file}: the engine was closed")
+                raise EngineError(f"{self._file}: the engine was closed")
             request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
         try:
             yield request
@@ -96,19 +101,19 @@ class OpenVinoEngine:
                     self._idle.append(request)
 
     def _infer(self, request: openvino.InferRequest, view: U8) -> Outputs:
-        feed = {0: self._pictures.tensor(view)}
+        feed = {0: self._tensors.pictures.tensor(view)}
         try:
             with self._under_way.run(request.cancel), denormals.as_zero():
-                # Its `infer` does not hear of `cancel`.
+                # Its `infer` cannot be cancelled.
                 request.start_async(feed, share_inputs=True)
                 request.wait()
         except _ERRORS as error:
-            raise EngineError(f"{self._artefact.blob.file}: OpenVINO: {_reason(error)}") from None
+            raise EngineError(f"{self._file}: OpenVINO: {_reason(error)}") from None
         # The request's own memory, which its next run overwrites; only what is used is copied out of it.
         arrays: dict[Role, tensors.Tensor] = {
             role: np.array(request.get_output_tensor(index).data) for role, index in self._index.items()
         }
-        return tensors.by_role(self._artefact, self._classes, self._exits, arrays)
+        return self._tensors.outputs(arrays)
 
 
 def load(
@@ -123,7 +128,7 @@ def load(
     size_px = tensors.input_size(artefact, input_size_px)
     if tensors.bare_integers(artefact):
         raise EngineError(
-            f"{artefact.blob.file}: OpenVINO does not tell the scale of a TFLite file's integer tensors; "
+            f"{artefact.blob.file}: OpenVINO does not report the scale of a TFLite file's integer tensors; "
             "use engine litert"
         )
     absence = absent(name)
@@ -142,7 +147,7 @@ def load(
     except _ERRORS as error:
         raise EngineError(_refusal(artefact, path, error)) from None
     engine = OpenVinoEngine(name, artefact, classes, compiled, size_px)
-    engine.run(np.zeros((1, size_px[1], size_px[0], 3), np.uint8))
+    tensors.run_once(engine)
     return engine
 
 
@@ -150,7 +155,7 @@ def options(name: str, threads: int, blobs: Path | None) -> dict[str, Any]:
     """What the network is compiled with. threads: of one run. blobs: folder of compiled networks, or None."""
     cores = whole_cpus()
     chosen: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT"}
-    # Left to itself it takes bf16 without a word.
+    # By default it takes bf16 where the CPU has it.
     chosen["INFERENCE_PRECISION_HINT"] = _half() if name == "openvino-half" else "f32"
     if name == "openvino-gpu":
         chosen["INFERENCE_PRECISION_HINT"] = "f16"
@@ -208,7 +213,7 @@ def _half() -> str:
 
 
 def _blob_folder() -> Path | None:
-    """Compiled networks are kept for the next start; where nothing can be kept it only takes longer."""
+    """Return the folder that caches compiled networks, None where it cannot be written."""
     try:
         folder = cache_dir() / "openvino"
         folder.mkdir(parents=True, exist_ok=True)
@@ -218,7 +223,7 @@ def _blob_folder() -> Path | None:
 
 
 def _read(artefact: Artefact, path: Path) -> openvino.Model:
-    # By its own frontend: the others, asked in turn, fill standard error with why it is none of theirs.
+    # By its own frontend: the others, tried in turn, fill standard error with their refusals.
     reader = frontend.FrontEndManager().load_by_framework(_FRONTENDS[artefact.format][0])
     network: openvino.Model = reader.convert(reader.load(str(path)))
     return network

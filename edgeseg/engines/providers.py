@@ -1,4 +1,4 @@
-"""onnxruntime's execution providers: their names, their options, and what they need of the machine."""
+"""onnxruntime execution providers: their names, options and requirements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runtime runs a model: the one asked for, the one that was measured best, or the best guess."""
+"""Engine selection: the engine that was asked for, that was measured best, or that is most likely best."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMPILED = "_edgetpu.tflite"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class EngineCandidate:
     """An engine and the artefact that it would run."""
 
     engine: str
@@ -59,17 +59,17 @@ def open_engine(
         best = measurement_cache.choice(model, size_px, cores, candidates(model, size_px))
         if best is not None:
             name, artefact = best.engine, best.artefact
-    return open_candidate(model, Candidate(name, artefact), size_px, cores)
+    return open_candidate(model, EngineCandidate(name, artefact), size_px, cores)
 
 
-def settled(model: Model, input_size_px: tuple[int, int]) -> bool:
-    """Whether ``auto`` knows what is best here: it was measured, or there is nothing to choose from."""
+def is_measured(model: Model, input_size_px: tuple[int, int]) -> bool:
+    """Return whether the best engine is known here: it was measured, or there is only one candidate."""
     options = candidates(model, input_size_px)
     return len(options) < 2 or measurement_cache.choice(model, input_size_px, 1, options) is not None
 
 
 def open_candidate(
-    model: Model, candidate: Candidate, input_size_px: tuple[int, int], threads: int
+    model: Model, candidate: EngineCandidate, input_size_px: tuple[int, int], threads: int
 ) -> Engine:
     """Load one artefact in one engine. Raises EngineError and ModelError as ``open_engine`` does."""
     name, artefact = candidate.engine, candidate.artefact
@@ -113,13 +113,13 @@ def choose(
     return min(options, key=lambda option: _demerits(model, option[0], option[1], input_size_px))
 
 
-def candidates(model: Model, input_size_px: tuple[int, int]) -> tuple[Candidate, ...]:
+def candidates(model: Model, input_size_px: tuple[int, int]) -> tuple[EngineCandidate, ...]:
     """What ``auto`` has to choose from: is installed, reads the artefact, has its weights, takes the size.
 
     Ordered by ``choose``'s preference, so that the first is what it would take.
     """
     able = [
-        Candidate(name, artefact)
+        EngineCandidate(name, artefact)
         for artefact in model.artefacts
         for name, runtime in RUNTIMES.items()
         if artefact.format in runtime.formats

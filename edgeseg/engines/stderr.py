@@ -1,4 +1,4 @@
-"""What native libraries write to standard error behind Python's back."""
+"""Standard error: hides lines that native libraries write to it."""
 
 from __future__ import annotations
 

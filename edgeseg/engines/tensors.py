@@ -1,6 +1,6 @@
-"""Pictures into a network's input tensor, output tensors into roles; checked when the network is loaded.
+"""Tensors: fill a network's input, give its outputs their roles, and check both when the network is loaded.
 
-What every runtime's adapter shares: a runtime only has to say what its tensors look like.
+Every engine adapter uses this; an adapter only describes its runtime's tensors with ``TensorInfo``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeseg.engines.base import Outputs
+from edgeseg.engines.base import Engine, Outputs
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
 from edgeseg.models.model import ROLES, Artefact, InputSpec, Role
@@ -39,8 +39,53 @@ class TensorInfo:
         return f"'{self.name}' {self.dtype} {extents}"
 
 
+@dataclass(frozen=True, slots=True)
+class ModelTensors:
+    """The checked tensors of a loaded network. entry: the picture's. exits: the outputs by role."""
+
+    artefact: Artefact
+    classes: int
+    entry: TensorInfo
+    exits: dict[Role, TensorInfo]
+    pictures: PictureTable
+
+    def outputs(self, arrays: Mapping[Role, Tensor]) -> Outputs:
+        """Return one picture's output tensors in the shapes of ``Engine.run``. Raises EngineError."""
+        return by_role(self.artefact, self.classes, self.exits, arrays)
+
+
+def check_model(
+    artefact: Artefact,
+    classes: int,
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+    size_px: tuple[int, int],
+) -> ModelTensors:
+    """Compare a loaded network with its manifest.
+
+    Args:
+        artefact: the file that was loaded, as the manifest describes it.
+        classes: how many classes the model has.
+        inputs: as the runtime describes them.
+        outputs: as the runtime describes them.
+        size_px: (width, height) to run at.
+
+    Raises EngineError where they differ.
+    """
+    entry = find_input(artefact, inputs, size_px)
+    return ModelTensors(
+        artefact, classes, entry, find_outputs(artefact, outputs), PictureTable(artefact.input, entry)
+    )
+
+
+def run_once(engine: Engine) -> None:
+    """Run a black picture, which shows at load whether the outputs fit the manifest. Raises EngineError."""
+    width, height = engine.input_size_px
+    engine.run(np.zeros((1, height, width, 3), np.uint8))
+
+
 def input_size(artefact: Artefact, size_px: tuple[int, int] | None) -> tuple[int, int]:
-    """(width, height) to run at. Raises EngineError where the network cannot take ``size_px``."""
+    """Return (width, height) to run at. Raises EngineError where the network cannot take ``size_px``."""
     wanted = artefact.input.size_px if size_px is None else size_px
     refusal = artefact.input.refusal(wanted)
     if refusal:
@@ -49,7 +94,7 @@ def input_size(artefact: Artefact, size_px: tuple[int, int] | None) -> tuple[int
 
 
 def find_input(artefact: Artefact, tensors: Sequence[TensorInfo], size_px: tuple[int, int]) -> TensorInfo:
-    """The picture tensor, after comparing name, type and shape with the manifest. Raises EngineError."""
+    """Return the picture tensor after comparing it with the manifest. Raises EngineError."""
     spec = artefact.input
     listed = ", ".join(str(tensor) for tensor in tensors)
     named = [tensor for tensor in tensors if spec.name in (None, tensor.name)]
@@ -81,7 +126,7 @@ def tensor_shape(spec: InputSpec, size_px: tuple[int, int]) -> tuple[int, int, i
 
 
 def bare_integers(artefact: Artefact) -> bool:
-    """Whether a TFLite file's tensors mean nothing without the scales that only LiteRT tells."""
+    """Return whether a TFLite file's tensors need the scales that only LiteRT reports."""
     entry, form = artefact.input, artefact.output.form
     bare_input = entry.dtype != "float32" and not (entry.dtype == "uint8" and entry.raw)
     bare_output = artefact.precision == "int8" and form in ("logits", "probabilities", "mask")
@@ -124,7 +169,7 @@ def _table(spec: InputSpec, tensor: TensorInfo) -> Tensor:
 
 
 def find_outputs(artefact: Artefact, tensors: Sequence[TensorInfo]) -> dict[Role, TensorInfo]:
-    """Which tensor plays which role. Raises EngineError where the manifest does not settle it."""
+    """Return the tensor of each role. Raises EngineError where the manifest leaves it open."""
     roles = ROLES[artefact.output.form]
     listed = ", ".join(str(tensor) for tensor in tensors)
     if not artefact.output.names:

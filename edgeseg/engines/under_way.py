@@ -1,4 +1,4 @@
-"""The runs of an engine that are under way, so that one of them can be cancelled from another thread."""
+"""Cancellation: the runs of an engine by thread, so that another thread can cancel one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Inference on other machines: which server, a second try, and what takes over while there is none.
+"""KServe: inference on other machines, with several servers and a local fallback.
 
-``engine: kserve`` of a pipeline file. ``engines.kserve`` speaks with one server; here several are one engine.
+``engine: kserve`` of a pipeline file. ``kserve.client`` talks to one server; ``RemoteEngine`` makes several
+servers and the fallback engine one ``Engine``. ``kserve.server`` is the other half, for ``edgeseg serve``.
 """
 
 from edgeseg.kserve.remote_engine import RemoteEngine, open_remote

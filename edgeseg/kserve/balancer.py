@@ -1,4 +1,4 @@
-"""Which server is next: the one with the least to do of those that answer."""
+"""Balancer: chooses the least busy of the servers that answer."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 Connect = Callable[[RemoteServer], "KServeSession"]
 """Reaches a server and checks its model. Raises EngineAwayError, EngineError."""
 
-# One late answer may be the network's; a refused connection is told at once.
+# One late answer may be the network's; a refused connection shows at once.
 _LATE_ANSWERS = 2
 # How long a server must have answered every probe before frames go there again.
-_STEADY_FOR_S = 3.0
-# A server that was lost again so soon after its return has to be steady for twice as long the next time.
+_MUST_ANSWER_FOR_S = 3.0
+# A server that was lost again so soon after its return has to answer for twice as long the next time.
 _LOST_AGAIN_WITHIN_S = 60.0
-_STEADY_FOR_AT_MOST_S = 300.0
+_MUST_ANSWER_AT_MOST_S = 300.0
 
 
-class Server:
-    """One server, what is known of it, and how many requests are under way there."""
+class InferenceServer:
+    """One server: its session, its failures and its running requests."""
 
     def __init__(self, address: RemoteServer, connect: Connect, clock: Clock) -> None:
         self.address = address
@@ -38,13 +38,13 @@ class Server:
         self._connect = connect
         self._clock = clock
         self._late = 0
-        self._trial: KServeSession | None = None
-        self._steady_since_s: float | None = None
-        self._steady_for_s = _STEADY_FOR_S
+        self._probe_session: KServeSession | None = None
+        self._answering_since_s: float | None = None
+        self._must_answer_for_s = _MUST_ANSWER_FOR_S
         self._back_at_s = -_LOST_AGAIN_WITHIN_S
 
     def open(self) -> None:
-        """Try it for the first time. Raises EngineError where its model does not fit, EngineAwayError where
+        """Connect for the first time. Raises EngineError where its model does not fit, EngineAwayError where
         it is away."""
         try:
             self.session = self._connect(self.address)
@@ -57,7 +57,7 @@ class Server:
         self.served += 1
 
     def failed(self, session: KServeSession, error: EngineError) -> bool:
-        """A request of ``session`` went wrong. Returns whether the server counts as away from now on."""
+        """Record a failed request of ``session``. Return whether the server counts as away from now on."""
         if session is not self.session:
             return False
         self._late += 1
@@ -66,45 +66,51 @@ class Server:
         self._late, self.session, self.why_away = 0, None, str(error)
         now_s = self._clock.monotonic_s()
         again = now_s - self._back_at_s < _LOST_AGAIN_WITHIN_S
-        self._steady_for_s = min(2 * self._steady_for_s, _STEADY_FOR_AT_MOST_S) if again else _STEADY_FOR_S
+        self._must_answer_for_s = (
+            min(2 * self._must_answer_for_s, _MUST_ANSWER_AT_MOST_S) if again else _MUST_ANSWER_FOR_S
+        )
         return True
 
     def probe(self, deadline_s: float) -> KServeSession | None:
-        """Ask a server that is away for an answer. Returns a session once it was steady for long enough."""
+        """Probe a server that is away. Return a session once it answered for long enough."""
         try:
-            if self._trial is None:
-                self._trial = self._connect(self.address)
-                self._steady_since_s = self._clock.monotonic_s()
+            if self._probe_session is None:
+                self._probe_session = self._connect(self.address)
+                self._answering_since_s = self._clock.monotonic_s()
             else:
-                self._trial.check(deadline_s)
+                self._probe_session.check(deadline_s)
         except EngineError as error:
             self.why_away = str(error)
-            self.forget_trial()
+            self.drop_probe_session()
             return None
         now_s = self._clock.monotonic_s()
-        if self._steady_since_s is None or now_s - self._steady_since_s < self._steady_for_s:
+        if self._answering_since_s is None or now_s - self._answering_since_s < self._must_answer_for_s:
             return None
-        session, self._trial, self._back_at_s = self._trial, None, now_s
+        session, self._probe_session, self._back_at_s = self._probe_session, None, now_s
         return session
 
-    def forget_trial(self) -> None:
-        if self._trial is not None:
-            self._trial.close(lost=True)
-        self._trial, self._steady_since_s = None, None
+    def drop_probe_session(self) -> None:
+        if self._probe_session is not None:
+            self._probe_session.close(lost=True)
+        self._probe_session, self._answering_since_s = None, None
 
 
-class Servers:
+class ServerPool:
     """All servers of one engine. Safe to call from several threads."""
 
-    def __init__(self, servers: Sequence[Server]) -> None:
+    def __init__(self, servers: Sequence[InferenceServer]) -> None:
         self.all = tuple(servers)
         self._lock = threading.Lock()
         self._turn = 0
 
     @contextlib.contextmanager
-    def lend(self, *, other_than: Server | None = None) -> Iterator[tuple[Server, KServeSession] | None]:
-        """The server with the fewest requests under way, in turn where several have as few; None where all
-        are away."""
+    def lend(
+        self, *, other_than: InferenceServer | None = None
+    ) -> Iterator[tuple[InferenceServer, KServeSession] | None]:
+        """Yield the server with the fewest running requests, in turn where several have as few.
+
+        None where all are away.
+        """
         with self._lock:
             able = [one for one in self.all if one.session is not None and one is not other_than]
             self._turn += 1
@@ -121,16 +127,16 @@ class Servers:
                 with self._lock:
                     chosen.outstanding -= 1
 
-    def answered(self, server: Server) -> None:
+    def answered(self, server: InferenceServer) -> None:
         with self._lock:
             server.answered()
 
-    def failed(self, server: Server, session: KServeSession, error: EngineError) -> bool:
-        """See ``Server.failed``. The session is closed by who gets True."""
+    def failed(self, server: InferenceServer, session: KServeSession, error: EngineError) -> bool:
+        """See ``InferenceServer.failed``. The caller that gets True closes the session."""
         with self._lock:
             return server.failed(session, error)
 
-    def took_up(self, server: Server, session: KServeSession) -> None:
+    def restore(self, server: InferenceServer, session: KServeSession) -> None:
         with self._lock:
             server.session = session
 
@@ -142,9 +148,9 @@ class Servers:
         for session in sessions:
             session.close()
         for one in self.all:
-            one.forget_trial()
+            one.drop_probe_session()
 
     @property
-    def away(self) -> tuple[Server, ...]:
+    def away(self) -> tuple[InferenceServer, ...]:
         with self._lock:
             return tuple(one for one in self.all if one.session is None)

@@ -1,5 +1,7 @@
-"""Networks on another machine: one server of the KServe v2 protocol over gRPC (Triton, OpenVINO Model Server,
-MLServer, ``edgeseg serve``). Which of several servers, and what when there is none: ``edgeseg.kserve``."""
+"""KServe client: runs a network on one server of the KServe v2 protocol over gRPC.
+
+Servers: Triton, OpenVINO Model Server, MLServer, ``edgeseg serve``. ``RemoteEngine`` chooses one.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from edgeseg.engines.base import Outputs
 from edgeseg.engines.tensors import PictureTable
 from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.frames import U8
-from edgeseg.kserve.client_memory import Regions
+from edgeseg.kserve.client_memory import RegionPool
 from edgeseg.kserve.contract import Contract, agree
 from edgeseg.models.model import Model, Role
 from edgeseg.models.runtimes import JPEG_SUFFIX
@@ -34,7 +36,7 @@ _PASSES = (
     "UNKNOWN",
 )
 _SHARED_MEMORY = "system_shared_memory"
-# For what is asked once, when a server is checked; a model's first run may have to load it.
+# For the requests that check a server; a model's first run may have to load it.
 _CHECK_WITHIN_S = 5.0
 _CHANNEL = [
     ("grpc.max_send_message_length", -1),
@@ -45,16 +47,22 @@ _CHANNEL = [
 
 
 class KServeSession:
-    """A server that was reached and whose model fits; ``connect`` makes one. For any number of threads.
+    """A connection to a server whose model fits; ``connect`` makes one. For any number of threads.
 
-    regions: shared memory for pictures where the server is on this machine and takes it; else None.
+    regions: shared memory for pictures where the server is on this machine and accepts it; else None.
+
+    Args:
+        server: its address.
+        settings: token, certificates, transport.
+        model: the network to run there.
+        input_size_px: (width, height).
     """
 
     def __init__(
         self, server: RemoteServer, settings: RemoteSettings, model: Model, input_size_px: tuple[int, int]
     ) -> None:
         self.server = server
-        self.regions: Regions | None = None
+        self.regions: RegionPool | None = None
         self._settings = settings
         self._model = model
         self._name = model_name(settings, model)
@@ -65,7 +73,7 @@ class KServeSession:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Connect, and hold the server's model against the manifest, with one run.
+        """Connect, and compare the server's model with the manifest, with one run.
 
         Raises EngineAwayError where the server cannot be reached or is not ready, EngineError where its
         model is another one, or it refuses us.
@@ -80,14 +88,14 @@ class KServeSession:
             )
         except OSError as error:
             raise EngineError(f"{self.server}: ca_file {ca} cannot be read: {error.strerror}") from None
-        if not self._ask("is_server_ready"):
+        if not self._call("is_server_ready"):
             raise EngineAwayError(f"{self.server} is not ready")
-        if not self._ask("is_model_ready", self._name):
+        if not self._call("is_model_ready", self._name):
             raise EngineAwayError(
                 f"{self.server}: model {self._name} is not ready there, or there is none of that name"
             )
         self._contract = agree(
-            self._model, self._where(), self._ask("get_model_metadata", self._name), self._size
+            self._model, self._where(), self._call("get_model_metadata", self._name), self._size
         )
         self._check_classes()
         if self._settings.transport == "raw":
@@ -96,7 +104,7 @@ class KServeSession:
         self.check(_CHECK_WITHIN_S)
 
     def check(self, deadline_s: float) -> None:
-        """Whether it still answers, with one run. Raises as ``run`` does."""
+        """Check with one run that the server answers. Raises as ``run`` does."""
         width, height = self._input_size_px
         self.run(np.zeros((1, height, width, 3), np.uint8), deadline_s)
 
@@ -108,7 +116,7 @@ class KServeSession:
         return tensors.each_view(batch, self._input_size_px, lambda view: self._infer(view, deadline_s))
 
     def close(self, *, lost: bool = False) -> None:
-        """Hang up; of a server that was ``lost`` nothing is asked any more, for it may hang. Idempotent."""
+        """Close the connection; a ``lost`` server gets no more requests, since it may hang. Idempotent."""
         with self._lock:
             client, self._client = self._client, None
             regions, self.regions = self.regions, None
@@ -129,7 +137,7 @@ class KServeSession:
         token = self._settings.token
         return None if token is None else {"authorization": f"Bearer {token.reveal()}"}
 
-    def _ask(self, what: str, *arguments: object) -> Any:
+    def _call(self, what: str, *arguments: object) -> Any:
         try:
             call = getattr(self._client, what)
             return call(*arguments, headers=self._headers(), client_timeout=_CHECK_WITHIN_S)
@@ -137,26 +145,26 @@ class KServeSession:
             raise self._error(error) from None
 
     def _check_classes(self) -> None:
-        """Servers that know say which classes their labels mean: edgeseg's own, and exported repositories."""
+        """Compare the classes, where the server reports them: `edgeseg serve` and exported ones do."""
         try:
-            config = self._ask("get_model_config", self._name).config
+            config = self._call("get_model_config", self._name).config
         except EngineError:
             # No part of the protocol: MLServer has none.
             return
-        told = config.parameters["classes"].string_value if "classes" in config.parameters else ""
-        if told and tuple(told.split(",")) != self._model.classes:
+        classes = config.parameters["classes"].string_value if "classes" in config.parameters else ""
+        if classes and tuple(classes.split(",")) != self._model.classes:
             raise EngineError(
-                f"{self._where()} tells apart {told}; model {self._model.name} here has "
+                f"{self._where()} has the classes {classes}; model {self._model.name} here has "
                 f"{','.join(self._model.classes)}: serve the same model there, or correct remote.model"
             )
 
     def _share_memory(self) -> None:
         if not (self._settings.shared_memory and self.server.local):
             return
-        extensions = self._ask("get_server_metadata").extensions
+        extensions = self._call("get_server_metadata").extensions
         if _SHARED_MEMORY in extensions:
             assert self._contract is not None
-            self.regions = Regions(self._client, self._headers(), _CHECK_WITHIN_S)
+            self.regions = RegionPool(self._client, self._headers(), _CHECK_WITHIN_S)
 
     def _infer(self, view: U8, deadline_s: float) -> Outputs:
         client, contract = self._client, self._contract
@@ -168,9 +176,9 @@ class KServeSession:
         try:
             if self._pictures is None:
                 entry.set_data_from_numpy(_jpeg(view, self._settings.jpeg_quality, contract.shape))
-                answer = self._post(client, entry, wanted, deadline_s)
+                answer = self._request(client, entry, wanted, deadline_s)
             else:
-                answer = self._post_picture(client, entry, self._pictures.tensor(view), wanted, deadline_s)
+                answer = self._request_picture(client, entry, self._pictures.tensor(view), wanted, deadline_s)
         except (InferenceServerException, grpc.RpcError) as error:
             raise self._error(error) from None
         arrays: dict[Role, Any] = {role: answer.as_numpy(name) for role, name in names.items()}
@@ -179,7 +187,7 @@ class KServeSession:
                 raise EngineError(f"{self._where()} left out its output '{names[role]}'")
         return tensors.by_role(contract.artefact, len(self._model.classes), contract.exits, arrays)
 
-    def _post_picture(
+    def _request_picture(
         self, client: Any, entry: Any, tensor: tensors.Tensor, wanted: list[Any], deadline_s: float
     ) -> Any:
         regions = self.regions
@@ -188,34 +196,34 @@ class KServeSession:
                 if region is not None:
                     entry.set_shared_memory(region, tensor.nbytes)
                     try:
-                        return self._post(client, entry, wanted, deadline_s)
+                        return self._request(client, entry, wanted, deadline_s)
                     except InferenceServerException as error:
-                        regions.spoil(region)
-                        # A server that was started anew knows nothing of the region.
+                        regions.discard(region)
+                        # A restarted server does not know the region.
                         if _code(error) in _PASSES:
                             raise
         entry.set_data_from_numpy(tensor)
-        return self._post(client, entry, wanted, deadline_s)
+        return self._request(client, entry, wanted, deadline_s)
 
-    def _post(self, client: Any, entry: Any, wanted: list[Any], deadline_s: float) -> Any:
+    def _request(self, client: Any, entry: Any, wanted: list[Any], deadline_s: float) -> Any:
         return client.infer(
             self._name, [entry], outputs=wanted, headers=self._headers(), client_timeout=deadline_s
         )
 
     def _error(self, error: Any) -> EngineError:
-        """What it means for us; the text of a server never holds what we sent."""
+        """Return our error for a server's; its text never has what we sent."""
         if isinstance(error, grpc.RpcError):
-            code, said = error.code().name, str(error.details())
+            code, text = error.code().name, str(error.details())
         else:
-            code, said = _code(error), str(error.message())
-        said = said.strip().splitlines()[0][:200] if said.strip() else "no reason given"
+            code, text = _code(error), str(error.message())
+        text = text.strip().splitlines()[0][:200] if text.strip() else "no reason given"
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-            return EngineError(f"{self.server} refuses us ({said}); give its token in remote.token_file")
+            return EngineError(f"{self.server} refuses us ({text}); give its token in remote.token_file")
         if code in _PASSES:
             words = {"UNAVAILABLE": "cannot be reached", "DEADLINE_EXCEEDED": "did not answer in time"}
             late = code != "UNAVAILABLE"
-            return EngineAwayError(f"{self.server} {words.get(code, f'failed ({code})')}: {said}", late=late)
-        return EngineError(f"{self._where()}: {said} ({code})")
+            return EngineAwayError(f"{self.server} {words.get(code, f'failed ({code})')}: {text}", late=late)
+        return EngineError(f"{self._where()}: {text} ({code})")
 
 
 def _code(error: Any) -> str:
@@ -223,7 +231,7 @@ def _code(error: Any) -> str:
 
 
 def model_name(settings: RemoteSettings, model: Model) -> str:
-    """What the server is asked for."""
+    """Return the name of the model on the server."""
     if settings.model is not None:
         return settings.model
     return model.name + (JPEG_SUFFIX if settings.transport == "jpeg" else "")
@@ -232,7 +240,7 @@ def model_name(settings: RemoteSettings, model: Model) -> str:
 def connect(
     server: RemoteServer, settings: RemoteSettings, model: Model, input_size_px: tuple[int, int]
 ) -> KServeSession:
-    """A session that is ready to run. Raises as ``KServeSession.open`` does."""
+    """Return a session that is ready to run. Raises as ``KServeSession.open`` does."""
     session = KServeSession(server, settings, model, input_size_px)
     try:
         session.open()

@@ -1,4 +1,4 @@
-"""Shared memory with an inference server on the same machine: pictures need not go through a socket."""
+"""Client shared memory: passes pictures to a server on the same machine without a socket."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Region:
+class _OwnRegion:
     name: str
     handle: Any
 
 
-class Regions:
-    """As many regions as there were ever concurrent calls, each registered at the server.
+class RegionPool:
+    """A pool of shared memory regions, one for each concurrent call, each registered at the server.
 
     usable: False once the server could not take one: another user's, in a container, or behind a tunnel.
     """
@@ -35,14 +35,14 @@ class Regions:
         self._client = client
         self._headers = headers
         self._timeout_s = timeout_s
-        self._idle: list[_Region] = []
+        self._idle: list[_OwnRegion] = []
         self._lock = threading.Lock()
-        self._spoilt: set[str] = set()
+        self._discarded: set[str] = set()
         self._closed = False
 
     @contextlib.contextmanager
     def lend(self, tensor: Tensor, timeout_s: float) -> Iterator[str | None]:
-        """The name of a region that holds ``tensor`` meanwhile; None where there is none to be had.
+        """Yield the name of a region that holds ``tensor`` meanwhile; None where there is none.
 
         Raises InferenceServerException where the server does not answer.
         """
@@ -55,33 +55,33 @@ class Regions:
             yield region.name
         finally:
             with self._lock:
-                kept = not self._closed and region.name not in self._spoilt
-                self._spoilt.discard(region.name)
-                if kept:
+                reusable = not self._closed and region.name not in self._discarded
+                self._discarded.discard(region.name)
+                if reusable:
                     self._idle.append(region)
-            if not kept:
+            if not reusable:
                 shared_memory.destroy_shared_memory_region(region.handle)
 
-    def spoil(self, region: str) -> None:
-        """Never use it again: the server has forgotten it with a restart, or may still be reading."""
+    def discard(self, region: str) -> None:
+        """Never use a region again: a restarted server does not know it, or the server may still read it."""
         with self._lock:
-            self._spoilt.add(region)
+            self._discarded.add(region)
 
     def close(self, client: Any) -> None:
-        """Take all back. client: that still has a connection; None where none has."""
+        """Unregister and delete all regions. client: one that is connected; None where none is."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
         for region in idle:
             if client is not None:
-                # Whatever the server says: the region goes.
+                # The region goes, whatever the server answers.
                 with contextlib.suppress(InferenceServerException):
                     client.unregister_system_shared_memory(
                         region.name, headers=self._headers, client_timeout=self._timeout_s
                     )
             shared_memory.destroy_shared_memory_region(region.handle)
 
-    def _take(self, size: int, timeout_s: float) -> _Region | None:
+    def _take(self, size: int, timeout_s: float) -> _OwnRegion | None:
         with self._lock:
             if self._closed or not self.usable:
                 return None
@@ -89,7 +89,7 @@ class Regions:
                 return self._idle.pop()
         return self._register(size, timeout_s)
 
-    def _register(self, size: int, timeout_s: float) -> _Region | None:
+    def _register(self, size: int, timeout_s: float) -> _OwnRegion | None:
         name = f"edgeseg-{os.getpid()}-{secrets.token_hex(8)}"
         handle = shared_memory.create_shared_memory_region(name, name, size, create_only=True)
         try:
@@ -100,8 +100,8 @@ class Regions:
             shared_memory.destroy_shared_memory_region(handle)
             if str(error.status()).endswith("DEADLINE_EXCEEDED"):
                 raise
-            # Of a server that is away the request itself will tell.
+            # A server that is away shows in the request itself.
             self.usable = False
             log.info("engine kserve: no shared memory with the server, pictures go by socket: %s", error)
             return None
-        return _Region(name, handle)
+        return _OwnRegion(name, handle)

@@ -1,4 +1,4 @@
-"""What a server's model takes and gives, held against the manifest; no runtime is imported for it."""
+"""Contract: compares a server's model with the manifest, without any inference library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JPEG from the network: measured before it is decoded, for a few bytes may claim gigabytes."""
+"""JPEG input: checks the size before decoding, since a few bytes may claim gigabytes."""
 
 from __future__ import annotations
 

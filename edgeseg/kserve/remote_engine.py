@@ -1,4 +1,4 @@
-"""Several servers and a local engine that stands in for them, as one engine."""
+"""Remote engine: several servers and a local fallback engine behind one ``Engine``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgeseg.clock import Clock, SystemClock
 from edgeseg.engines.base import Cancellable, Engine, Outputs
 from edgeseg.errors import EngineAwayError, EngineError
 from edgeseg.frames import U8
-from edgeseg.kserve.balancer import Server, Servers
+from edgeseg.kserve.balancer import InferenceServer, ServerPool
 from edgeseg.models.model import Model
 from edgeseg.models.runtimes import REMOTE
 from edgeseg.settings import RemoteServer, RemoteSettings
@@ -28,24 +28,31 @@ _PROBE_EVERY_S = 1.0
 
 
 class RemoteEngine:
-    """Sends each frame to the server with the least to do; see ``Engine``.
+    """Sends each frame to the least busy server; see ``Engine``.
 
-    A request that fails is repeated once on another server, for it changes nothing there. Where no server
-    answers, the stand-in does it, frame by frame and in the same call, so that none is lost; without one the
-    frame is (EngineAwayError). A server that failed gets no frames until it has been steady for some seconds.
+    A request that fails is repeated once on another server. Where no server answers, the fallback engine runs
+    the frame in the same call, so that none is lost; without one the frame is lost (EngineAwayError). A
+    server that failed gets no frames until it has answered probes for some seconds.
+
+    Args:
+        servers: the pool.
+        fallback: the local engine for the time in which no server answers, or None.
+        input_size_px: (width, height).
+        settings: the deadline and more.
+        clock: for the time that servers are away.
     """
 
     def __init__(
         self,
-        servers: Servers,
-        stand_in: Engine | None,
+        servers: ServerPool,
+        fallback: Engine | None,
         input_size_px: tuple[int, int],
         settings: RemoteSettings,
         clock: Clock,
     ) -> None:
         self.input_size_px = input_size_px
         self._servers = servers
-        self._stand_in = stand_in
+        self._fallback = fallback
         self._settings = settings
         self._clock = clock
         self._stop = threading.Event()
@@ -55,16 +62,16 @@ class RemoteEngine:
 
     @property
     def name(self) -> str:
-        """``kserve``, or while no server answers what stands in."""
-        return self.standing_in or REMOTE
+        """``kserve``, or the fallback engine's name while no server answers."""
+        return self.running_fallback or REMOTE
 
     @property
-    def standing_in(self) -> str | None:
+    def running_fallback(self) -> str | None:
         """Which engine works in place of the servers; None while one of them does, ``none`` where frames are
         lost meanwhile."""
         if len(self._servers.away) < len(self._servers.all):
             return None
-        return "none" if self._stand_in is None else self._stand_in.name
+        return "none" if self._fallback is None else self._fallback.name
 
     @property
     def served(self) -> dict[str, int]:
@@ -74,13 +81,13 @@ class RemoteEngine:
     def start(self) -> None:
         """Begin to ask after servers that are away, from now on to ``close``."""
         for server in self._servers.away:
-            self._say_lost(server)
+            self._log_lost(server)
         self._prober = threading.Thread(target=self._probe, name="kserve-probe", daemon=True)
         self._prober.start()
 
     def run(self, batch: U8) -> Outputs:
-        """See ``Engine.run``. Raises EngineAwayError where no server answers and nothing stands in."""
-        first: Server | None = None
+        """See ``Engine.run``. Raises EngineAwayError without an answer and without a fallback engine."""
+        first: InferenceServer | None = None
         why: EngineError = EngineAwayError("every server is away")
         for _ in range(2):
             with self._servers.lend(other_than=first) as lent:
@@ -92,16 +99,16 @@ class RemoteEngine:
                 except EngineError as error:
                     first, why = server, error
                     if self._servers.failed(server, session, error):
-                        self._say_lost(server)
+                        self._log_lost(server)
                         # What is under way there fails too, and that soon.
                         session.close(lost=True)
                         self._lost.set()
                 else:
                     self._servers.answered(server)
                     return outputs
-        if self._stand_in is None:
+        if self._fallback is None:
             raise EngineAwayError(f"engine {REMOTE}: {why}")
-        return self._stand_in.run(batch)
+        return self._fallback.run(batch)
 
     def close(self) -> None:
         """See ``Engine.close``."""
@@ -111,12 +118,12 @@ class RemoteEngine:
             self._prober.join()
             self._prober = None
         self._servers.close()
-        if self._stand_in is not None:
-            self._stand_in.close()
+        if self._fallback is not None:
+            self._fallback.close()
 
     def cancel(self, thread_id: int) -> bool:
-        """See ``Cancellable.cancel``; what servers do ends by its deadline."""
-        return isinstance(self._stand_in, Cancellable) and self._stand_in.cancel(thread_id)
+        """See ``Cancellable.cancel``; a server's run ends by its deadline."""
+        return isinstance(self._fallback, Cancellable) and self._fallback.cancel(thread_id)
 
     def _probe(self) -> None:
         while not self._stop.is_set():
@@ -128,13 +135,13 @@ class RemoteEngine:
             for server in away:
                 session = server.probe(self._settings.deadline_s)
                 if session is not None and not self._stop.is_set():
-                    self._say_back(server)
-                    self._servers.took_up(server, session)
+                    self._log_back(server)
+                    self._servers.restore(server, session)
                 elif session is not None:
                     session.close()
             self._stop.wait(_PROBE_EVERY_S)
 
-    def _say_lost(self, server: Server) -> None:
+    def _log_lost(self, server: InferenceServer) -> None:
         left = len(self._servers.all) - len(self._servers.away)
         if left:
             log.warning(
@@ -143,18 +150,16 @@ class RemoteEngine:
             return
         if self._away_since_s is None:
             self._away_since_s = self._clock.monotonic_s()
-        does = "frames are lost" if self._stand_in is None else f"{self._stand_in.name} stands in here"
+        does = "frames are lost" if self._fallback is None else f"{self._fallback.name} runs here"
         log.warning("engine %s: %s; %s until it is back", REMOTE, server.why_away, does)
 
-    def _say_back(self, server: Server) -> None:
+    def _log_back(self, server: InferenceServer) -> None:
         if self._away_since_s is not None:
             away_s = self._clock.monotonic_s() - self._away_since_s
             self._away_since_s = None
-            log.info(
-                "engine %s: %s is back after %.0f s and does the work again", REMOTE, server.address, away_s
-            )
+            log.info("engine %s: %s is back after %.0f s", REMOTE, server.address, away_s)
         else:
-            log.info("engine %s: %s is back and shares the work again", REMOTE, server.address)
+            log.info("engine %s: %s is back and gets frames again", REMOTE, server.address)
 
 
 def open_remote(
@@ -164,14 +169,20 @@ def open_remote(
     open_local: OpenLocal,
     clock: Clock | None = None,
 ) -> RemoteEngine:
-    """Reach the servers and check their models; load what stands in.
+    """Connect to the servers, check their models, and load the fallback engine.
 
-    open_local: opens the engine that stands in, asked only where the settings want one.
-    Raises EngineError: a server has another model, refuses us, or all are away and nothing stands in; and
-    whatever ``open_local`` does.
+    Args:
+        model: the network.
+        settings: servers, deadline, fallback.
+        input_size_px: (width, height).
+        open_local: opens the fallback engine; called only where the settings have one.
+        clock: None for the system's.
+
+    Raises EngineError: a server has another model, refuses us, or all are away and there is no fallback; and
+    what ``open_local`` raises.
     """
     clock = clock or SystemClock()
-    # gRPC's own lines about connections: which server is away, we say.
+    # Hides gRPC's own lines about connections: our log has which server is away.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from edgeseg.kserve.client import connect
@@ -186,7 +197,7 @@ def open_remote(
         return connect(address, settings, model, input_size_px)
 
     with contextlib.ExitStack() as undo:
-        servers = Servers([Server(address, reach, clock) for address in settings.servers])
+        servers = ServerPool([InferenceServer(address, reach, clock) for address in settings.servers])
         undo.callback(servers.close)
         away: EngineError | None = None
         for server in servers.all:
@@ -194,10 +205,10 @@ def open_remote(
                 server.open()
             except EngineAwayError as error:
                 away = error
-        stand_in = open_local() if settings.fallback is not None else None
-        if stand_in is None and away is not None and len(servers.away) == len(servers.all):
+        fallback = open_local() if settings.fallback is not None else None
+        if fallback is None and away is not None and len(servers.away) == len(servers.all):
             raise EngineError(f"engine {REMOTE}: {away}; start it, or write `fallback: auto`")
         undo.pop_all()
-    engine = RemoteEngine(servers, stand_in, input_size_px, settings, clock)
+    engine = RemoteEngine(servers, fallback, input_size_px, settings, clock)
     engine.start()
     return engine

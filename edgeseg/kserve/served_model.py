@@ -1,4 +1,4 @@
-"""A network that is served: pictures in, labels and confidence out, and never more at once than it can do."""
+"""Served model: takes pictures, returns labels and confidence, and limits concurrent requests."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _NO_FIT = Fit(1, 1, 1, 1, ())
 
 
 class FullError(EdgesegError):
-    """As many requests run and wait as may: the client had better go elsewhere."""
+    """The admission limit is reached; the client should use another server."""
 
 
 class BadRequestError(EdgesegError):
     """The request does not fit the model."""
 
 
-class Admission:
-    """How many run at once, and how many may wait for their turn; whoever comes then is refused.
+class AdmissionLimit:
+    """The admission limit: how many requests run and how many wait; the next one is refused.
 
-    A queue that grows makes every answer late, and late answers are thrown away by who asked.
+    A queue that grows makes every answer late, and clients discard late answers.
     """
 
     def __init__(self, running: int, waiting: int) -> None:
@@ -40,14 +40,14 @@ class Admission:
         self._places = threading.Semaphore(running + waiting)
 
     @contextlib.contextmanager
-    def turn(self, patience_s: float | None) -> Iterator[None]:
-        """Wait for a turn, at most ``patience_s``. Raises FullError."""
+    def turn(self, timeout_s: float | None) -> Iterator[None]:
+        """Wait for a turn, at most ``timeout_s``. Raises FullError."""
         if not self._places.acquire(blocking=False):
             self.refused += 1
-            raise FullError("as many requests run and wait here as may")
+            raise FullError("the admission limit of this server is reached")
         try:
-            if not self._turns.acquire(timeout=patience_s):
-                raise FullError("no turn came up before the deadline")
+            if not self._turns.acquire(timeout=timeout_s):
+                raise FullError("no request ended before the deadline")
             try:
                 yield
             finally:
@@ -57,18 +57,18 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Offer:
+class ServedModel:
     """A model on an engine, under its name and, for JPEG, NAME-jpeg.
 
     grid: rows and columns of its answer. certain: whether it gives a confidence. admission: of this machine,
-    shared by all that is offered.
+    shared by all served models.
     """
 
     model: Model
     engine: Engine
     grid: tuple[int, int]
     certain: bool
-    admission: Admission
+    admission: AdmissionLimit
 
     @property
     def names(self) -> tuple[str, str]:
@@ -81,10 +81,10 @@ class Offer:
             raise BadRequestError(f"got {len(raw)} bytes, expected {width * height * 3} for {width}x{height}")
         return np.frombuffer(raw, np.uint8).reshape(1, height, width, 3)
 
-    def answer(self, picture: Callable[[], U8], patience_s: float | None) -> tuple[U8, U8 | None]:
+    def answer(self, picture: Callable[[], U8], timeout_s: float | None) -> tuple[U8, U8 | None]:
         """labels and confidence, uint8 (1, rows, columns). ``picture`` is called when there is a turn, for
         decoding is work too. Raises FullError, BadRequestError, EngineError."""
-        with self.admission.turn(patience_s):
+        with self.admission.turn(timeout_s):
             answered = postprocess.label_map(self.engine.run(picture()), _NO_FIT, self.model)
         return answered.labels, answered.confidence
 
@@ -96,9 +96,9 @@ class Offer:
             raise BadRequestError(str(error)) from None
 
 
-def offer(model: Model, engine: Engine, admission: Admission) -> Offer:
-    """What it answers is seen from a black picture. Raises EngineError."""
+def serve_model(model: Model, engine: Engine, admission: AdmissionLimit) -> ServedModel:
+    """Return the model ready to serve; a black picture shows the size of its answer. Raises EngineError."""
     width, height = engine.input_size_px
     answered = postprocess.label_map(engine.run(np.zeros((1, height, width, 3), np.uint8)), _NO_FIT, model)
     _, rows, columns = answered.labels.shape
-    return Offer(model, engine, (rows, columns), answered.confidence is not None, admission)
+    return ServedModel(model, engine, (rows, columns), answered.confidence is not None, admission)

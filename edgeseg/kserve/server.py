@@ -1,4 +1,4 @@
-"""The KServe v2 protocol over gRPC, with the servicer that tritonclient carries."""
+"""KServe server: the v2 protocol over gRPC, with the servicer that tritonclient carries."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 from edgeseg import __version__
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.frames import U8
-from edgeseg.kserve.served_model import BadRequestError, FullError, Offer
-from edgeseg.kserve.server_memory import Regions
+from edgeseg.kserve.served_model import BadRequestError, FullError, ServedModel
+from edgeseg.kserve.server_memory import RegionTable
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     Method names and messages are the protocol's.
     """
 
-    def __init__(self, offers: Iterable[Offer], memory: Regions | None) -> None:
+    def __init__(self, models: Iterable[ServedModel], memory: RegionTable | None) -> None:
         self._memory = memory
-        self._offers: dict[str, tuple[Offer, bool]] = {}
-        for one in offers:
+        self._models: dict[str, tuple[ServedModel, bool]] = {}
+        for one in models:
             for name, jpeg in zip(one.names, (False, True), strict=True):
-                self._offers[name] = (one, jpeg)
+                self._models[name] = (one, jpeg)
 
     def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ServerLiveResponse(live=True)
@@ -55,38 +55,38 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         return service_pb2.ServerReadyResponse(ready=True)
 
     def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return service_pb2.ModelReadyResponse(ready=request.name in self._offers)
+        return service_pb2.ModelReadyResponse(ready=request.name in self._models)
 
     def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         extensions = ["model_configuration"] + (["system_shared_memory"] if self._memory is not None else [])
         return service_pb2.ServerMetadataResponse(name="edgeseg", version=__version__, extensions=extensions)
 
     def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
-        offer, jpeg = self._offer(request, context)
-        width, height = offer.engine.input_size_px
+        served, jpeg = self._model(request, context)
+        width, height = served.engine.input_size_px
         tensor = service_pb2.ModelMetadataResponse.TensorMetadata
         entry = (
             tensor(name=_JPEG_INPUT, datatype="BYTES", shape=[1])
             if jpeg
             else tensor(name=_INPUT, datatype="UINT8", shape=[1, height, width, 3])
         )
-        exits = [tensor(name=name, datatype="UINT8", shape=[1, *offer.grid]) for name in _outputs(offer)]
+        exits = [tensor(name=name, datatype="UINT8", shape=[1, *served.grid]) for name in _outputs(served)]
         return service_pb2.ModelMetadataResponse(
             name=request.name, versions=["1"], platform="edgeseg", inputs=[entry], outputs=exits
         )
 
     def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
-        offer, _ = self._offer(request, context)
+        served, _ = self._model(request, context)
         config = model_config_pb2.ModelConfig(name=request.name, backend="edgeseg")
-        config.parameters["classes"].string_value = ",".join(offer.model.classes)
-        config.parameters["digest"].string_value = offer.model.digest
+        config.parameters["classes"].string_value = ",".join(served.model.classes)
+        config.parameters["digest"].string_value = served.model.digest
         return service_pb2.ModelConfigResponse(config=config)
 
     def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        offer, jpeg = self._offer(request, context)
+        served, jpeg = self._model(request, context)
         try:
-            picture = self._picture(offer, jpeg, request)
-            labels, confidence = offer.answer(picture, context.time_remaining())
+            picture = self._picture(served, jpeg, request)
+            labels, confidence = served.answer(picture, context.time_remaining())
         except FullError as error:
             return context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except BadRequestError as error:
@@ -118,26 +118,26 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
                 region.name, region.key, region.offset, region.byte_size = name, key, offset, size
         return answer
 
-    def _offer(self, request: Any, context: Any) -> tuple[Offer, bool]:
+    def _model(self, request: Any, context: Any) -> tuple[ServedModel, bool]:
         name = getattr(request, "model_name", "") or getattr(request, "name", "")
-        found = self._offers.get(name)
+        found = self._models.get(name)
         if found is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"no model {name[:100]!r} is served here")
             raise AssertionError("abort raises")
         return found
 
-    def _picture(self, offer: Offer, jpeg: bool, request: Any) -> Callable[[], U8]:
+    def _picture(self, served: ServedModel, jpeg: bool, request: Any) -> Callable[[], U8]:
         wanted = _JPEG_INPUT if jpeg else _INPUT
         if len(request.inputs) != 1 or request.inputs[0].name != wanted:
             raise BadRequestError(f"expected one input '{wanted}'")
         entry = request.inputs[0]
         raw = self._bytes(entry, request)
         if not jpeg:
-            return lambda: offer.picture(raw)
+            return lambda: served.picture(raw)
         # A BYTES tensor of one element: its length in four bytes, little-endian, then it.
         if len(raw) < 4 or int.from_bytes(raw[:4], "little") != len(raw) - 4:
             raise BadRequestError("expected one JPEG as BYTES")
-        return lambda: offer.jpeg(bytes(raw[4:]))
+        return lambda: served.jpeg(bytes(raw[4:]))
 
     def _bytes(self, entry: Any, request: Any) -> memoryview | bytes:
         region = entry.parameters["shared_memory_region"].string_param if entry.parameters else ""
@@ -175,17 +175,17 @@ class _Gate(grpc.ServerInterceptor):  # type: ignore[misc]
 
 
 def start(
-    offers: Iterable[Offer],
+    models: Iterable[ServedModel],
     address: str,
     *,
     most_at_once: int,
     token: str | None,
     tls: Tls | None,
-    memory: Regions | None,
+    memory: RegionTable | None,
 ) -> tuple[Any, int]:
     """A server that listens, and its port (``address`` may have port 0). most_at_once: requests that run or
     wait. Raises EdgesegError where it cannot listen there."""
-    offered = tuple(offers)
+    offered = tuple(models)
     largest = max(one.engine.input_size_px[0] * one.engine.input_size_px[1] * 3 for one in offered)
     threads = most_at_once + _SPARE_THREADS
     server = grpc.server(
@@ -212,9 +212,9 @@ def start(
     return server, port
 
 
-def _outputs(offer: Offer) -> Iterator[str]:
+def _outputs(served: ServedModel) -> Iterator[str]:
     yield "labels"
-    if offer.certain:
+    if served.certain:
         yield "confidence"
 
 

@@ -1,4 +1,4 @@
-"""Shared memory of clients on this machine, mapped for reading."""
+"""Server shared memory: maps the regions of clients on this machine, for reading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Region:
+class _MappedRegion:
     key: str
     file: str
     offset: int
@@ -27,11 +27,11 @@ class _Region:
     mapped: mmap.mmap
 
 
-class Regions:
-    """What clients registered, by name. Safe to call from several threads."""
+class RegionTable:
+    """The regions that clients registered, by name. Safe to call from several threads."""
 
     def __init__(self) -> None:
-        self._regions: dict[str, _Region] = {}
+        self._regions: dict[str, _MappedRegion] = {}
         self._lock = threading.Lock()
 
     def register(self, name: str, key: str, offset: int, size: int) -> None:
@@ -42,7 +42,7 @@ class Regions:
         with self._lock:
             if name in self._regions:
                 raise BadRequestError(f"shared memory region '{name}' is registered already")
-            # Clients that ended without a word.
+            # Of clients that ended without unregistering.
             gone = [other for other, one in self._regions.items() if not (_FOLDER / one.file).exists()]
             for other in gone:
                 del self._regions[other]
@@ -54,10 +54,10 @@ class Regions:
                 or held + offset + size > MOST_BYTES
             ):
                 raise BadRequestError(f"at most {MOST_REGIONS} regions of {MOST_BYTES} bytes together")
-            self._regions[name] = _Region(key, found[1], offset, size, _mapped(found[1], offset + size))
+            self._regions[name] = _MappedRegion(key, found[1], offset, size, _mapped(found[1], offset + size))
 
     def unregister(self, name: str) -> None:
-        """Of one, or with an empty name of all."""
+        """Unregister one region, or with an empty name all."""
         with self._lock:
             if name:
                 self._regions.pop(name, None)
@@ -65,7 +65,7 @@ class Regions:
                 self._regions.clear()
 
     def read(self, name: str, offset: int, size: int) -> memoryview:
-        """Its bytes, without a copy. Raises BadRequestError."""
+        """Return a region's bytes, without a copy. Raises BadRequestError."""
         with self._lock:
             region = self._regions.get(name)
         if region is None:
@@ -76,7 +76,7 @@ class Regions:
         return memoryview(region.mapped)[begin : begin + size]
 
     def listed(self) -> tuple[tuple[str, str, int, int], ...]:
-        """name, key, offset, bytes of each."""
+        """Return name, key, offset and bytes of each region."""
         with self._lock:
             return tuple((name, one.key, one.offset, one.bytes) for name, one in self._regions.items())
 
@@ -87,9 +87,9 @@ def _mapped(file: str, size: int) -> mmap.mmap:
     except OSError as error:
         raise BadRequestError(f"unable to open shared memory region: {error.strerror}") from None
     try:
-        # A region that is shorter than said would end the process at the first byte that is missing.
+        # A region that is shorter than registered would end the process at the first byte that is missing.
         if os.fstat(descriptor).st_size < size:
-            raise BadRequestError("the shared memory region is smaller than said")
+            raise BadRequestError("the shared memory region is smaller than registered")
         return mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
     finally:
         os.close(descriptor)

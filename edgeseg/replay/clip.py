@@ -1,4 +1,4 @@
-"""A clip in this process: every picture that is due, nothing dropped, the same every time."""
+"""Clip replay: runs a clip through a camera's pipeline in this process, deterministic and without loss."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ClipFrame:
 def frames(
     path: Path, camera: str, preprocess: Preprocess, rate_fps: float, epoch_s: float | None = None
 ) -> Iterator[ClipFrame]:
-    """Decode a clip, a picture or a folder of pictures and place what is due at ``rate_fps``.
+    """Decode a clip, a picture or a folder of pictures, and yield the frames due at ``rate_fps``.
 
     epoch_s: UTC of the first picture; None takes the recording's own time, or else 1970. The picture is
     valid until the next step. Raises SourceError.
@@ -70,9 +70,9 @@ def gated_frames(
     gate: Gate | None,
     health: Health | None = None,
 ) -> Iterator[ClipFrame | FrameTime]:
-    """``frames`` with a gate: for what it holds back the time alone. Every frame counts as analysed.
+    """Yield ``frames`` with a gate: for a skipped frame its time. Every frame counts as analysed.
 
-    health: looks at every picture; for those that must not be measured comes the time alone, too.
+    health: checks every picture; for one that must not be measured it also yields the time.
     """
     with open_source(str(path), epoch_s=epoch_s) as source:
         pacer, seq, duration_s = Pacer(rate_fps), 0, source.duration_s
@@ -102,16 +102,22 @@ def gated_frames(
 def transcript_publisher(
     settings: PipelineSettings, clock: ManualClock, stream: TextIO
 ) -> JsonLinesPublisher:
-    """What writes the messages of a replay, the same bytes each time. clock: what the replay sets."""
+    """Return the publisher of a replay, with the same bytes each time. clock: the replay's."""
     prefix = settings.mqtt.prefix if settings.mqtt else _PREFIX_WITHOUT_BROKER
     return JsonLinesPublisher(Topics(prefix, settings.node, boot=_BOOT, clock=clock), stream)
 
 
 class Replay:
-    """One camera of a pipeline file that watches a clip: what the daemon would have published.
+    """Runs a clip through one camera of a pipeline file: what the daemon would have published.
 
-    Use it as a context manager, which loads the engine: raises ModelError, EngineError. ``stream``
-    receives the messages as JSON lines. ``threads``: of one inference. ``observed``: see ``CameraPipeline``.
+    A context manager that loads the engine: raises ModelError, EngineError.
+
+    Args:
+        settings: of the pipeline file.
+        chosen: the camera.
+        stream: receives the messages as JSON lines.
+        threads: of one inference.
+        observer: called with each observation; see ``Observers``.
     """
 
     def __init__(
@@ -164,8 +170,10 @@ class Replay:
         self._opened.close()
 
     def run(self, clip: Path, epoch_s: float | None = None) -> Iterator[tuple[ClipFrame, Analysis]]:
-        """Watch the clip to its end; the camera's clock follows it and ticks in its gaps as the daemon's
-        does. Yields what was analysed: with the camera's gate as it is set. Raises SourceError, EngineError.
+        """Run the clip to its end and yield the analysed frames, those that the camera's gate passes.
+
+        The camera's clock follows the clip and ticks in its gaps, as the daemon's does. Raises SourceError,
+        EngineError.
         """
         assert self._engine is not None, "use Replay as a context manager"
         chosen = self._chosen

@@ -1,4 +1,4 @@
-"""Transcripts against each other: where the first difference is, in one line."""
+"""Transcripts: compares two, and describes the first difference in one line."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ from typing import Any, TextIO
 
 from edgeseg.errors import EdgesegError
 
-Takes = Callable[[str], bool]
+TopicTest = Callable[[str], bool]
 """Whether messages of a topic count."""
 
 
-def everything(topic: str) -> bool:
+def any_topic(topic: str) -> bool:
+    """Return True."""
     return True
 
 
-def alerts_alone(topic: str) -> bool:
-    """Alerts and the states of rules: what a pipeline file is made for."""
+def alerts_only(topic: str) -> bool:
+    """Return whether a topic has alerts or the states of rules."""
     levels = topic.split("/")
     return levels[-1] == "alert" or levels[-2:-1] == ["rule"]
 
 
-def zones_alone(topic: str) -> bool:
-    """All but what is told of the camera itself, which a recording does not hold."""
+def zones_only(topic: str) -> bool:
+    """Return whether a topic is of a zone; a recording has nothing of the camera itself."""
     levels = topic.split("/")
-    return alerts_alone(topic) or levels[-3:-2] == ["zone"] or levels[-4:-3] == ["zone"]
+    return alerts_only(topic) or levels[-3:-2] == ["zone"] or levels[-4:-3] == ["zone"]
 
 
 class TopicFilter:
-    """A text stream that passes on the messages whose topic ``takes``."""
+    """A text stream that passes on the messages whose topic is accepted."""
 
-    def __init__(self, stream: TextIO | TranscriptDiff | None, takes: Takes) -> None:
+    def __init__(self, stream: TextIO | TranscriptDiff | None, accepts: TopicTest) -> None:
         self._stream = stream
-        self._takes = takes
+        self._accepts = accepts
 
     def write(self, text: str) -> int:
-        chosen = [line for line in text.splitlines(keepends=True) if self._takes(json.loads(line)["topic"])]
+        chosen = [line for line in text.splitlines(keepends=True) if self._accepts(json.loads(line)["topic"])]
         if self._stream is not None:
             self._stream.write("".join(chosen))
         return len(text)
@@ -53,20 +54,20 @@ class TopicFilter:
 
 
 class TranscriptDiff:
-    """A text stream that holds what is written to it against a transcript.
+    """A text stream that compares what is written to it with a transcript.
 
-    path: the transcript that is expected. takes: which of its topics count; what is written is taken whole,
-    and goes on to ``copy``.
+    path: the expected transcript. accepts: which of its topics count; everything that is written counts, and
+    is copied to ``copy``.
     ``difference`` is the first one, ready to be shown, and ``agreed`` how many messages came before it. The
     order of keys and how a number is written do not count. Raises EdgesegError where it is no transcript.
     """
 
-    def __init__(self, path: Path, takes: Takes, copy: TextIO | None = None) -> None:
+    def __init__(self, path: Path, accepts: TopicTest, copy: TextIO | None = None) -> None:
         self.difference: str | None = None
         self.agreed = 0
         self._path = path
         self._copy = copy
-        self._expected = self._read(takes)
+        self._expected = self._read(accepts)
 
     def write(self, text: str) -> int:
         for line in text.splitlines():
@@ -86,36 +87,36 @@ class TranscriptDiff:
         return self._copy.fileno()
 
     def finish(self) -> None:
-        """The replay has ended: nothing more may be expected."""
+        """Compare the end: the transcript must have ended too."""
         if self.difference is None and (left := next(self._expected, None)) is not None:
             number, message = left
-            self.difference = f"{self._path}:{number}: expected {_told(message)}, but the replay ended there"
+            self.difference = f"{self._path}:{number}: expected {_short(message)}, but the replay ended there"
 
     def _compare(self, got: dict[str, Any]) -> None:
         expected = next(self._expected, None)
         if expected is None:
-            self.difference = f"{self._path}: ends after {self.agreed} messages, but then came {_told(got)}"
+            self.difference = f"{self._path}: ends after {self.agreed} messages, but then came {_short(got)}"
             return
         number, message = expected
         if message == got:
             self.agreed += 1
             return
         if message.get("topic") != got["topic"]:
-            self.difference = f"{self._path}:{number}: expected {_told(message)}, got {_told(got)}"
+            self.difference = f"{self._path}:{number}: expected {_short(message)}, got {_short(got)}"
             return
         where, wanted, given = next(_differences(message, got, ()))
         self.difference = (
-            f"{self._path}:{number}: {_told(message)}: {'.'.join(where)}: expected {_shown(wanted)}, "
-            f"got {_shown(given)}"
+            f"{self._path}:{number}: {_short(message)}: {'.'.join(where)}: expected {_value_text(wanted)}, "
+            f"got {_value_text(given)}"
         )
 
-    def _read(self, takes: Takes) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _read(self, accepts: TopicTest) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             with self._path.open(encoding="utf-8") as stream:
                 for number, line in enumerate(stream, start=1):
                     try:
                         message = json.loads(line)
-                        if takes(message["topic"]):
+                        if accepts(message["topic"]):
                             yield number, message
                     except (ValueError, TypeError, KeyError):
                         raise EdgesegError(
@@ -142,16 +143,16 @@ def _differences(
         yield where, expected, got
 
 
-def _told(message: dict[str, Any]) -> str:
-    """A message in a few words: its topic, which alert, and when."""
+def _short(message: dict[str, Any]) -> str:
+    """Return a message in short: its topic, which alert, and when."""
     payload = message.get("payload")
     if not isinstance(payload, dict):
-        return f"{message.get('topic')} {_shown(payload)}"
+        return f"{message.get('topic')} {_value_text(payload)}"
     if "event" in payload:
         rule = "/".join(str(payload.get(key)) for key in ("camera", "zone", "rule"))
         return f"alert {payload['event']} of {rule} at {payload.get('at')}"
     return f"{message.get('topic')} of {payload.get('captured_at', payload.get('since'))}"
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     return "nothing" if value is _NOTHING else json.dumps(value, ensure_ascii=False)

@@ -118,7 +118,7 @@ class EnginePool:
         loaded = self._loaded.get(key)
         if loaded is None or not isinstance(loaded.engine, RemoteEngine):
             return None
-        return loaded.engine.standing_in
+        return loaded.engine.running_fallback
 
     def run_s(self, key: EngineKey) -> float:
         """What a run of a loaded engine takes: the last one, or the one under way where that already takes
@@ -218,14 +218,14 @@ class EnginePool:
 
     def _best(self, model: Model, key: EngineKey, threads: int) -> Engine:
         with self._monitor.loading():
-            engine = autotune.open_best(
+            engine = autotune.open_best_engine(
                 model, key.engine, key.input_size_px, threads, self._stop, self._clock
             )
             return refined(engine, model, key.refine, threads)
 
     def _reach(self, model: Model, key: EngineKey, remote: RemoteSettings) -> _Loaded:
         def open_local() -> Engine:
-            return autotune.open_best(
+            return autotune.open_best_engine(
                 model, remote.fallback or AUTO, key.input_size_px, 1, self._stop, self._clock
             )
 

@@ -1,4 +1,4 @@
-"""Files that take their names when they are complete, and one clear line where they cannot be written."""
+"""Atomic file writes: a file gets its name when it is complete, and an error is one clear line."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ INTACT = "make room or name another folder; what was there is intact"
 
 @contextmanager
 def atomic_write(path: Path, advice: str = ADVICE) -> Iterator[Path]:
-    """Yields where to write; what is there takes the name ``path`` when the block ends well.
+    """Yield a temporary path to write to; it is renamed to ``path`` when the block ends well.
 
     After an error or Ctrl-C nothing is left, and a file that had the name before stays as it was. A
-    device or pipe is written in place. Raises EdgesegError as ``writing`` does, and where ``path`` is a
+    device or pipe is written in place. Raises EdgesegError as ``write_errors`` does, and where ``path`` is a
     folder.
     """
     if path.is_dir():
         raise EdgesegError(f"{path}: is a folder, expected a file; {advice}")
     if path.exists() and not path.is_file():
-        with writing(path, advice):
+        with write_errors(path, advice):
             yield path
         return
-    with beside(path, advice) as folder:
+    with temporary_sibling(path, advice) as folder:
         partial = folder / path.name
         yield partial
         if partial.exists():
@@ -40,12 +40,12 @@ def atomic_write(path: Path, advice: str = ADVICE) -> Iterator[Path]:
 
 
 @contextmanager
-def beside(path: Path, advice: str = ADVICE) -> Iterator[Path]:
-    """Yields a new, empty folder next to ``path``, from which files can be renamed; removes it afterwards.
+def temporary_sibling(path: Path, advice: str = ADVICE) -> Iterator[Path]:
+    """Yield a new, empty folder next to ``path``, from which files can be renamed; remove it afterwards.
 
-    Raises EdgesegError as ``writing`` does.
+    Raises EdgesegError as ``write_errors`` does.
     """
-    with writing(path, advice):
+    with write_errors(path, advice):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
         try:
@@ -55,15 +55,15 @@ def beside(path: Path, advice: str = ADVICE) -> Iterator[Path]:
 
 
 @contextmanager
-def writing(place: Path, advice: str = ADVICE) -> Iterator[None]:
-    """Turns an OSError of the block into an EdgesegError. place: what was to be written.
+def write_errors(place: Path, advice: str = ADVICE) -> Iterator[None]:
+    """Turn an OSError of the block into an EdgesegError.
 
-    advice: the next step for whoever reads the message.
+    place: what was to be written. advice: the next step, for the message.
     """
     try:
         yield
     except BrokenPipeError:
-        # Of standard output, whose reader went away: no fault, and none of this place's.
+        # The reader of standard output went away: no fault, and not this file's.
         raise
     except OSError as error:
         raise EdgesegError(f"{place}: cannot be written: {error.strerror or error}; {advice}") from None

@@ -1,4 +1,4 @@
-"""How many cores this process may use: its affinity mask, or less where a CPU quota of a cgroup is in force.
+"""CPU quota: how many cores this process may use, by affinity mask and cgroup.
 
 A container or a systemd unit with ``CPUQuota=60%`` sees all cores of the machine in ``sched_getaffinity`` and
 is stopped for the rest of each period once it has used its share. Sources: the kernel's documentation,

@@ -1,4 +1,4 @@
-"""Downloads one pinned file over HTTP, going on where an earlier attempt was cut."""
+"""Download: fetches one pinned file over HTTP, and resumes an interrupted attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How log lines look: for people, for journald, or as JSON for programs that collect them."""
+"""Logs: formats log lines for people, for journald, or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Out of memory: tells the errors of a failed allocation from others."""
+"""Out of memory: recognises the errors of a failed allocation."""
 
 from __future__ import annotations
 

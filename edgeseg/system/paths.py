@@ -1,4 +1,4 @@
-"""The folders of this machine that edgeseg may write to without being told."""
+"""Paths: the folders that edgeseg may write to by default."""
 
 from __future__ import annotations
 

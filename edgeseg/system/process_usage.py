@@ -1,4 +1,4 @@
-"""What this process and the camera processes below it use, by proc(5); nothing where there is none."""
+"""Process usage: CPU and memory of this process and its camera processes, by proc(5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps credentials out of everything that is printed, logged, measured or published."""
+"""Redaction: removes credentials from what is printed, logged, measured or published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon is doing: sd_notify(3), one datagram."""
+"""systemd notification: reports readiness, state and watchdog by sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def notify(*assignments: str) -> None:
             channel.connect(address)
             channel.send("\n".join(assignments).encode())
         except OSError as error:
-            log.debug("systemd was not told %s: %s", assignments[0], error)
+            log.debug("systemd did not receive %s: %s", assignments[0], error)
 
 
 def watchdog_interval_s() -> float | None:

@@ -1,4 +1,4 @@
-"""What the threads of this process compute: their CPU time, and whether they wait for the processor.
+"""Thread CPU: CPU time of this process's threads, and whether they wait for the processor.
 
 Source: proc_pid_stat(5), of /proc/self/task/TID/stat: field 3 is the state, 14 and 15 the CPU time.
 """

@@ -31,7 +31,7 @@ from edgeseg.frames import U8, FrameTime, Picture
 from edgeseg.models import registry
 from edgeseg.stages import postprocess
 from edgeseg.stages.preprocess import Preprocess
-from edgeseg.system.atomic_files import INTACT, writing
+from edgeseg.system.atomic_files import INTACT, write_errors
 from edgeseg.zoo.data import VOID, read_picture
 from edgeseg.zoo.metrics import Confusion
 
@@ -124,7 +124,7 @@ def run(data: Path, out: Path, threads: int) -> dict[str, Score]:
     highway = data / "cdnet_highway"
     if not highway.is_dir():
         raise ModelError(f"{highway}: not there; name the folder that holds it in EDGESEG_TEST_DATA")
-    with writing(out, INTACT):
+    with write_errors(out, INTACT):
         shutil.rmtree(out, ignore_errors=True)
         write_labelled(highway, out / "labelled")
     steps = (

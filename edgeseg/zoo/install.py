@@ -25,7 +25,7 @@ from edgeseg.models import manifest, registry
 from edgeseg.models.manifest import CARD, MANIFEST
 from edgeseg.models.model import Artefact, Figures, Flavour, Model
 from edgeseg.system import paths
-from edgeseg.system.atomic_files import INTACT, beside
+from edgeseg.system.atomic_files import INTACT, temporary_sibling
 from edgeseg.zoo import export, gate, importing, surgery
 from edgeseg.zoo.build import deploy_graph
 from edgeseg.zoo.data import read_picture
@@ -192,7 +192,7 @@ def _making(folder: Path) -> Iterator[Path]:
     """A new folder of the model's name on the same disk; after an error nothing is left of it."""
     there = folder.parent.exists()
     try:
-        with beside(folder, INTACT) as outside:
+        with temporary_sibling(folder, INTACT) as outside:
             partial = outside / folder.name
             partial.mkdir()
             yield partial

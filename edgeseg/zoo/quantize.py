@@ -24,7 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edgeseg.errors import ModelError
 from edgeseg.frames import U8
 from edgeseg.models.model import Flavour
-from edgeseg.system.atomic_files import writing
+from edgeseg.system.atomic_files import write_errors
 from edgeseg.zoo.export import load_model, save_model
 from edgeseg.zoo.surgery import INPUT, clean
 
@@ -65,7 +65,7 @@ def quantize(deploy: Path, views: Sequence[U8], target: Path, flavour: Flavour =
     transformer = any(node.op_type == "Softmax" for node in graph.graph)
     scratch = Path(tempfile.gettempdir())
     with (
-        writing(scratch, "make room there, or name another in TMPDIR"),
+        write_errors(scratch, "make room there, or name another in TMPDIR"),
         tempfile.TemporaryDirectory() as folder,
     ):
         inferred, written = Path(folder) / "inferred.onnx", Path(folder) / "int8.onnx"

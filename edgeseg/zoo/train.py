@@ -30,7 +30,7 @@ from torch import nn
 from edgeseg.clock import Clock, SystemClock
 from edgeseg.errors import ModelError
 from edgeseg.models import registry
-from edgeseg.system.atomic_files import INTACT, atomic_write, writing
+from edgeseg.system.atomic_files import INTACT, atomic_write, write_errors
 from edgeseg.zoo.augment import Crops
 from edgeseg.zoo.batches import Batch, Batches, as_input
 from edgeseg.zoo.data import Split, find_split, index_classes, read_picture
@@ -109,7 +109,7 @@ class Training:
         batches = Batches(crops, len(self._split.train), recipe.batch, recipe.seed)
         weights = class_weights(index.frequencies(), recipe.loss.weight_power).to(self._device)
         state = self._begin(batches)
-        with writing(self._out, INTACT):
+        with write_errors(self._out, INTACT):
             self._out.mkdir(parents=True, exist_ok=True)
         recent: list[float] = []
         started_s = self._clock.monotonic_s() - state.trained_s

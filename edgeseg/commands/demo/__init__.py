@@ -1,4 +1,4 @@
-"""``edgeseg demo``: the main job on a real clip with a real network, in front of your eyes."""
+"""``edgeseg demo``: shows segmentation, zones and alerts on a real clip with a real network."""
 
 from edgeseg.commands.demo.command import add_parser
 

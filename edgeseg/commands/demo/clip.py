@@ -1,4 +1,4 @@
-"""Finds a clip for the demo: the user's, a cached one, a pinned download, or one of Debian's packages."""
+"""Demo clip: the user's own, a cached one, a pinned download, or one from a Debian package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg demo``: the main job on a real clip with a real network, in front of your eyes."""
+"""``edgeseg demo``: shows segmentation, zones and alerts on a real clip with a real network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.commands._terminal import download_bars
+from edgeseg.commands.shared.terminal import download_bars
 from edgeseg.errors import EdgesegError
-from edgeseg.system.atomic_files import atomic_write, writing
+from edgeseg.system.atomic_files import atomic_write, write_errors
 from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def run(args: argparse.Namespace) -> int:
         registry.pull(model, bars)
     _say(f"watching {found.credit}")
     _say(f"with {model.name}: {model.title}")
-    with writing(args.output):
+    with write_errors(args.output):
         args.output.mkdir(parents=True, exist_ok=True)
         _watch(settings, chosen, found.path, args.seconds, args.output)
     file = args.output / "demo.yaml"
-    with writing(args.output):
+    with write_errors(args.output):
         if not write_demo_pipeline(pipelines / "demo.yaml", found.camera, found.path, model.name, file):
             _say(f"{file} is there already, perhaps with zones of yours: kept as it is")
     _say(

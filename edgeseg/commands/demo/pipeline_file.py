@@ -1,4 +1,4 @@
-"""The demo's pipeline file for the user: one camera that goes round and round, and the dashboard."""
+"""Demo pipeline file: one camera that repeats a clip, and the dashboard."""
 
 from __future__ import annotations
 

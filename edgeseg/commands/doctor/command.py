@@ -1,4 +1,4 @@
-"""``edgeseg doctor``: is this machine fit for its task, and what would mend what is wrong?"""
+"""``edgeseg doctor``: checks this machine, its cameras and its broker, and measures its engines."""
 
 from __future__ import annotations
 

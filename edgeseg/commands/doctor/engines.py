@@ -1,4 +1,4 @@
-"""The engine part of ``edgeseg doctor``: what is installed, what it runs on, how fast, and who is best."""
+"""Engine part of ``edgeseg doctor``: the installed engines, their devices, and a benchmark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.commands._terminal import print_table, progress
+from edgeseg.commands.shared.network_options import input_size_px
+from edgeseg.commands.shared.terminal import print_table, progress
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.models.runtimes import RUNTIMES
 from edgeseg.settings import DEFAULT_MODEL
@@ -17,13 +18,13 @@ from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
     from edgeseg.engines.measurement_cache import Table
-    from edgeseg.engines.select import Candidate
+    from edgeseg.engines.select import EngineCandidate
     from edgeseg.models.model import Model
     from edgeseg.settings import PipelineSettings
     from edgeseg.tools.doctor.finding import Finding
 
 # Its weights are always here.
-_TRAVELS_ALONG = "deeplabv3plus-mnv2-camvid"
+_BUNDLED_MODEL = "deeplabv3plus-mnv2-camvid"
 # TensorRT builds an engine for minutes, the first time.
 _LIMIT_S = 900.0
 _STATES = ("chosen", "slower", "failed", "absent", "not installed", "cannot read it")
@@ -92,35 +93,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def examine(
     settings: PipelineSettings | None, model: str | None, args: argparse.Namespace
 ) -> Iterator[tuple[dict[str, Any] | None, Finding]]:
-    """Measure every engine with each network and size of a pipeline file, or with one model, and remember the
-    best; an engine that the file names is only loaded. Yields table (as in ``SCHEMA``) and verdict. Raises
-    EdgesegError for mistakes in ``args``."""
-    from edgeseg.config.units import size_px
+    """Measure every engine with each network and size of a pipeline file, or with one model.
+
+    The measurements are saved. An engine that the file names is only loaded. Yields table (as in ``SCHEMA``)
+    and verdict. Raises EdgesegError for mistakes in ``args``.
+    """
     from edgeseg.models.runtimes import AUTO
     from edgeseg.tools.doctor.finding import Finding
 
     cores = whole_cpus()
     if not 1 <= args.threads <= cores:
         raise EdgesegError(f"--threads {args.threads}: expected 1 to {cores}, the cores of this machine")
-    try:
-        asked_px = size_px(args.input) if args.input else None
-    except ValueError as error:
-        raise EdgesegError(f"--input: {error}") from None
+    requested_px = input_size_px(args.input)
     if settings is None:
-        yield _measured_here(_model(model), asked_px, args)
+        yield _benchmark(_model(model), requested_px, args)
         return
     cameras = {(one.model, one.engine, one.input_size_px): None for one in settings.cameras}
-    for name, engine, input_size_px in cameras:
+    for name, engine, camera_px in cameras:
         try:
             if engine == AUTO:
-                yield _measured_here(_model(name), asked_px or input_size_px, args)
+                yield _benchmark(_model(name), requested_px or camera_px, args)
             else:
-                yield None, _loaded(name, engine, input_size_px)
+                yield None, _loaded(name, engine, camera_px)
         except EdgesegError as error:
             yield None, Finding(name, "problem", str(error), f"edgeseg models pull {name}")
 
 
-def _measured_here(
+def _benchmark(
     model: Model, input_size_px: tuple[int, int] | None, args: argparse.Namespace
 ) -> tuple[dict[str, Any], Finding]:
     from edgeseg.clock import SystemClock
@@ -133,11 +132,11 @@ def _measured_here(
     options = candidates(model, size)
     table = Table((), None)
     if options:
-        with _telling(len(options), args.json) as tell:
+        with _progress_report(len(options), args.json) as report:
             table = autotune.measure(
-                model, options, size, args.threads, _LIMIT_S, SystemClock(), threading.Event(), tell
+                model, options, size, args.threads, _LIMIT_S, SystemClock(), threading.Event(), report
             )
-        autotune.keep(model, size, args.threads, options, table)
+        autotune.save_measurements(model, size, args.threads, options, table)
     rows = [*_measured(table), *_untried(model, options, size)]
     found = {
         "model": model.name,
@@ -187,9 +186,9 @@ def show(found: dict[str, Any]) -> None:
             row["file"] or "-",
             row["version"] or "-",
             row["device"] or "-",
-            _shown(row["cpu_ms"], "{:.1f}"),
-            _shown(row["wall_ms"], "{:.1f}"),
-            _shown(row["agreement"], "{:.1%}"),
+            _number_text(row["cpu_ms"], "{:.1f}"),
+            _number_text(row["wall_ms"], "{:.1f}"),
+            _number_text(row["agreement"], "{:.1%}"),
             row["verdict"],
         )
         for row in found["candidates"]
@@ -211,7 +210,7 @@ def _model(name: str | None) -> Model:
         return model
     model = registry.find(DEFAULT_MODEL)
     here = any(registry.has_weights(model, artefact) for artefact in model.artefacts)
-    return model if here else registry.find(_TRAVELS_ALONG)
+    return model if here else registry.find(_BUNDLED_MODEL)
 
 
 def _measured(table: Table) -> Iterator[_Row]:
@@ -225,7 +224,7 @@ def _measured(table: Table) -> Iterator[_Row]:
         yield _Row(version=RUNTIMES[result.engine].version, **asdict(result))
 
 
-def _untried(model: Model, options: tuple[Candidate, ...], size: tuple[int, int]) -> Iterator[_Row]:
+def _untried(model: Model, options: tuple[EngineCandidate, ...], size: tuple[int, int]) -> Iterator[_Row]:
     """The engines that had nothing to run, and why."""
     from edgeseg.engines import hardware
 
@@ -246,26 +245,26 @@ def _untried(model: Model, options: tuple[Candidate, ...], size: tuple[int, int]
 
 
 def _order(row: _Row) -> tuple[int, float]:
-    """The chosen one first, then who ran by time, whatever its labels were; then who did not run."""
+    """The chosen one first, then those that ran, by time; then those that did not run."""
     return _STATES.index(
         "slower" if row.times is not None and row.state != "chosen" else row.state
     ), row.times or 0.0
 
 
-def _shown(value: float | None, form: str) -> str:
+def _number_text(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
 @contextmanager
-def _telling(count: int, quiet: bool) -> Iterator[Any]:
-    """Yields what ``autotune.measure`` calls before each candidate."""
+def _progress_report(count: int, quiet: bool) -> Iterator[Any]:
+    """Yield the function that ``autotune.measure`` calls before each candidate."""
     with progress("measuring engines", "engine", quiet) as advance:
         done = -1
 
-        def tell(name: str) -> None:
+        def report(name: str) -> None:
             nonlocal done
             done += 1
             if done:
                 advance(done / count)
 
-        yield tell
+        yield report

@@ -1,4 +1,4 @@
-"""How findings look: marks and colour on a terminal with rich (extra ``cli``), else plain words."""
+"""Output of ``edgeseg doctor``: marks and colour with rich (extra ``cli``), else plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg fleet``: many nodes at once."""
+"""``edgeseg fleet``: shows, updates and plans many nodes at once."""
 
 from edgeseg.commands.fleet.command import add_parser
 

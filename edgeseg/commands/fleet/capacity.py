@@ -1,4 +1,4 @@
-"""``edgeseg fleet capacity``: what many cameras add up to, from what single ones were measured to say."""
+"""``edgeseg fleet capacity``: computes the load of many cameras from measurements of single ones."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was measured, then the table. Returns 0."""
-    from edgeseg.commands._terminal import print_table
+    from edgeseg.commands.shared.terminal import print_table
     from edgeseg.tools.fleet.capacity import Assumed, most_cameras, rows, simulate
-    from edgeseg.tools.fleet.message_cost import told
+    from edgeseg.tools.fleet.message_cost import count_messages
 
     if min(*args.cameras, args.cameras_per_node) < 1:
         raise EdgesegError("--cameras and --cameras-per-node: expected 1 or more")
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.messages:
         try:
             with path.open(encoding="utf-8") as lines:
-                measured.append(told(path.stem, lines))
+                measured.append(count_messages(path.stem, lines))
         except OSError as error:
             raise EdgesegError(f"{path}: {error.strerror}") from None
     cost = _broker()

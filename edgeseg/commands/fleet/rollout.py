@@ -1,31 +1,28 @@
-"""``edgeseg fleet roll-out``: a pipeline file to many devices, stage by stage."""
+"""``edgeseg fleet roll-out``: brings a pipeline file to many devices, stage by stage."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edgeseg.commands.shared.broker_options import add_broker, broker_of
 
 if TYPE_CHECKING:
     from edgeseg.settings import MqttSettings
     from edgeseg.tools.fleet.rollout import Target
 
 _DESCRIPTION = """\
-Brings a pipeline file, and models that it names, to many devices. Every device gets it beside the file in
-force and checks it; only when all say that it is right it is swapped in, on few devices first. A stage is
-done when its nodes say, over MQTT, that this file is in force, and every camera is live that was, or is new.
-Where that does not come in time, or Ctrl-C comes, every device that was changed gets back its file of before.
-Each keeps that one beside, as FILE.previous.
+Brings a pipeline file, and models that it names, to many devices. Every device gets the new file beside the
+one in force and checks it. When all checks pass, the file is put in force, on few devices first. A stage is
+done when its nodes report over MQTT that the file is in force, and every camera is live that was live before
+or is new. If a stage does not finish in time, or after Ctrl-C, every changed device gets its old file back.
+Each device keeps the old file as FILE.previous.
 """
 
 
-def add_parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    add_broker: Callable[[argparse.ArgumentParser], None],
-    broker: Callable[[argparse.Namespace], MqttSettings],
-) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``roll-out`` to ``edgeseg fleet``."""
     parser = commands.add_parser(
         "roll-out",
@@ -60,7 +57,9 @@ def add_parser(
         help="also bring this model, to models/ beside the pipeline file; the file names it by that path",
     )
     parser.add_argument(
-        "--place", default="/etc/edgeseg/main.yaml", help="where it lies (default: %(default)s)"
+        "--place",
+        default="/etc/edgeseg/main.yaml",
+        help="its path on the devices (default: %(default)s)",
     )
     parser.add_argument(
         "--program", default="/opt/edgeseg/bin/edgeseg", help="edgeseg on the devices (default: %(default)s)"
@@ -69,21 +68,21 @@ def add_parser(
         "--reload", help="command there (default: systemctl reload edgeseg@ and PLACE's name)"
     )
     parser.add_argument(
-        "--within", type=float, default=120.0, metavar="S", help="patience with a stage (120)"
+        "--within", type=float, default=120.0, metavar="S", help="time limit of a stage (120)"
     )
     parser.add_argument(
-        "--settle", type=float, default=20.0, metavar="S", help="how long it has to stay well (20)"
+        "--settle", type=float, default=20.0, metavar="S", help="how long the nodes must stay healthy (20)"
     )
-    parser.set_defaults(run=lambda args: run(args, broker(args)))
+    parser.set_defaults(run=lambda args: run(args, broker_of(args)))
 
 
 def run(args: argparse.Namespace, settings: MqttSettings) -> int:
-    """Returns 0 when all devices have it. Raises EdgesegError where not."""
+    """Return 0 when all devices have the file. Raises EdgesegError where not."""
     import shlex
 
     from edgeseg.errors import EdgesegError
-    from edgeseg.tools.fleet.collect import Watch
-    from edgeseg.tools.fleet.devices import Layout
+    from edgeseg.tools.fleet.collect import FleetMonitor
+    from edgeseg.tools.fleet.devices import DeviceLayout
     from edgeseg.tools.fleet.rollout import RollOut
 
     targets = [_target(args.file, one) for one in args.to]
@@ -92,15 +91,15 @@ def run(args: argparse.Namespace, settings: MqttSettings) -> int:
         if not (model / "model.yaml").is_file():
             raise EdgesegError(f"--model {model}: is no model's folder (no model.yaml in it)")
     reload = args.reload or f"systemctl reload {shlex.quote('edgeseg@' + Path(args.place).stem)}"
-    layout = Layout(args.place, args.program, reload)
-    with Watch(settings, args.prefix or ("edgeseg",)) as watch:
+    layout = DeviceLayout(args.place, args.program, reload)
+    with FleetMonitor(settings, args.prefix or ("edgeseg",)) as monitor:
         roll_out = RollOut(
             targets,
             layout,
-            watch,
+            monitor,
             within_s=args.within,
             settle_s=args.settle,
-            say=lambda line: print(line, flush=True),
+            report=lambda line: print(line, flush=True),
         )
         roll_out.run(stages, tuple(args.model))
     return 0
@@ -135,11 +134,11 @@ def _target(file: str, to: str) -> Target:
     except OSError as error:
         raise EdgesegError(f"{path}: {error.strerror}; name a pipeline file") from None
     try:
-        said, _ = parse(content.decode(), str(path))
+        content_keys, _ = parse(content.decode(), str(path))
     except UnicodeDecodeError:
         raise EdgesegError(f"{path}: is not UTF-8 text; name a pipeline file") from None
-    cameras = said.get("cameras") if isinstance(said, dict) else None
-    if not isinstance(said, dict) or not isinstance(cameras, dict):
-        raise EdgesegError(f"{path}: names no cameras; `edgeseg check` says what is wrong")
-    node = named or str(said.get("node") or name)
+    cameras = content_keys.get("cameras") if isinstance(content_keys, dict) else None
+    if not isinstance(content_keys, dict) or not isinstance(cameras, dict):
+        raise EdgesegError(f"{path}: names no cameras; `edgeseg check` lists what is wrong")
+    node = named or str(content_keys.get("node") or name)
     return Target(reached, node, content, frozenset(str(camera) for camera in cameras))

@@ -1,4 +1,4 @@
-"""``edgeseg init``: from a camera's address to a pipeline file that runs."""
+"""``edgeseg init``: writes a pipeline file from a camera's address."""
 
 from edgeseg.commands.init.command import add_parser
 

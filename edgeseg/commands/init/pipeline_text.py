@@ -1,4 +1,4 @@
-"""The text of a first pipeline file: what a newcomer needs, explained where it stands."""
+"""Pipeline text: the first pipeline file, with comments for a newcomer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg install-service``: a pipeline file becomes a systemd service."""
+"""``edgeseg install-service``: installs a pipeline file as a systemd service."""
 
 from edgeseg.commands.install_service.command import add_parser
 

@@ -1,4 +1,4 @@
-"""``edgeseg install-service``: a pipeline file becomes a systemd service."""
+"""``edgeseg install-service``: installs a pipeline file as a systemd service."""
 
 from __future__ import annotations
 

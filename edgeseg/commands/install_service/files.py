@@ -1,4 +1,4 @@
-"""What a pipeline file needs of systemd, as files: which, where, and with what in them."""
+"""Service files: which files systemd needs for a pipeline file, where, and their text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class DeviceAccess:
     """What a kind of device needs of a service. lines: of its [Service]."""
 
     title: str
@@ -42,18 +42,18 @@ class Device:
 _OPEN = ("PrivateDevices=no", "PrivateUsers=no")
 _JIT = ("MemoryDenyWriteExecute=no",)
 DEVICES = {
-    "v4l2": Device(
+    "v4l2": DeviceAccess(
         "cameras and decoders of Video4Linux",
         ("DeviceAllow=char-video4linux rw", "SupplementaryGroups=video"),
     ),
-    "coral": Device(
+    "coral": DeviceAccess(
         "Coral Edge TPU",
         ("DeviceAllow=char-usb_device rw", "DeviceAllow=char-apex rw", "SupplementaryGroups=plugdev"),
     ),
-    "render": Device(
+    "render": DeviceAccess(
         "Intel and AMD graphics", ("DeviceAllow=char-drm rw", "SupplementaryGroups=render video", *_JIT)
     ),
-    "nvidia": Device(
+    "nvidia": DeviceAccess(
         "NVIDIA",
         (
             "DeviceAllow=char-nvidia-frontend rw",

@@ -1,4 +1,4 @@
-"""What a listener knows of every node, from the messages heard so far; and each piece of news as one line.
+"""Latest values: the state of every node from its messages, and each change as one line.
 
 Whoever may publish at the broker writes what is read here: nothing is trusted to have its shape, to be of
 reasonable number, or to be free of a terminal's control characters.
@@ -39,7 +39,7 @@ class Board:
         self.alerts: deque[str] = deque(maxlen=MOST_ALERTS)
         self._prefix = f"{prefix}/"
 
-    def hear(self, topic: str, payload: bytes) -> str | None:
+    def receive(self, topic: str, payload: bytes) -> str | None:
         """The news as one line; None for what is no news, or no message of edgeseg's."""
         if not topic.startswith(self._prefix):
             return None

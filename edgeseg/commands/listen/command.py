@@ -1,14 +1,22 @@
-"""``edgeseg listen``: what nodes publish, as a live table, as lines, or as JSON lines."""
+"""``edgeseg listen``: shows what nodes publish, as a live table, as lines, or as JSON lines."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edgeseg.commands.shared.broker_options import (
+    DEFAULT_PREFIX,
+    PASSWORD_VARIABLE,
+    USER_VARIABLE,
+    broker_at,
+    broker_of_file,
+    checked_prefix,
+)
 
 if TYPE_CHECKING:
     from edgeseg.commands.listen.board import Board
@@ -16,7 +24,6 @@ if TYPE_CHECKING:
     from edgeseg.settings import MqttSettings
 
 _TAKE_TIMEOUT_S = 0.5
-USER_VARIABLE, PASSWORD_VARIABLE = "EDGESEG_MQTT_USERNAME", "EDGESEG_MQTT_PASSWORD"
 
 Show = Callable[["ReceivedMessage"], None]
 
@@ -38,12 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "(default: mqtt://localhost)",
     )
     parser.add_argument("--json", action="store_true", help="each message as a JSON line")
-    parser.add_argument("--node", help="this node alone")
+    parser.add_argument("--node", help="show only this node")
     parser.add_argument(
         "--prefix", help="first level or levels of the topics (default: the file's, or edgeseg)"
     )
     parser.add_argument(
-        "--ca-file", type=Path, help="authority to trust with mqtts:// instead of the system's"
+        "--ca-file", type=Path, help="certificate authority to trust with mqtts:// instead of the system's"
     )
     parser.set_defaults(run=run)
 
@@ -58,19 +65,19 @@ def run(args: argparse.Namespace) -> int:
         filters = _filters(mqtt.prefix, args.node or "+", everything=args.json)
         with Subscriber(mqtt, filters) as subscriber, _display(args, mqtt.prefix) as show:
             while True:
-                for heard in subscriber.take(_TAKE_TIMEOUT_S):
-                    show(heard)
+                for message in subscriber.take(_TAKE_TIMEOUT_S):
+                    show(message)
                 if subscriber.refused:
-                    raise EdgesegError(f"{_shown(mqtt)}: {subscriber.trouble}")
+                    raise EdgesegError(f"{_address(mqtt)}: {subscriber.trouble}")
                 if subscriber.trouble != trouble:
                     trouble = subscriber.trouble
-                    print(f"{_shown(mqtt)}: {trouble or 'connected'}", file=sys.stderr)
+                    print(f"{_address(mqtt)}: {trouble or 'connected'}", file=sys.stderr)
     except KeyboardInterrupt:
         return 0
 
 
 def _filters(prefix: str, node: str, *, everything: bool) -> tuple[str, ...]:
-    """What is listened to; pictures come only where everything is wanted."""
+    """Return the topic filters to subscribe to; pictures come with ``everything`` alone."""
     base = f"{prefix}/{node}"
     if everything:
         return (f"{base}/#",)
@@ -82,56 +89,16 @@ def _broker(args: argparse.Namespace) -> MqttSettings:
     """Raises ConfigError for a file, EdgesegError for an address or a name that is wrong."""
     from dataclasses import replace
 
-    from edgeseg.config import addresses, names
-    from edgeseg.config.keys.mqtt import check_prefix
-    from edgeseg.errors import EdgesegError
-    from edgeseg.settings import MqttSettings, Secret
-
-    if args.node is not None and (flaw := names.name_flaw(args.node)):
-        raise EdgesegError(f"--node: {flaw}")
-    try:
-        prefix = check_prefix(args.prefix) if args.prefix is not None else None
-    except ValueError as error:
-        raise EdgesegError(f"--prefix: {error}") from error
-    if "://" not in args.target:
-        settings = _of_file(Path(args.target))
-        return replace(settings, prefix=prefix or settings.prefix)
-    try:
-        broker = addresses.broker(args.target)
-    except ValueError as error:
-        if "@" in args.target:
-            hint = f"user and password do not belong there; set {USER_VARIABLE} and {PASSWORD_VARIABLE}"
-            raise EdgesegError(f"the broker's address: {hint}") from error
-        raise EdgesegError(f"the broker's address: {error}") from error
-    password = os.environ.get(PASSWORD_VARIABLE)
-    return MqttSettings(
-        host=broker.host,
-        port=broker.port,
-        tls=broker.tls,
-        ca_file=str(args.ca_file) if args.ca_file else None,
-        username=os.environ.get(USER_VARIABLE),
-        password=Secret(password) if password else None,
-        password_file=None,
-        prefix=prefix or "edgeseg",
-    )
-
-
-def _of_file(path: Path) -> MqttSettings:
-    from dataclasses import replace
-
-    from edgeseg import config
+    from edgeseg.config import names
     from edgeseg.errors import EdgesegError
 
-    settings = config.load(path)
-    if settings.mqtt is None:
-        raise EdgesegError(f"{path}: names no broker (key mqtt): its events go to standard output")
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    # Without its cameras: whoever listens need not know their passwords.
-    resolved = config.resolve(
-        replace(settings, cameras=(), web=None), os.environ, Path(credentials) if credentials else None
-    )
-    assert resolved.mqtt is not None
-    return resolved.mqtt
+    if args.node is not None and (error := names.name_flaw(args.node)):
+        raise EdgesegError(f"--node: {error}")
+    prefix = checked_prefix(args.prefix) if args.prefix is not None else None
+    if "://" in args.target:
+        return broker_at(args.target, args.ca_file, prefix or DEFAULT_PREFIX)
+    mqtt, _ = broker_of_file(Path(args.target))
+    return replace(mqtt, prefix=prefix or mqtt.prefix)
 
 
 @contextmanager
@@ -151,23 +118,23 @@ def _display(args: argparse.Namespace, prefix: str) -> Iterator[Show]:
             with live_table(board) as show:
                 yield show
             return
-    yield lambda heard: _print_line(board, heard)
+    yield lambda message: _print_line(board, message)
 
 
-def _print_line(board: Board, heard: ReceivedMessage) -> None:
-    line = board.hear(heard.topic, heard.payload)
+def _print_line(board: Board, message: ReceivedMessage) -> None:
+    line = board.receive(message.topic, message.payload)
     if line is not None:
         print(line, flush=True)
 
 
-def _print_json(heard: ReceivedMessage) -> None:
+def _print_json(message: ReceivedMessage) -> None:
     import json
 
     from edgeseg.publish.jsonl import payload_value
 
-    fields = {"topic": heard.topic, "retain": heard.retained, "payload": payload_value(heard.payload)}
+    fields = {"topic": message.topic, "retain": message.retained, "payload": payload_value(message.payload)}
     print(json.dumps(fields, separators=(",", ":")), flush=True)
 
 
-def _shown(mqtt: MqttSettings) -> str:
+def _address(mqtt: MqttSettings) -> str:
     return f"{'mqtts' if mqtt.tls else 'mqtt'}://{mqtt.host}:{mqtt.port}"

@@ -1,4 +1,4 @@
-"""The live table of ``edgeseg listen``; the only part of it that needs rich (extra ``cli``)."""
+"""Live table of ``edgeseg listen``: the only part of it that needs rich (extra ``cli``)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def live_table(board: Board) -> Iterator[Callable[[ReceivedMessage], None]]:
 
 
 def _take(board: Board, heard: ReceivedMessage) -> None:
-    board.hear(heard.topic, heard.payload)
+    board.receive(heard.topic, heard.payload)
 
 
 def _drawn(board: Board) -> Group:

@@ -1,4 +1,4 @@
-"""``edgeseg models``: which networks there are, what they are, their weights fetched and verified."""
+"""``edgeseg models``: lists, describes, downloads and verifies networks."""
 
 from edgeseg.commands.models.command import JSON_SCHEMA, add_parser
 

@@ -1,4 +1,4 @@
-"""``edgeseg models``: which networks there are, what they are, their weights fetched and verified."""
+"""``edgeseg models``: lists, describes, downloads and verifies networks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeseg.commands._terminal import download_bars, print_table
 from edgeseg.commands.models import export_triton, zoo
+from edgeseg.commands.shared.terminal import download_bars, print_table
 from edgeseg.errors import ModelError
 from edgeseg.settings import FIT_NAMES
 

@@ -1,4 +1,4 @@
-"""``edgeseg models export-triton``: a model repository for NVIDIA Triton and OpenVINO Model Server."""
+"""``edgeseg models export-triton``: writes a model repository for NVIDIA Triton and OpenVINO Model Server."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _config(
 
 
 def _with_size(entry: TensorInfo, size_px: tuple[int, int]) -> tuple[int | None, ...]:
-    """The picture's shape with its free extents settled, all but the batch."""
+    """The picture's shape with its free extents fixed, all but the batch."""
     width, height = size_px
     last = entry.shape[-1] == 3
     whole = (height, width, 3) if last else (3, height, width)

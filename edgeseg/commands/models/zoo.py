@@ -1,4 +1,4 @@
-"""``edgeseg models train | import | quantize``: what needs the extra ``zoo``, unknown to the daemon."""
+"""``edgeseg models train | import | quantize``: the commands that need the extra ``zoo``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgeseg top``: nodes live in the terminal, as their broker tells."""
+"""``edgeseg top``: shows running nodes live in the terminal."""
 
 from edgeseg.commands.top.command import add_parser
 

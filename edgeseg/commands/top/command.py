@@ -1,51 +1,55 @@
-"""``edgeseg top``: nodes live in the terminal, as their broker tells."""
+"""``edgeseg top``: shows running nodes live in the terminal."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeseg.commands.shared.broker_options import PASSWORD_VARIABLE, USER_VARIABLE, broker_at, broker_of_file
 from edgeseg.errors import EdgesegError
 
 if TYPE_CHECKING:
-    from edgeseg.commands.top.view import View
+    from edgeseg.commands.top.view import NodesOverview
     from edgeseg.publish.mqtt.subscriber import Subscriber
     from edgeseg.settings import MqttSettings
 
 _TICK_S = 0.5
-# What is retained comes at once; a pause this long says that all of it is here.
+# Retained messages come at once; a pause this long means that all of them are here.
 _QUIET_S = 1.0
 _ANSWER_S = 15
-_USER, _PASSWORD = "EDGESEG_MQTT_USERNAME", "EDGESEG_MQTT_PASSWORD"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "top",
         help="watch running nodes in the terminal: cameras, zones, rules, load",
-        description="Shows what a running edgeseg says over MQTT: cameras with their state and its reason, "
-        "how much of each zone is covered, rules that are on, load, alerts that wait. The broker is that of "
-        "a pipeline file, whose node alone is shown, or an address, of which all nodes are shown; user and "
-        f"password for an address come from ${_USER} and ${_PASSWORD}. Ctrl-C ends it.",
+        description="Shows what running nodes publish over MQTT: cameras with their state and its reason, "
+        "how much of each zone is covered, rules that are on, load, waiting alerts. With a pipeline file it "
+        "shows that file's node; with a broker's address it shows all nodes there. User and "
+        f"password for an address come from ${USER_VARIABLE} and ${PASSWORD_VARIABLE}. Ctrl-C ends it.",
     )
-    parser.add_argument("target", metavar="PIPELINE|mqtt://HOST", help="whose broker, or which")
-    parser.add_argument("--ca-file", help="authority to trust with mqtts://, for an address")
+    parser.add_argument(
+        "target",
+        metavar="PIPELINE|mqtt://HOST",
+        help="a pipeline file that names a broker, or a broker's address",
+    )
+    parser.add_argument(
+        "--ca-file", type=Path, help="certificate authority to trust with mqtts://, for an address"
+    )
     parser.add_argument("--prefix", default="edgeseg", help="first levels of all topics, for an address")
-    parser.add_argument("--once", action="store_true", help="print what is known now, and end")
+    parser.add_argument("--once", action="store_true", help="print the present state, and end")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code: 0 after Ctrl-C."""
-    from edgeseg.commands.top.view import View
+    from edgeseg.commands.top.view import NodesOverview
     from edgeseg.publish.mqtt.subscriber import Subscriber
 
     settings, topics = _broker(args)
-    view = View(settings.prefix)
+    view = NodesOverview(settings.prefix)
     with Subscriber(settings, topics) as subscriber:
         try:
             if args.once:
@@ -60,43 +64,43 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _gather(subscriber: Subscriber, view: View) -> None:
-    """Until nothing more comes. Raises EdgesegError where there is no connection."""
+def _gather(subscriber: Subscriber, view: NodesOverview) -> None:
+    """Receive until no more retained messages come. Raises EdgesegError where there is no connection."""
     for _ in range(_ANSWER_S):
         connected = subscriber.trouble is None
-        heard = subscriber.take(_QUIET_S)
-        for one in heard:
-            view.hear(one)
+        messages = subscriber.take(_QUIET_S)
+        for one in messages:
+            view.receive(one)
         trouble = subscriber.trouble
         if trouble is not None and trouble != "connecting":
             raise EdgesegError(f"the broker: {trouble}")
-        if connected and not heard:
+        if connected and not messages:
             return
     if subscriber.trouble is not None:
         raise EdgesegError(f"the broker does not answer within {_ANSWER_S} s")
 
 
-def _live(subscriber: Subscriber, view: View) -> None:
+def _live(subscriber: Subscriber, view: NodesOverview) -> None:
     from rich.live import Live
 
     from edgeseg.commands.top.output import rich_view
 
     with Live(rich_view(view, subscriber.trouble), screen=True, auto_refresh=False) as live:
         while True:
-            for heard in subscriber.take(_TICK_S):
-                view.hear(heard)
+            for message in subscriber.take(_TICK_S):
+                view.receive(message)
             _give_up(subscriber)
             live.update(rich_view(view, subscriber.trouble), refresh=True)
 
 
-def _lines(subscriber: Subscriber, view: View) -> None:
-    """For a pipe, or a terminal without rich: all lines again whenever one of them is another."""
+def _lines(subscriber: Subscriber, view: NodesOverview) -> None:
+    """Print all lines whenever one changes, for a pipe or a terminal without rich."""
     from edgeseg.commands.top.output import plain_view
 
     before: list[str] = []
     while True:
-        for heard in subscriber.take(_TICK_S):
-            view.hear(heard)
+        for message in subscriber.take(_TICK_S):
+            view.receive(message)
         _give_up(subscriber)
         lines = list(plain_view(view, subscriber.trouble))
         if lines != before:
@@ -109,7 +113,7 @@ def _give_up(subscriber: Subscriber) -> None:
         raise EdgesegError(f"the broker: {subscriber.trouble}")
 
 
-def _print(view: View, trouble: str | None) -> None:
+def _print(view: NodesOverview, trouble: str | None) -> None:
     if sys.stdout.isatty() and _has_rich():
         from rich.console import Console
 
@@ -119,36 +123,15 @@ def _print(view: View, trouble: str | None) -> None:
         return
     from edgeseg.commands.top.output import plain_view
 
-    print("\n".join(plain_view(view, trouble)) or "nothing is heard; does `edgeseg run` run?")
+    print("\n".join(plain_view(view, trouble)) or "no messages; does `edgeseg run` run?")
 
 
 def _broker(args: argparse.Namespace) -> tuple[MqttSettings, tuple[str, ...]]:
-    """The broker and what to subscribe to. Raises ConfigError, EdgesegError."""
-    from edgeseg import config
-    from edgeseg.config import addresses
-    from edgeseg.settings import MqttSettings, Secret
-
+    """Return the broker and what to subscribe to. Raises ConfigError, EdgesegError."""
     if "://" in args.target:
-        try:
-            broker = addresses.broker(args.target)
-        except ValueError as error:
-            hint = f"; user and password go into ${_USER} and ${_PASSWORD}" if "@" in args.target else ""
-            raise EdgesegError(f"the broker's address {error}{hint}") from None
-        password = os.environ.get(_PASSWORD)
-        settings = MqttSettings(
-            broker.host, broker.port, broker.tls, args.ca_file, os.environ.get(_USER),
-            Secret(password) if password else None, None, args.prefix,
-        )  # fmt: skip
-        return settings, (f"{args.prefix}/#",)
-    pipeline = config.load(Path(args.target))
-    if pipeline.mqtt is None:
-        raise EdgesegError(f"{args.target}: names no broker (mqtt:), and top listens to one")
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    # The passwords of cameras and dashboard are no matter here.
-    mine = replace(pipeline, cameras=(), web=None)
-    filled = config.resolve(mine, os.environ, Path(folder) if folder else None)
-    assert filled.mqtt is not None
-    return filled.mqtt, (f"{filled.mqtt.prefix}/{pipeline.node}/#",)
+        return broker_at(args.target, args.ca_file, args.prefix), (f"{args.prefix}/#",)
+    mqtt, pipeline = broker_of_file(Path(args.target))
+    return mqtt, (f"{mqtt.prefix}/{pipeline.node}/#",)
 
 
 def _has_rich() -> bool:

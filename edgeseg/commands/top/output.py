@@ -1,11 +1,11 @@
-"""How ``edgeseg top`` looks: bars and colour with rich (extra ``cli``), else lines of plain text."""
+"""Output of ``edgeseg top``: bars and colour with rich (extra ``cli``), else lines of plain text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.commands.top.view import Node, View, Zone
+from edgeseg.commands.top.view import NodeRow, NodesOverview, ZoneValues
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -14,7 +14,7 @@ _BAR = 16
 _STATE_COLOURS = {"live": "green", "connecting": "yellow", "stale": "yellow", "disabled": "dim"}
 
 
-def rich_view(view: View, trouble: str | None) -> RenderableType:
+def rich_view(view: NodesOverview, trouble: str | None) -> RenderableType:
     """The whole picture for ``rich.live.Live``."""
     from rich.console import Group
     from rich.text import Text
@@ -31,12 +31,12 @@ def rich_view(view: View, trouble: str | None) -> RenderableType:
         parts.append(Text("alerts", style="bold"))
         parts += [Text(f"  {alert_line(alert)}") for alert in reversed(view.alerts)]
     if not view.nodes and trouble is None:
-        parts.append(Text("nothing is heard yet; does `edgeseg run` run?", style="dim"))
+        parts.append(Text("no messages yet; does `edgeseg run` run?", style="dim"))
     parts.append(Text("Ctrl-C ends", style="dim"))
     return Group(*parts)
 
 
-def plain_view(view: View, trouble: str | None) -> Iterator[str]:
+def plain_view(view: NodesOverview, trouble: str | None) -> Iterator[str]:
     """The same as lines."""
     if trouble is not None:
         yield f"broker: {trouble}"
@@ -52,7 +52,7 @@ def plain_view(view: View, trouble: str | None) -> Iterator[str]:
         yield f"alert: {alert_line(alert)}"
 
 
-def load(node: Node) -> str:
+def load(node: NodeRow) -> str:
     """How busy the device is and what waits; empty before its first ``stats``."""
     stats = node.stats
     if not stats:
@@ -89,7 +89,7 @@ def alert_line(alert: Mapping[str, Any]) -> str:
     return f"{when}  {where}  {alert.get('rule')}: {alert.get('event')}"
 
 
-def _cameras(node: Node) -> RenderableType:
+def _cameras(node: NodeRow) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
@@ -101,7 +101,7 @@ def _cameras(node: Node) -> RenderableType:
     return table
 
 
-def _zones(node: Node) -> RenderableType:
+def _zones(node: NodeRow) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
@@ -111,7 +111,7 @@ def _zones(node: Node) -> RenderableType:
     return table
 
 
-def _bars(zone: Zone) -> RenderableType:
+def _bars(zone: ZoneValues) -> RenderableType:
     from rich.text import Text
 
     if zone.unknown is not None:

@@ -1,4 +1,4 @@
-"""What ``edgeseg top`` knows of the nodes it hears, gathered from their topics."""
+"""Overview of nodes: gathers their latest messages for ``edgeseg top``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BACKGROUND = ("background", "unlabeled", "void")
 
 
 @dataclass(slots=True)
-class Zone:
+class ZoneValues:
     """The newest occupancy, as published, and the rules' states by name."""
 
     occupancy: Mapping[str, Any] = field(default_factory=dict)
@@ -49,59 +49,59 @@ class Zone:
 
 
 @dataclass(slots=True)
-class Node:
+class NodeRow:
     """One device. cameras: their statuses as published. zones: by camera and zone."""
 
     availability: str = "?"
     stats: Mapping[str, Any] = field(default_factory=dict)
     cameras: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    zones: dict[tuple[str, str], Zone] = field(default_factory=dict)
+    zones: dict[tuple[str, str], ZoneValues] = field(default_factory=dict)
 
 
-class View:
+class NodesOverview:
     """Nodes by name. prefix: of all topics. Believes nothing: what does not fit is left out."""
 
     def __init__(self, prefix: str) -> None:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NodeRow] = {}
         self.alerts: deque[Mapping[str, Any]] = deque(maxlen=_ALERTS_SHOWN)
         self._prefix = prefix + "/"
 
-    def hear(self, heard: ReceivedMessage) -> None:
+    def receive(self, message: ReceivedMessage) -> None:
         """Take in one message. An empty one says nothing: that is how retained ones are taken back, and how
         `edgeseg doctor` tries whether it may publish."""
-        if not heard.payload or not heard.topic.startswith(self._prefix):
+        if not message.payload or not message.topic.startswith(self._prefix):
             return
-        name, *rest = heard.topic.removeprefix(self._prefix).split("/")
+        name, *rest = message.topic.removeprefix(self._prefix).split("/")
         if name not in self.nodes and len(self.nodes) >= _MOST_NODES:
             return
         match rest:
             case ["status"]:
-                self._node(name).availability = heard.payload.decode("utf-8", "replace")[:20]
+                self._node(name).availability = message.payload.decode("utf-8", "replace")[:20]
             case ["stats"]:
-                self._node(name).stats = _object(heard)
+                self._node(name).stats = _object(message)
             case ["alert"]:
-                self.alerts.append({"node": name, **_object(heard)})
+                self.alerts.append({"node": name, **_object(message)})
             case [camera, "status"]:
-                if status := _object(heard):
+                if status := _object(message):
                     self._node(name).cameras[camera] = status
             case [camera, "zone", zone, "occupancy"]:
-                self._zone(name, camera, zone).occupancy = _object(heard)
+                self._zone(name, camera, zone).occupancy = _object(message)
             case [camera, "zone", zone, "rule", rule]:
-                self._zone(name, camera, zone).rules[rule] = heard.payload.decode("utf-8", "replace")[:20]
+                self._zone(name, camera, zone).rules[rule] = message.payload.decode("utf-8", "replace")[:20]
 
-    def _node(self, name: str) -> Node:
-        return self.nodes.setdefault(name, Node())
+    def _node(self, name: str) -> NodeRow:
+        return self.nodes.setdefault(name, NodeRow())
 
-    def _zone(self, name: str, camera: str, zone: str) -> Zone:
+    def _zone(self, name: str, camera: str, zone: str) -> ZoneValues:
         zones = self._node(name).zones
         if (camera, zone) not in zones and len(zones) >= _MOST_ZONES:
-            return Zone()
-        return zones.setdefault((camera, zone), Zone())
+            return ZoneValues()
+        return zones.setdefault((camera, zone), ZoneValues())
 
 
-def _object(heard: ReceivedMessage) -> Mapping[str, Any]:
+def _object(message: ReceivedMessage) -> Mapping[str, Any]:
     try:
-        found = json.loads(heard.payload)
+        found = json.loads(message.payload)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

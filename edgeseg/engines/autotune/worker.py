@@ -1,5 +1,7 @@
-"""One candidate in a process of its own: what crashes there, hangs there or stays in memory there is gone
-with it, and its CPU time is nobody else's."""
+"""Benchmark worker: runs one candidate in a process of its own.
+
+A crash, a hang or a leak ends with that process, and its CPU time is the candidate's alone.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ import numpy.typing as npt
 
 from edgeseg.clock import Clock, SystemClock, cpu_s
 from edgeseg.engines.base import Engine
-from edgeseg.engines.select import Candidate, adapter, open_candidate
+from edgeseg.engines.select import EngineCandidate, adapter, open_candidate
 from edgeseg.errors import EdgesegError
 from edgeseg.frames import U8, Fit
 from edgeseg.models.model import Model
@@ -35,17 +37,17 @@ _NO_FIT = Fit(1, 1, 1, 1, ())
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WorkerJob:
     """What to load. threads: of one run."""
 
     model: Model
-    candidate: Candidate
+    candidate: EngineCandidate
     input_size_px: tuple[int, int]
     threads: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class CandidateReady:
     """The engine runs. answers: its labels for each of the pictures, uint8 (h, w), and which of them it is
     sure of, bool (h, w)."""
 
@@ -54,8 +56,8 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """It does not, and why. absent: since this machine has no such thing, which is no fault."""
+class CandidateFailed:
+    """The engine does not run. absent: this machine does not have what it needs, which is no fault."""
 
     reason: str
     absent: bool = False
@@ -69,14 +71,14 @@ class RunTimes:
     wall_s: float
 
 
-Answer = Union[Ready, Failed, RunTimes]
+Answer = Union[CandidateReady, CandidateFailed, RunTimes]
 
 
 class BenchmarkWorker:
     """A candidate's process; a context manager that ends it."""
 
-    def __init__(self, order: Order, clock: Clock, stop: threading.Event) -> None:
-        self._order = order
+    def __init__(self, job: WorkerJob, clock: Clock, stop: threading.Event) -> None:
+        self._job = job
         self._clock = clock
         self._stop = stop
         self._process: ForkServerProcess | None = None
@@ -87,8 +89,8 @@ class BenchmarkWorker:
         context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe(duplex=True)
         with theirs:
-            name = f"trial of {self._order.candidate}"
-            self._process = context.Process(target=serve, args=(theirs, self._order), name=name, daemon=True)
+            name = f"benchmark of {self._job.candidate}"
+            self._process = context.Process(target=serve, args=(theirs, self._job), name=name, daemon=True)
             self._process.start()
         self._link = ours
         return self
@@ -105,14 +107,14 @@ class BenchmarkWorker:
             self._process.join()
         self._process.close()
 
-    def ready(self, limit_s: float) -> Ready | Failed:
+    def ready(self, limit_s: float) -> CandidateReady | CandidateFailed:
         """Wait until it is loaded and has answered the pictures."""
         answer = self._receive(limit_s)
         if isinstance(answer, RunTimes):
-            raise AssertionError("a lap before the start")
+            raise AssertionError("run times before it was ready")
         return answer
 
-    def lap(self, picture: int, limit_s: float) -> RunTimes | Failed:
+    def run(self, picture: int, limit_s: float) -> RunTimes | CandidateFailed:
         """Run it on one of the pictures."""
         assert self._link is not None
         try:
@@ -120,7 +122,7 @@ class BenchmarkWorker:
         except OSError:
             return self._died()
         answer = self._receive(limit_s)
-        if isinstance(answer, Ready):
+        if isinstance(answer, CandidateReady):
             raise AssertionError("ready twice")
         return answer
 
@@ -129,51 +131,51 @@ class BenchmarkWorker:
         until_s = self._clock.monotonic_s() + limit_s
         while not self._link.poll(_POLL_S):
             if self._stop.is_set():
-                return Failed("edgeseg was told to stop")
+                return CandidateFailed("edgeseg stops")
             if self._clock.monotonic_s() > until_s:
-                return Failed(f"gave no answer within {limit_s:.0f} s")
+                return CandidateFailed(f"gave no answer within {limit_s:.0f} s")
         try:
             answer: Answer = self._link.recv()
         except (EOFError, OSError):
             return self._died()
         return answer
 
-    def _died(self) -> Failed:
+    def _died(self) -> CandidateFailed:
         assert self._process is not None
         self._process.join(_ENDS_WITHIN_S)
         code = self._process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return Failed(f"its process died ({how})")
+        return CandidateFailed(f"its process died ({how})")
 
 
-def serve(link: Connection, order: Order) -> None:
-    """The process: load, answer the pictures, then run a frame for each number that comes."""
-    name = order.candidate.engine
+def serve(link: Connection, job: WorkerJob) -> None:
+    """Run in the worker process: load, answer the pictures, then run a frame for each number received."""
+    name = job.candidate.engine
     with link:
         try:
             absence = adapter(name).absent(name)
             if absence is not None:
-                link.send(Failed(absence, absent=True))
+                link.send(CandidateFailed(absence, absent=True))
                 return
-            engine = open_candidate(order.model, order.candidate, order.input_size_px, order.threads)
-            views = _views(order.input_size_px)
-            answers = tuple(_answer(engine, order.model, view) for view in views)
+            engine = open_candidate(job.model, job.candidate, job.input_size_px, job.threads)
+            views = _views(job.input_size_px)
+            answers = tuple(_answer(engine, job.model, view) for view in views)
         except EdgesegError as error:
-            link.send(Failed(str(error)))
+            link.send(CandidateFailed(str(error)))
             return
-        link.send(Ready(adapter(name).device(name), answers))
+        link.send(CandidateReady(adapter(name).device(name), answers))
         clock = SystemClock()
         try:
             while True:
                 view = views[link.recv()]
                 cpu_before_s, before_s = cpu_s(), clock.monotonic_s()
-                postprocess.label_map(engine.run(view), _NO_FIT, order.model)
+                postprocess.label_map(engine.run(view), _NO_FIT, job.model)
                 link.send(RunTimes(cpu_s() - cpu_before_s, clock.monotonic_s() - before_s))
         except (EOFError, OSError):
-            # The other end has seen enough.
+            # The other end closed the connection: it needs no more runs.
             engine.close()
         except EdgesegError as error:
-            link.send(Failed(str(error)))
+            link.send(CandidateFailed(str(error)))
 
 
 def _answer(engine: Engine, model: Model, view: U8) -> tuple[U8, Mask]:

@@ -1,4 +1,4 @@
-"""For when accuracy matters more than speed: more answers to one picture, and boundaries that follow it."""
+"""Refinement: more accuracy for more time, by several runs and filtered edges."""
 
 from edgeseg.engines.refine.engine import RefinedEngine
 from edgeseg.engines.refine.refined import refined

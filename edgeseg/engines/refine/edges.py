@@ -1,4 +1,4 @@
-"""Boundaries of classes that follow those of the picture: the guided filter, on a grid twice as fine.
+"""Edge refinement: class boundaries follow the picture's, by a guided filter on a grid twice as fine.
 
 He, Sun, Tang: "Guided Image Filtering" (2013), computed on the label grid and applied on the finer one as in
 He, Sun: "Fast Guided Filter" (2015). What is filtered is the support of each class, the guide is the luma of

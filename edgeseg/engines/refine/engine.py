@@ -1,4 +1,4 @@
-"""An engine that asks the same network several times, and answers once."""
+"""Refined engine: runs the network several times for each picture and returns one answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For when accuracy matters more than speed: more answers to one picture, and boundaries that follow it.
+"""Refinement: more accuracy for more time, by several runs and filtered edges.
 
 ``flip`` also asks for the mirrored picture, ``sizes`` at the model's other measured input sizes; what they
 answer is put to the vote (``votes``). ``edges`` draws boundaries along those of the picture (``edges``).

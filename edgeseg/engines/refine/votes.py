@@ -1,4 +1,4 @@
-"""Several answers to one picture -> one: each cell's classes collect the confidence of those who won there.
+"""Voting: merges several label maps of a picture; each cell's classes collect confidence.
 
 The networks say which class won and how sure they were, not what the others had. So the average of scores
 that the literature takes (Chen et al. 2018, "DeepLabv3+", multi-scale inference with flips) becomes a vote,

@@ -259,7 +259,7 @@ class Sender:
         self._answered = True
         if self._version == "5":
             self._silent_attempts = 0
-        self._troubles.forget()
+        self._troubles.reset()
         log.info("mqtt: connected to %s (MQTT %s)", self._broker, self._version)
         self._delivery.connected(self._online, window=note.window, largest_bytes=note.largest_bytes)
 

@@ -1,4 +1,4 @@
-"""One line of a recording, and back: the only place that knows what the keys are called."""
+"""Recording lines: reads and writes one line; the only file that knows the keys."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _header = TypeAdapter(Header)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class RecordedObservation:
     """One line after the first. zones: None for a picture in which nothing had moved, or while unknown."""
 
     time: FrameTime
@@ -59,12 +59,12 @@ def header_for(
 
 def zone_fingerprint(zone: ZoneSettings) -> str:
     """The same as long as the zone measures the same; its rules and its title may change."""
-    said: tuple[object, ...] = (zone.include, zone.exclude, zone.confidence_floor)
+    parts: tuple[object, ...] = (zone.include, zone.exclude, zone.confidence_floor)
     if zone.confidence_floor > 0:
-        said = (*said, zone.max_uncertain)
+        parts = (*parts, zone.max_uncertain)
     if zone.ground_m2 is not None:
-        said = (*said, zone.ground)
-    return blake2s(repr(said).encode(), digest_size=8).hexdigest()
+        parts = (*parts, zone.ground)
+    return blake2s(repr(parts).encode(), digest_size=8).hexdigest()
 
 
 def header_line(header: Header) -> str:
@@ -116,12 +116,12 @@ def _measured(occupancy: ZoneOccupancy, named: set[str]) -> object:
     return measured
 
 
-def read_moment(line: str) -> Moment:
+def read_moment(line: str) -> RecordedObservation:
     """Raises ValueError where it is none."""
     try:
-        said = json.loads(line)
-        time = FrameTime(float(said["t"]), float(said["utc"]))
-        zones, unknown, light = said.get("zones"), said.get("unknown"), said.get("light")
-        return Moment(time, int(said.get("seq", 0)), zones, unknown, light)
+        values = json.loads(line)
+        time = FrameTime(float(values["t"]), float(values["utc"]))
+        zones, unknown, light = values.get("zones"), values.get("unknown"), values.get("light")
+        return RecordedObservation(time, int(values.get("seq", 0)), zones, unknown, light)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no moment of a recording: {error}") from None

@@ -1,4 +1,4 @@
-"""A recording in place of a camera: its occupancies to the rules, what they say to a publisher."""
+"""Recording playback: runs the rules over recorded occupancies, and publishes their events."""
 
 from __future__ import annotations
 
@@ -24,9 +24,18 @@ def play(
     publisher: Publisher,
     clock: ManualClock,
 ) -> Iterator[ZoneOccupancy]:
-    """Publish what the daemon would have said of the zones; yields the first zone's occupancy, each moment.
+    """Publish what the daemon would have published of the zones; yield the first zone's occupancies.
 
-    clock: the publisher's. What is told of the camera itself (status, rate, stats) is not in a recording.
+    Args:
+        path: the recording.
+        settings: of the pipeline file.
+        camera: whose rules run.
+        model: of the camera.
+        publisher: of the events.
+        clock: the publisher's.
+
+    A recording has nothing of the camera itself (status, rate, stats).
+
     Raises EdgesegError where the recording does not fit the file or is damaged.
     """
     against = refusal(header_of(path), camera, model)

@@ -1,4 +1,4 @@
-"""A recording -> the occupancies it was made of, for the zones, rules and groups of a pipeline file."""
+"""Recording reader: the recorded occupancies, for the zones, rules and groups of a pipeline file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from edgeseg.errors import EdgesegError
 from edgeseg.events import GroundCoverage, GroundShare, ZoneOccupancy
 from edgeseg.frames import FrameTime
 from edgeseg.models.model import Model
-from edgeseg.replay.recording.lines import Header, Moment, read_header, read_moment, zone_fingerprint
+from edgeseg.replay.recording.lines import (
+    Header,
+    RecordedObservation,
+    read_header,
+    read_moment,
+    zone_fingerprint,
+)
 from edgeseg.settings import CameraSettings, ZoneSettings
 
 _DECIMALS = 4
@@ -19,7 +25,7 @@ _NO_GROUND = GroundShare(0.0, None, None)
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a file is one, by its first line; clips and folders are not."""
+    """Return whether a file is a recording, by its first line."""
     try:
         with path.open("rb") as stream:
             read_header(stream.readline(1 << 16).decode())
@@ -40,9 +46,9 @@ def header_of(path: Path) -> Header:
 
 
 def refusal(header: Header, camera: CameraSettings, model: Model) -> str | None:
-    """Why a recording says nothing about a camera as it is set now; None where it does.
+    """Return why a recording does not fit a camera's present settings; None where it does.
 
-    Rules, groups and zones that went may differ; what was measured, and where, may not.
+    Rules and groups may differ, and zones may be gone; what was measured, and where, may not differ.
     """
     if not camera.zones:
         return f"the camera {camera.name} has no zones there"
@@ -52,25 +58,25 @@ def refusal(header: Header, camera: CameraSettings, model: Model) -> str | None:
         if zone.name not in header.zones:
             return f"it has no zone {zone.name}, only {', '.join(header.zones) or 'none'}"
         if header.zones[zone.name] != zone_fingerprint(zone):
-            return f"the polygons or the confidence of zone {zone.name} have changed since; record anew"
+            return f"the polygons or the confidence of zone {zone.name} have changed since; record again"
     return None
 
 
 def occupancies(
     path: Path, camera: CameraSettings, groups: Mapping[str, tuple[str, ...]]
 ) -> Iterator[tuple[ZoneOccupancy, ...]]:
-    """What the rules were shown, moment by moment, all zones of ``camera`` in their order.
+    """Yield the recorded observations, each with all zones of ``camera`` in their order.
 
     A last line that was cut short is left out. Raises EdgesegError with the number of a line that is damaged.
     """
-    retold = RecordedOccupancies(header_of(path), camera, groups)
+    recorded = RecordedOccupancies(header_of(path), camera, groups)
     with path.open(encoding="utf-8") as stream:
         stream.readline()
         for number, line in enumerate(stream, start=2):
             if not line.endswith("\n"):
                 return
             try:
-                yield retold.moment(line)
+                yield recorded.moment(line)
             except ValueError as error:
                 raise EdgesegError(f"{path}:{number}: {error}; the recording is damaged") from None
 
@@ -85,7 +91,7 @@ class RecordedOccupancies:
         self._analysed: FrameTime | None = None
 
     def moment(self, line: str) -> tuple[ZoneOccupancy, ...]:
-        """All zones of the camera in their order. Raises ValueError where the line is damaged."""
+        """Return all zones of the camera in their order. Raises ValueError where the line is damaged."""
         moment = read_moment(line)
         if moment.zones is not None:
             self._analysed = moment.time
@@ -106,7 +112,7 @@ class _Measured:
 
 
 class _ZoneMemory:
-    """One zone while its recording is read: as the meter does, it goes on naming classes it has seen."""
+    """One zone of a recording: as the meter does, it goes on naming classes it has seen."""
 
     def __init__(self, zone: ZoneSettings, header: Header, groups: Mapping[str, tuple[str, ...]]) -> None:
         self._name = zone.name
@@ -123,14 +129,14 @@ class _ZoneMemory:
         self._newest: _Measured | None = None
         self._reason: str | None = None
 
-    def measured(self, moment: Moment) -> None:
+    def measured(self, moment: RecordedObservation) -> None:
         """Raises ValueError where the zone is missing or not as it should be."""
         try:
-            said = (moment.zones or {})[self._name]
-            if isinstance(said, str):
-                self._newest, self._reason = None, said
+            values = (moment.zones or {})[self._name]
+            if isinstance(values, str):
+                self._newest, self._reason = None, values
                 return
-            shares, uncertain, dominant, confidence, *more = said
+            shares, uncertain, dominant, confidence, *more = values
             self._seen.update(shares)
             coverage = {name: float(shares.get(name, 0.0)) for name in self._classes if name in self._seen}
         except (KeyError, TypeError, AttributeError):
@@ -143,20 +149,20 @@ class _ZoneMemory:
         ground = self._ground(more[0], coverage) if more else None
         self._newest, self._reason = _Measured(coverage, uncertain, dominant, confidence, ground), None
 
-    def _ground(self, said: Mapping[str, Sequence[float]], names: Collection[str]) -> GroundCoverage:
-        """Of a group that was another one then, the ground of its classes together."""
-        told = {name: GroundShare(*said[name]) if name in said else _NO_GROUND for name in names}
+    def _ground(self, values: Mapping[str, Sequence[float]], names: Collection[str]) -> GroundCoverage:
+        """Return the ground area of classes and groups; of a changed group that of its classes together."""
+        areas = {name: GroundShare(*values[name]) if name in values else _NO_GROUND for name in names}
         for group in self._groups.keys() - self._summed:
-            found = [told[name] for name in self._groups[group] if told.get(name, _NO_GROUND).m2]
-            told[group] = GroundShare(
+            found = [areas[name] for name in self._groups[group] if areas.get(name, _NO_GROUND).m2]
+            areas[group] = GroundShare(
                 round(sum(one.m2 for one in found), _AREA_DECIMALS),
                 min((one.nearest_m for one in found if one.nearest_m is not None), default=None),
                 max((one.farthest_m for one in found if one.farthest_m is not None), default=None),
             )
-        return GroundCoverage(round(self._ground_m2, _AREA_DECIMALS), told)
+        return GroundCoverage(round(self._ground_m2, _AREA_DECIMALS), areas)
 
     def occupancy(
-        self, moment: Moment, analysed: FrameTime | None, header: Header, camera: str
+        self, moment: RecordedObservation, analysed: FrameTime | None, header: Header, camera: str
     ) -> ZoneOccupancy:
         suspended = moment.unknown is not None
         newest, reason = (None, moment.unknown) if suspended else (self._newest, self._reason)

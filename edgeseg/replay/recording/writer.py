@@ -1,4 +1,4 @@
-"""Keeps what the rules of one camera are shown, in bounded space."""
+"""Recording writer: writes the occupancies of one camera, in bounded space."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from edgeseg.replay.recording.lines import Header, header_line, moment_line
 
 
 def older_name(path: Path) -> Path:
-    """Where the older half of a bounded recording lies: ``yard.jsonl`` -> ``yard.1.jsonl``."""
+    """Return the path of the older half of a bounded recording: ``yard.jsonl`` -> ``yard.1.jsonl``."""
     return path.with_name(f"{path.stem}.1{path.suffix}")
 
 
 class RecordingWriter:
-    """Use as a context manager; ``observed`` takes what the rules are shown, from any thread.
+    """Writes observations to a file. A context manager; ``on_observation`` may be called from any thread.
 
     most_bytes: how much disk to use. At half of it the file becomes the older one, in place of the one
     before, and a new one begins, with a header of its own: what stays is the newest. None: no bound.
-    What goes wrong while it writes is kept in ``failure``: those who call ``observed`` cannot mend it.
+    A write error is stored in ``failure``, since the callers of ``on_observation`` cannot handle it.
     Raises EdgesegError where the file cannot be opened.
     """
 
@@ -44,7 +44,7 @@ class RecordingWriter:
             self._begin()
         except OSError as error:
             self._end()
-            raise self._wrong(error) from None
+            raise self._write_error(error) from None
         return self
 
     def __exit__(
@@ -54,7 +54,7 @@ class RecordingWriter:
             self._end()
 
     def on_observation(self, occupancies: tuple[ZoneOccupancy, ...]) -> None:
-        """Keep one moment; nothing after a failure or the end."""
+        """Write one observation; nothing after a failure or the end."""
         if not occupancies:
             return
         with self._lock:
@@ -64,7 +64,7 @@ class RecordingWriter:
                 self._make_room()
                 self._write(moment_line(occupancies, self._named) + "\n")
             except OSError as error:
-                self.failure = self._wrong(error)
+                self.failure = self._write_error(error)
                 return
             self.moments += 1
 
@@ -87,7 +87,7 @@ class RecordingWriter:
     def _end(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            # What could not be written before cannot be now, and was told.
+            # What could not be written before cannot be now, and was reported.
             with suppress(OSError):
                 stream.close()
 
@@ -100,5 +100,5 @@ class RecordingWriter:
         self._written_bytes += written_bytes
         self._longest_bytes = max(self._longest_bytes, written_bytes)
 
-    def _wrong(self, error: OSError) -> EdgesegError:
+    def _write_error(self, error: OSError) -> EdgesegError:
         return EdgesegError(f"{self._path}: cannot be written: {error.strerror or error}")

@@ -1,7 +1,7 @@
-"""A clip that several read at once, each from another keyframe to another: which pictures, and those alone.
+"""Clip segments: decodes a part of a clip, from one keyframe to another, so that several workers share it.
 
-Reading the packets without decoding them gives every picture's time, so that what is due is known before
-anything is decoded; whoever decodes a stretch then needs nothing from those before it.
+Reading the packets without decoding them gives every picture's time, so that the due pictures are known
+before anything is decoded; a worker then needs nothing from the parts before its own.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ClipIndex:
     """What is in a clip, as far as it can be known without decoding.
 
     due: the pictures to analyse, in order; None where the clip cannot be cut: its timestamps are missing,
-        repeat or leap, so that only whoever decodes all of it knows them. keys: presentation times of its
+        repeat or leap, so that only decoding all of it shows them. keys: presentation times of its
         keyframes, in the stream's units, rising. duration_s: of the pictures that are there. created_at_s:
-        UTC, what the container says. broken: why not all that the clip promises is there; None where it is.
+        UTC, of the container. broken: why not all that the clip promises is there; None where it is.
     """
 
     due: tuple[Due, ...] | None
@@ -67,7 +67,7 @@ class ClipCuts(FileSource):
         super().__enter__()
         return self
 
-    def contents(self, rate_fps: float) -> Contents:
+    def contents(self, rate_fps: float) -> ClipIndex:
         """Read all packets, decode none. The due pictures are those that ``Pacer`` picks of the whole clip.
 
         Raises SourceError where not one packet can be read.
@@ -86,7 +86,7 @@ class ClipCuts(FileSource):
         rate = self.rate_fps or USUAL_RATE_FPS
         pts = _presentation(marks, self._cuts.unit)
         if pts is None:
-            return Contents(None, (), self.duration_s or len(marks) / rate, self._cuts.created_at_s, broken)
+            return ClipIndex(None, (), self.duration_s or len(marks) / rate, self._cuts.created_at_s, broken)
         times, pacer = ClipTimes(rate, 0.0), Pacer(rate_fps)
         due, last_s = [], 0.0
         for one in pts:
@@ -99,7 +99,7 @@ class ClipCuts(FileSource):
             except SourceError as error:
                 broken = str(error)
         keys = sorted(mark.pts for mark in marks if mark.keyframe and mark.pts is not None and mark.shown)
-        return Contents(tuple(due), tuple(keys), last_s + 1 / rate, self._cuts.created_at_s, broken)
+        return ClipIndex(tuple(due), tuple(keys), last_s + 1 / rate, self._cuts.created_at_s, broken)
 
     def pictures_due(
         self, begin_pts: int | None, end_pts: int | None, due: Sequence[Due]
@@ -148,7 +148,7 @@ def _presentation(marks: Sequence[_Mark], unit: Fraction) -> list[int] | None:
 
 
 class _CuttingDecoder(Decoder):
-    """A decoder that begins and ends where it is told to."""
+    """A decoder that begins and ends at given times."""
 
     @property
     def unit(self) -> Fraction:

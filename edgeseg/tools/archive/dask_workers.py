@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster, on other machines too. The only place that knows Dask (extra ``archive``)."""
+"""Dask workers: a cluster's, on other machines too. The only file that imports Dask (extra ``archive``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from edgeseg.errors import EdgesegError
-from edgeseg.tools.archive.workers import Crashed, Done, Job, Result
+from edgeseg.tools.archive.workers import Crashed, Job, Result, Results
 
 SCHEME = "dask://"
 # Pieces of work under way for each thread: the scheduler hands on the next while one is done.
@@ -16,7 +16,7 @@ _LEAST_READY = 8
 
 
 class DaskWorkers:
-    """Whoever has joined the scheduler at ``address`` (host:port), and whoever joins later.
+    """The workers that joined the scheduler at ``address`` (host:port), later ones included.
 
     What a worker was doing when it died another one does; after its third dead worker (Dask's
     ``allowed-failures``) a piece of work counts as what killed them. timeout_s: for the scheduler's answer,
@@ -29,7 +29,7 @@ class DaskWorkers:
         self._client: Any = None
 
     @property
-    def shown(self) -> str:
+    def description(self) -> str:
         return f"{len(self._client.nthreads())} Dask workers at {self._address}"
 
     def __enter__(self) -> DaskWorkers:
@@ -61,7 +61,7 @@ class DaskWorkers:
             self._client.close()
             self._client = None
 
-    def run(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Done[Job, Result]:
+    def run(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Results[Job, Result]:
         """See ``Workers``."""
         from distributed import KilledWorker, as_completed
 

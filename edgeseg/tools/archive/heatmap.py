@@ -1,4 +1,4 @@
-"""Where in the view each class was, and how often."""
+"""Heat map: where in the view each class was, and how often."""
 
 from __future__ import annotations
 

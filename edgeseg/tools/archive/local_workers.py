@@ -1,4 +1,4 @@
-"""Processes on this machine."""
+"""Local workers: processes on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Generic
 
 from edgeseg.system.cpu_quota import whole_cpus
-from edgeseg.tools.archive.workers import Crashed, Done, Job, Result
+from edgeseg.tools.archive.workers import Crashed, Job, Result, Results
 
 # How many pieces of work lie ready for each process, so that none waits for the next.
 _READY = 2
@@ -39,7 +39,7 @@ class LocalWorkers:
         self._pool: ProcessPoolExecutor | None = None
 
     @property
-    def shown(self) -> str:
+    def description(self) -> str:
         return f"{self._count} process{'es' if self._count > 1 else ''}"
 
     def __enter__(self) -> LocalWorkers:
@@ -52,7 +52,7 @@ class LocalWorkers:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def run(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Done[Job, Result]:
+    def run(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Results[Job, Result]:
         """See ``Workers``."""
         waiting, suspects = deque(jobs), deque[_Suspect[Job]]()
         running: dict[Future[Result], _Suspect[Job]] = {}

@@ -1,7 +1,7 @@
-"""One segment -> a file of what its zones showed and where each class was. What the workers run.
+"""Measurement: segments one cut of a clip and saves what its zones showed and where each class was.
 
-The file takes its name when it is complete, and whoever writes it again writes the same: a segment counts
-once however often workers died over it.
+Workers run this. The file gets its name when it is complete, and every try writes the same: a segment counts
+once, however often workers died over it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from edgeseg.stages.zones import ZoneMeter
 from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.tools.archive.clip_segments import ClipCuts, Due
 from edgeseg.tools.archive.heatmap import Counts, Heat
-from edgeseg.tools.archive.plan import Clip, Refused, Segment
+from edgeseg.tools.archive.plan import Clip, Segment, Undecodable
 from edgeseg.tools.archive.settings_digest import Measuring, digest
 
 # By digest; a worker keeps what it has loaded until it ends.
@@ -61,7 +61,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Contents:
+class SegmentData:
     """What a segment's file holds. lines: moments of a recording in the clip's own time. view: JPEG of the
     first picture, empty where there is none."""
 
@@ -70,7 +70,7 @@ class Contents:
     view: bytes
 
 
-def measure(job: SegmentJob) -> Measured | Refused:
+def measure(job: SegmentJob) -> Measured | Undecodable:
     """Refuses what cannot be decoded. Raises EdgesegError (EngineError, ModelError) where this machine is not
     fit for the work, or the file cannot be written."""
     measuring = job.measuring
@@ -94,7 +94,7 @@ def measure(job: SegmentJob) -> Measured | Refused:
                 view = overlay.encode_jpeg(overlay.picture_of(frame))
     except SourceError as error:
         if not pictures:
-            return Refused(str(error))
+            return Undecodable(str(error))
         broken = str(error)
     path = Path(job.path)
     with atomic_write(path, INTACT) as partial, partial.open("wb") as stream:
@@ -108,12 +108,12 @@ def measure(job: SegmentJob) -> Measured | Refused:
     return Measured(pictures, missing, broken, path.stat().st_size)
 
 
-def read(path: Path) -> Contents:
+def read(path: Path) -> SegmentData:
     """What ``measure`` wrote. Raises EdgesegError where the file is damaged."""
     try:
         with np.load(path) as arrays:
             text = arrays["lines"].tobytes().decode()
-            return Contents(text.split("\n") if text else [], arrays["heat"], arrays["view"].tobytes())
+            return SegmentData(text.split("\n") if text else [], arrays["heat"], arrays["view"].tobytes())
     except (OSError, ValueError, KeyError) as error:
         raise EdgesegError(f"{path}: cannot be read: {error}; delete it, and run again") from None
 

@@ -1,4 +1,4 @@
-"""Page: what the page of one camera's archive shows."""
+"""Archive page: the data of one camera's picture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class CameraHeatmap:
     """counts: (classes, rows, columns), in how many pictures the cell showed the class. picture: RGB; None
     where there is none."""
 
@@ -44,7 +44,7 @@ class Page:
 
     title: str
     hours: tuple[Hours, ...]
-    view: View
+    view: CameraHeatmap
     shown: tuple[str, ...]
     aspect: float
     alerts_title: str

@@ -1,4 +1,4 @@
-"""One clip -> the segments that it is measured in."""
+"""Segment plan: cuts a clip into the segments in which it is measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording of one camera. name: what tells it from the others, and people where it is. path: absolute,
+    """A recording of one camera. name: unique, shown to the user. path: absolute,
     the same on every machine that works on it."""
 
     name: str
@@ -28,7 +28,7 @@ class Segment:
     """From one keyframe to another, in the stream's units; None: the clip's beginning, its end.
 
     due: (presentation time, camera time) of each picture to analyse; None where only decoding the whole clip
-    tells. seconds: how long it is.
+    shows them. seconds: how long it is.
     """
 
     number: int
@@ -43,10 +43,10 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SegmentPlan:
     """name: the clip's. size_bytes, mtime_ns: of the file that was planned; another one is planned anew.
 
-    created_at_s: what the container says, UTC. broken: why not all that the clip promises is there.
+    created_at_s: of the container, UTC. broken: why not all that the clip promises is there.
     """
 
     name: str
@@ -68,15 +68,17 @@ class PlanJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Why there is nothing of a clip, or of a part of it."""
+class Undecodable:
+    """A clip, or a part of one, that cannot be decoded, and why."""
 
     message: str
 
 
-def plan(job: PlanJob) -> Plan | Refused:
-    """Read the clip's packets. Refuses a clip of which nothing can be read. Raises EdgesegError where this
-    machine does not see the clip."""
+def plan(job: PlanJob) -> SegmentPlan | Undecodable:
+    """Read the clip's packets and cut it into segments; ``Undecodable`` where none of it can be read.
+
+    Raises EdgesegError where this machine does not see the clip.
+    """
     path = Path(job.clip.path)
     try:
         stat = path.stat()
@@ -89,12 +91,12 @@ def plan(job: PlanJob) -> Plan | Refused:
         with ClipCuts(path) as clip:
             found = clip.contents(job.rate_fps)
     except SourceError as error:
-        return Refused(str(error))
+        return Undecodable(str(error))
     if found.due is None:
         segments: tuple[Segment, ...] = (Segment(0, None, None, None, found.duration_s),)
     else:
         segments = _cut(found.due, found.keys, found.duration_s, job.segment_s)
-    return Plan(
+    return SegmentPlan(
         job.clip.name,
         stat.st_size,
         stat.st_mtime_ns,

@@ -1,4 +1,4 @@
-"""The page that a person looks at. matplotlib is loaded when one is drawn."""
+"""Archive plot: draws the page of one camera."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeseg.errors import EdgesegError
+from edgeseg.tools import plotting
 
 if TYPE_CHECKING:
     from edgeseg.tools.archive.page import Page
@@ -19,25 +19,19 @@ _MISSING = "0.9"
 
 
 def draw(page: Page, path: Path) -> None:
-    """Occupancy of each zone, where each class was in the view, and the alerts of each rule by day.
+    """Draw the occupancy of each zone, where each class was in the view, and the alerts of each rule by day.
 
     Raises EdgesegError without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise EdgesegError(
-            "matplotlib is not installed; install it with pip install 'edgeseg[archive]'"
-        ) from None
     heat_rows = -(-max(len(page.shown), 1) // 3)
     rows = [*(1.0 for _ in page.hours), *(1.0 for _ in range(heat_rows)), 0.35 + 0.14 * len(page.rules)]
-    figure = Figure(figsize=(_WIDTH_INCHES, _ROW_INCHES * sum(rows) + 0.6), layout="constrained")
+    figure = plotting.figure(_WIDTH_INCHES, _ROW_INCHES * sum(rows) + 0.6, "archive")
     figure.suptitle(page.title, fontsize=13)
     parts: Any = figure.subfigures(3, 1, height_ratios=[len(page.hours), heat_rows, rows[-1]])
     _occupancy(parts[0].subplots(len(page.hours), 1, squeeze=False)[:, 0], page)
     _heat(parts[1].subplots(heat_rows, 3, squeeze=False).ravel(), page)
     _alerts(parts[2].subplots(), page)
-    figure.savefig(path, dpi=110, format="png")
+    plotting.save(figure, path)
 
 
 def _occupancy(axes: Sequence[Any], page: Page) -> None:

@@ -1,4 +1,4 @@
-"""Which recordings there are, and of which camera."""
+"""Recordings: finds clips below a folder, and their cameras."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ SUFFIXES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """clips: by name. strangers: files that belong to no camera of the pipeline file."""
+class FoundRecordings:
+    """clips: by name. unassigned: files that belong to no camera of the pipeline file."""
 
     clips: tuple[Clip, ...]
-    strangers: tuple[str, ...]
+    unassigned: tuple[str, ...]
 
 
-def find(recordings: Path, cameras: Sequence[str], chosen: str | None) -> Found:
-    """The clips below a folder, or those that a list names: a path on each line, relative to the list; a tab
-    and a camera's name may follow; lines that begin with # are left out.
+def find(recordings: Path, cameras: Sequence[str], chosen: str | None) -> FoundRecordings:
+    """Return the clips below a folder, or those that a list names.
+
+    A list has a path on each line, relative to the list; a tab and a camera's name may follow; lines that
+    begin with # are left out.
 
     A clip is of the camera whose name is one of its folders, or begins its file's name. chosen: all are of
     this camera; so they are where there is but one. Raises EdgesegError where nothing is found.
     """
     only = chosen or (cameras[0] if len(cameras) == 1 else None)
-    clips, strangers = {}, []
-    for path, name, said in _files(recordings):
-        camera = said or only or camera_of(name, cameras)
+    clips, unassigned = {}, []
+    for path, name, listed in _files(recordings):
+        camera = listed or only or camera_of(name, cameras)
         if camera is None or camera not in cameras:
-            strangers.append(name)
+            unassigned.append(name)
         elif name not in clips:
             clips[name] = Clip(name, str(path), camera)
-    if not clips and not strangers:
+    if not clips and not unassigned:
         kinds = ", ".join(sorted(SUFFIXES))
         raise EdgesegError(f"{recordings}: no recording in it; expected files ending in {kinds}")
-    return Found(tuple(clips[name] for name in sorted(clips)), tuple(strangers))
+    return FoundRecordings(tuple(clips[name] for name in sorted(clips)), tuple(unassigned))
 
 
 def camera_of(name: str, cameras: Sequence[str]) -> str | None:
-    """By a clip's path; the last folder that is a camera's counts, of several names the longest."""
+    """Return a clip's camera by its path: the last folder that names one counts, of several the longest."""
     *folders, file = name.split("/")
     for folder in reversed(folders):
         if folder in cameras:
@@ -56,7 +58,7 @@ def camera_of(name: str, cameras: Sequence[str]) -> str | None:
 
 
 def _files(recordings: Path) -> Iterator[tuple[Path, str, str | None]]:
-    """Absolute path, name, and the camera that a list says."""
+    """Yield absolute path, name, and the camera that a list names."""
     if recordings.is_dir():
         root = recordings.resolve()
         for folder, folders, files in os.walk(root):
@@ -72,9 +74,9 @@ def _files(recordings: Path) -> Iterator[tuple[Path, str, str | None]]:
     try:
         lines = recordings.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or "is not text"
+        reason = getattr(error, "strerror", None) or "is not text"
         raise EdgesegError(
-            f"{recordings}: {said}; expected a folder of recordings, or a list with a path on each line"
+            f"{recordings}: {reason}; expected a folder of recordings, or a list with a path on each line"
         ) from None
     for line in lines:
         name, _, camera = line.partition("\t")

@@ -1,4 +1,4 @@
-"""What an archive shows of each camera, as pictures."""
+"""Archive report: a picture of each camera's occupancy, heat map and alerts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgeseg.errors import EdgesegError
 from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.tools.archive import plot, tables
-from edgeseg.tools.archive.page import Hours, Page, View
+from edgeseg.tools.archive.page import CameraHeatmap, Hours, Page
 from edgeseg.tools.archive.run import HEAT
 
 F64 = npt.NDArray[np.float64]
@@ -48,7 +48,7 @@ def page_of(archive: Path, camera: str) -> Page:
     view, seen = _view(archive / HEAT / f"{camera}.npz"), tables.read_occupancy(archive, camera)
     shown = tuple(view.classes[one] for one in _common(view))
     first_us, last_us = int(seen.local_us.min()), int(seen.local_us.max())
-    # Alerts are told in UTC; on the page everything is by the archive's own clock.
+    # Alerts have UTC; on the page everything is by the archive's own clock.
     ahead = timedelta(microseconds=first_us - int(seen.utc_us.min()))
     rules: dict[str, list[tuple[float, float]]] = {}
     alerts = tables.read_alerts(archive, camera)
@@ -76,7 +76,7 @@ def page_of(archive: Path, camera: str) -> Page:
     )
 
 
-def _common(view: View) -> list[int]:
+def _common(view: CameraHeatmap) -> list[int]:
     seen = view.counts.sum(axis=(1, 2))
     # What is nowhere in more than a picture of a hundred is the network's doubt.
     least = _LEAST_SHARE * view.counts.sum(axis=0).max()
@@ -107,12 +107,12 @@ def _hours(seen: tables.Seen, zone: str, classes: tuple[str, ...]) -> Hours:
     return Hours(zone, by, list(range(count)), labels, shares, known_at_all.tolist())
 
 
-def _view(path: Path) -> View:
+def _view(path: Path) -> CameraHeatmap:
     try:
         with np.load(path) as arrays:
             data = arrays["view"]
             bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             picture = None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-            return View(tuple(arrays["classes"].tolist()), arrays["counts"], picture)
+            return CameraHeatmap(tuple(arrays["classes"].tolist()), arrays["counts"], picture)
     except (OSError, ValueError, KeyError) as error:
         raise EdgesegError(f"{path}: cannot be read: {error}; run `edgeseg archive` again") from None

@@ -1,4 +1,4 @@
-"""An archive from its beginning to its end: find, plan, measure, conclude. What is known already is kept."""
+"""Archive run: find, plan, measure and conclude; segments that are measured already are reused."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.tools.archive.heatmap import COLUMNS, ROWS
 from edgeseg.tools.archive.measure import SegmentJob, measure, read
-from edgeseg.tools.archive.plan import Clip, Plan, PlanJob, Refused, Segment, plan
-from edgeseg.tools.archive.progress import Done
-from edgeseg.tools.archive.recordings import Found
+from edgeseg.tools.archive.plan import Clip, PlanJob, Segment, SegmentPlan, Undecodable, plan
+from edgeseg.tools.archive.progress import ArchiveProgress
+from edgeseg.tools.archive.recordings import FoundRecordings
 from edgeseg.tools.archive.settings_digest import Measuring, measuring_of
-from edgeseg.tools.archive.start_times import SAID, Beginning, beginning
+from edgeseg.tools.archive.start_times import SOURCE_TEXTS, Beginning, beginning
 from edgeseg.tools.archive.store import ArchiveStore
 from edgeseg.tools.archive.tables import Tables, arrow
-from edgeseg.tools.archive.timeline import Reel, TimelineBuilder
+from edgeseg.tools.archive.timeline import TimelineBuilder, TimelineClip
 from edgeseg.tools.archive.workers import Crashed, Workers
 
 HEAT = "heat"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What to make. archive: the folder. patterns, zone: of times in file names; zone is that of days, too.
-    segment_s: how long segments are at least."""
+class ArchiveJob:
+    """An archive to make. archive: the folder. patterns, zone: of times in file names; zone also splits days.
+
+    segment_s: the least length of a segment.
+    """
 
     archive: Path
     settings: PipelineSettings
-    found: Found
+    found: FoundRecordings
     patterns: tuple[str, ...]
     zone: tzinfo
     segment_s: float
@@ -45,193 +47,207 @@ class Order:
 
 @dataclass(slots=True)
 class Outcome:
-    """problems: one line each, of what is missing and why. said: what people should know."""
+    """The result of a run. problems: one line each, of what is missing and why. notes: for the user."""
 
     clips: int = 0
     segments: int = 0
-    kept: int = 0
+    reused: int = 0
     pictures: int = 0
     rows: int = 0
     alerts: int = 0
     problems: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Camera:
     settings: CameraSettings
     measuring: Measuring
-    shelf: ArchiveStore
+    store: ArchiveStore
 
 
-Say = Callable[[str], None]
-Advance = Callable[[Done], None]
+Report = Callable[[str], None]
+Advance = Callable[[ArchiveProgress], None]
 
 
-def make(order: Order, workers: Workers, say: Say, advance: Advance) -> Outcome:
-    """Bring an archive up to date. say: is told what goes on. advance: how far it is.
+def make(job: ArchiveJob, workers: Workers, report: Report, advance: Advance) -> Outcome:
+    """Bring an archive up to date.
 
-    Broken recordings become problems; what can be read of them is kept. Raises EdgesegError for what concerns
+    Broken recordings become problems; what can be read of them is used.
+
+    Args:
+        job: what to make.
+        workers: entered and left here.
+        report: called with a line for each step.
+        advance: called with the progress.
+
+    Raises EdgesegError for what concerns
     all of them: no pyarrow, a full disk, workers that see other files or have another model.
     """
     # Before hours of work, not after.
     arrow()
-    outcome = Outcome(clips=len(order.found.clips))
+    outcome = Outcome(clips=len(job.found.clips))
     outcome.problems += [
-        f"{name}: belongs to no camera of {order.settings.file}; name its folder, or the file's beginning, "
+        f"{name}: belongs to no camera of {job.settings.file}; name its folder, or the file's beginning, "
         "like one, or use --camera"
-        for name in order.found.strangers
+        for name in job.found.unassigned
     ]
     with ExitStack() as opened:
         cameras = {}
-        named = {clip.camera for clip in order.found.clips}
-        for settings in order.settings.cameras:
+        named = {clip.camera for clip in job.found.clips}
+        for settings in job.settings.cameras:
             if settings.name in named:
-                cameras[settings.name] = _begin(order, settings, opened, outcome)
-        for line in outcome.said:
-            say(line)
+                cameras[settings.name] = _begin(job, settings, opened, outcome)
+        for line in outcome.notes:
+            report(line)
         opened.enter_context(workers)
-        plans = _plan(order, cameras, workers, say, outcome)
-        _measure(plans, cameras, workers, say, advance, outcome)
+        plans = _plan(job, cameras, workers, report, outcome)
+        _measure(plans, cameras, workers, report, advance, outcome)
         for camera in cameras.values():
-            say(f"camera {camera.settings.name}: rules and tables")
-            _conclude(order, camera, say, outcome)
+            report(f"camera {camera.settings.name}: rules and tables")
+            _conclude(job, camera, report, outcome)
     return outcome
 
 
-def _begin(order: Order, settings: CameraSettings, opened: ExitStack, outcome: Outcome) -> _Camera:
+def _begin(job: ArchiveJob, settings: CameraSettings, opened: ExitStack, outcome: Outcome) -> _Camera:
     if not settings.zones:
         raise EdgesegError(
-            f"{order.settings.file}: the camera {settings.name} has no zones, so there is nothing to "
+            f"{job.settings.file}: the camera {settings.name} has no zones, so there is nothing to "
             "measure; draw one first"
         )
-    measuring = measuring_of(settings, order.settings.groups)
-    shelf = opened.enter_context(ArchiveStore(order.archive, settings.name, measuring.digest))
-    if shelf.fresh and shelf.others:
-        outcome.said.append(
-            f"camera {settings.name}: model, zones, rate or edgeseg itself are not what they were, so "
-            f"everything is measured anew; what was measured before stays in {shelf.others[-1].parent}"
+    measuring = measuring_of(settings, job.settings.groups)
+    store = opened.enter_context(ArchiveStore(job.archive, settings.name, measuring.digest))
+    if store.fresh and store.others:
+        outcome.notes.append(
+            f"camera {settings.name}: model, zones, rate or edgeseg itself changed, so "
+            f"everything is measured again; the earlier measurements stay in {store.others[-1].parent}"
         )
     if settings.steady:
-        outcome.said.append(
-            f"camera {settings.name}: steady has no part in archives, whose segments know nothing of each "
-            "other"
+        outcome.notes.append(
+            f"camera {settings.name}: steady has no effect in an archive, whose segments are measured "
+            "independently"
         )
-    return _Camera(settings, measuring, shelf)
+    return _Camera(settings, measuring, store)
 
 
 def _plan(
-    order: Order, cameras: Mapping[str, _Camera], workers: Workers, say: Say, outcome: Outcome
-) -> list[tuple[Clip, Plan]]:
-    plans: dict[str, Plan] = {}
+    job: ArchiveJob,
+    cameras: Mapping[str, _Camera],
+    workers: Workers,
+    report: Report,
+    outcome: Outcome,
+) -> list[tuple[Clip, SegmentPlan]]:
+    plans: dict[str, SegmentPlan] = {}
     jobs = []
-    for clip in order.found.clips:
-        known = cameras[clip.camera].shelf.plan_of(clip)
+    for clip in job.found.clips:
+        known = cameras[clip.camera].store.plan_of(clip)
         if known is None:
-            jobs.append(PlanJob(clip, cameras[clip.camera].settings.rate_fps, order.segment_s))
+            jobs.append(PlanJob(clip, cameras[clip.camera].settings.rate_fps, job.segment_s))
         else:
             plans[clip.name] = known
     if jobs:
-        say(f"reading {len(jobs)} recordings on {workers.shown}")
-    for job, made in workers.run(plan, jobs):
-        if isinstance(made, (Refused, Crashed)):
-            outcome.problems.append(_of(job.clip, made.message))
+        report(f"reading {len(jobs)} recordings on {workers.description}")
+    for planned, made in workers.run(plan, jobs):
+        if isinstance(made, (Undecodable, Crashed)):
+            outcome.problems.append(_message(planned.clip, made.message))
             continue
-        cameras[job.clip.camera].shelf.keep_plan(made)
-        plans[job.clip.name] = made
+        cameras[planned.clip.camera].store.save_plan(made)
+        plans[planned.clip.name] = made
     for name, known in plans.items():
         if known.broken is not None:
-            outcome.problems.append(f"{name}: incomplete: {known.broken}; what can be read of it counts")
-    return [(clip, plans[clip.name]) for clip in order.found.clips if clip.name in plans]
+            outcome.problems.append(f"{name}: incomplete: {known.broken}; the readable part is used")
+    return [(clip, plans[clip.name]) for clip in job.found.clips if clip.name in plans]
 
 
 def _measure(
-    plans: Sequence[tuple[Clip, Plan]],
+    plans: Sequence[tuple[Clip, SegmentPlan]],
     cameras: Mapping[str, _Camera],
     workers: Workers,
-    say: Say,
+    report: Report,
     advance: Advance,
     outcome: Outcome,
 ) -> None:
     jobs = []
-    due = kept = 0
+    due = reused = 0
     seconds = 0.0
     for clip, known in plans:
         camera = cameras[clip.camera]
         for segment in known.segments:
             outcome.segments += 1
-            path = camera.shelf.path_of(known, segment)
+            path = camera.store.path_of(known, segment)
             expected = _pictures(segment, camera.settings.rate_fps)
             due += expected
-            if camera.shelf.done(path) is not None:
-                outcome.kept += 1
-                kept += expected
+            if camera.store.done(path) is not None:
+                outcome.reused += 1
+                reused += expected
             else:
                 jobs.append(SegmentJob(clip, segment, camera.measuring, str(path)))
-    if outcome.kept:
-        say(f"{outcome.kept} of {outcome.segments} segments are measured already")
+    if outcome.reused:
+        report(f"{outcome.reused} of {outcome.segments} segments are measured already")
     if jobs:
-        say(f"measuring {len(jobs)} segments, {due - kept} pictures, on {workers.shown}")
-    pictures = kept
+        report(f"measuring {len(jobs)} segments, {due - reused} pictures, on {workers.description}")
+    pictures = reused
     for job, result in workers.run(measure, jobs):
         camera = cameras[job.clip.camera]
-        if isinstance(result, (Refused, Crashed)):
-            outcome.problems.append(_of(job.clip, f"segment {job.segment.number}: {result.message}"))
+        if isinstance(result, (Undecodable, Crashed)):
+            outcome.problems.append(_message(job.clip, f"segment {job.segment.number}: {result.message}"))
         else:
-            camera.shelf.note(Path(job.path), result)
+            camera.store.add_measured(Path(job.path), result)
             outcome.pictures += result.pictures
         pictures += _pictures(job.segment, camera.settings.rate_fps)
         seconds += job.segment.seconds
-        advance(Done(pictures, due, kept, seconds))
+        advance(ArchiveProgress(pictures, due, reused, seconds))
     for clip, known in plans:
-        shelf = cameras[clip.camera].shelf
+        store = cameras[clip.camera].store
         for segment in known.segments:
-            done = shelf.done(shelf.path_of(known, segment))
+            done = store.done(store.path_of(known, segment))
             if done is not None and done.broken is not None:
-                outcome.problems.append(_of(clip, f"incomplete: {done.broken}"))
+                outcome.problems.append(_message(clip, f"incomplete: {done.broken}"))
             elif done is not None and done.missing:
                 outcome.problems.append(
-                    _of(clip, f"segment {segment.number}: {done.missing} pictures do not decode")
+                    _message(clip, f"segment {segment.number}: {done.missing} pictures do not decode")
                 )
 
 
-def _conclude(order: Order, camera: _Camera, say: Say, outcome: Outcome) -> None:
-    settings, shelf = order.settings, camera.shelf
+def _conclude(job: ArchiveJob, camera: _Camera, report: Report, outcome: Outcome) -> None:
+    settings, store = job.settings, camera.store
     model = registry.find(camera.settings.model)
-    reels, began = [], []
-    for known in shelf.plans():
-        start = beginning(known.name, known, order.patterns, order.zone)
-        files = [shelf.path_of(known, segment) for segment in known.segments]
-        done = tuple(path for path in files if shelf.done(path) is not None)
+    clips, began = [], []
+    for known in store.plans():
+        start = beginning(known.name, known, job.patterns, job.zone)
+        files = [store.path_of(known, segment) for segment in known.segments]
+        done = tuple(path for path in files if store.done(path) is not None)
         if done:
-            reels.append(Reel(known.name, start.utc_s, done))
+            clips.append(TimelineClip(known.name, start.utc_s, done))
             began.append(start)
-    if not reels:
+    if not clips:
         return
-    say(f"camera {camera.settings.name}: times are from {_times(began)}")
-    reels.sort(key=lambda reel: (reel.began_at_s, reel.name))
+    report(f"camera {camera.settings.name}: times are from {_times(began)}")
+    clips.sort(key=lambda clip: (clip.began_at_s, clip.name))
     # Of all cameras, so that their tables fit together.
     classes = [name for one in settings.cameras for name in registry.find(one.model).classes]
     shares = tuple(dict.fromkeys((*classes, *settings.groups)))
     groups = {name for name, members in settings.groups.items() if set(members) & set(model.classes)}
-    conclusion = TimelineBuilder(settings.node, camera.settings, model, settings.groups)
-    with Tables(order.archive, camera.settings.name, shares, {*model.classes, *groups}, order.zone) as tables:
-        for moment in conclusion.moments(reels):
-            tables.add(moment)
+    timeline = TimelineBuilder(settings.node, camera.settings, model, settings.groups)
+    with Tables(job.archive, camera.settings.name, shares, {*model.classes, *groups}, job.zone) as tables:
+        for entry in timeline.entries(clips):
+            tables.add(entry)
     outcome.rows += tables.rows
     outcome.alerts += tables.alerts
-    if conclusion.overlapping:
-        say(
-            f"camera {camera.settings.name}: recordings overlap; {conclusion.overlapping} pictures left out, "
-            "whose time others cover"
+    if timeline.overlapping:
+        report(
+            f"camera {camera.settings.name}: recordings overlap; {timeline.overlapping} pictures are left "
+            "out, whose time other recordings cover"
         )
-    _keep_heat(order.archive, camera, model.classes, reels)
+    _save_heatmap(job.archive, camera, model.classes, clips)
 
 
-def _keep_heat(archive: Path, camera: _Camera, classes: Sequence[str], reels: Sequence[Reel]) -> None:
-    """Where each class was, of all segments together, and a picture of the view."""
+def _save_heatmap(
+    archive: Path, camera: _Camera, classes: Sequence[str], clips: Sequence[TimelineClip]
+) -> None:
+    """Save where each class was, of all segments together, and a picture of the view."""
     total, view = np.zeros((len(classes), ROWS, COLUMNS), np.uint64), b""
-    for path in (path for reel in reels for path in reel.files):
+    for path in (path for clip in clips for path in clip.files):
         contents = read(path)
         total += contents.heat
         view = view or contents.view
@@ -243,13 +259,13 @@ def _keep_heat(archive: Path, camera: _Camera, classes: Sequence[str], reels: Se
 
 
 def _times(began: Sequence[Beginning]) -> str:
-    """``file names (12), what the containers say (1)``"""
+    """Return such as ``file names (12), the containers (1)``."""
     counts = Counter(one.source for one in began)
-    return ", ".join(f"{SAID[source]} ({count})" for source, count in counts.most_common())
+    return ", ".join(f"{SOURCE_TEXTS[source]} ({count})" for source, count in counts.most_common())
 
 
-def _of(clip: Clip, message: str) -> str:
-    """Begins with the recording, as people named it."""
+def _message(clip: Clip, message: str) -> str:
+    """Return the message, beginning with the recording's name."""
     return message if message.startswith(clip.path) else f"{clip.name}: {message}"
 
 

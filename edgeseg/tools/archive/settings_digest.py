@@ -1,4 +1,4 @@
-"""What decides what is measured in a camera's recordings, and a digest of it."""
+"""Settings digest: a hash of everything that decides what is measured in a recording."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def digest(
     camera: CameraSettings, groups: Mapping[str, tuple[str, ...]], model: Model, artefact: Artefact
 ) -> str:
     """16 hexadecimal digits."""
-    said = (
+    parts = (
         __version__,
         sorted(blob.sha256 for blob in artefact.blobs),
         model.classes,
         replace(camera, name="", model=""),
         sorted(groups.items()),
     )
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _engine(model: Model, camera: CameraSettings) -> tuple[str, Artefact]:

@@ -1,4 +1,4 @@
-"""When a recording began: from its file's name, from what the container says, or from when it was written."""
+"""Start times: when a recording began, by its file name, its container or its file's time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from edgeseg.errors import EdgesegError
-from edgeseg.tools.archive.plan import Plan
+from edgeseg.tools.archive.plan import SegmentPlan
 
 TimeSource = Literal["name", "container", "file"]
-SAID = {"name": "file names", "container": "what the containers say", "file": "when the files were written"}
+SOURCE_TEXTS = {"name": "file names", "container": "the containers", "file": "when the files were written"}
 # What recorders write, the more telling first.
 USUAL_NAMES = (
     "%Y-%m-%d_%H-%M-%S",
@@ -34,13 +34,13 @@ _EPOCH = "%s"
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """utc_s: of the first picture. source: what says so."""
+    """utc_s: of the first picture. source: of the time."""
 
     utc_s: float
     source: TimeSource
 
 
-def beginning(name: str, plan: Plan, patterns: Sequence[str], zone: tzinfo) -> Beginning:
+def beginning(name: str, plan: SegmentPlan, patterns: Sequence[str], zone: tzinfo) -> Beginning:
     """patterns: of file names, as strptime has them; the first that is found counts. zone: of those names.
 
     A file is written when its recording ends: without any other telling it began so much earlier.
@@ -55,7 +55,7 @@ def beginning(name: str, plan: Plan, patterns: Sequence[str], zone: tzinfo) -> B
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises EdgesegError where a pattern has fields that are not known, or does not say a moment."""
+    """Raises EdgesegError where a pattern has fields that are not known, or does not give a full time."""
     fields = re.findall(r"%(.)", pattern)
     known = {*_FIELDS, "s"}
     if wrong := [field for field in fields if field not in known]:
@@ -63,7 +63,7 @@ def check_pattern(pattern: str) -> None:
             f"--names {pattern}: %{wrong[0]} is not known; expected %{', %'.join(sorted(known))}"
         )
     if "s" not in fields and not {"Y", "m", "d", "H", "M"} <= set(fields):
-        raise EdgesegError(f"--names {pattern}: says no moment; expected e.g. {USUAL_NAMES[0]}, or %s")
+        raise EdgesegError(f"--names {pattern}: gives no full time; expected e.g. {USUAL_NAMES[0]}, or %s")
 
 
 def _in_name(file: str, pattern: str, zone: tzinfo) -> float | None:

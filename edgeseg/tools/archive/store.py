@@ -1,4 +1,4 @@
-"""The folder of an archive: what was measured, and a journal of it that survives whatever dies."""
+"""Archive store: the folder of measured segments, with a journal that survives a crash."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from edgeseg.errors import EdgesegError
-from edgeseg.system.atomic_files import INTACT, atomic_write, writing
+from edgeseg.system.atomic_files import INTACT, atomic_write, write_errors
 from edgeseg.tools.archive.measure import Measured
-from edgeseg.tools.archive.plan import Clip, Plan, Segment
+from edgeseg.tools.archive.plan import Clip, Segment, SegmentPlan
 
 MEASURED = "measured"
 _JOURNAL = "journal.jsonl"
-_plan = TypeAdapter(Plan)
+_plan = TypeAdapter(SegmentPlan)
 _measured = TypeAdapter(Measured)
 
 
 class ArchiveStore:
-    """What is known of one camera, measured in one way: ``measured/<camera>/<digest>``.
+    """The measurements of one camera with one settings digest: ``measured/<camera>/<digest>``.
 
     A context manager. One line of the journal for each segment that is done, on the disk before it counts;
     a last line that was cut short does not count.
@@ -40,7 +40,7 @@ class ArchiveStore:
 
     def __enter__(self) -> ArchiveStore:
         path = self.folder / _JOURNAL
-        with writing(self.folder, INTACT):
+        with write_errors(self.folder, INTACT):
             self.folder.mkdir(parents=True, exist_ok=True)
             whole = self._read(path)
             self._stream = self._opened.enter_context(
@@ -57,16 +57,16 @@ class ArchiveStore:
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing was measured in this way yet."""
+        """Whether nothing was measured with this digest yet."""
         return not self._done
 
     @property
     def others(self) -> list[Path]:
-        """What was measured of this camera in other ways, and is kept."""
+        """The folders of this camera's measurements with other digests."""
         return [folder for folder in sorted(self._camera.iterdir()) if folder != self.folder]
 
-    def plan_of(self, clip: Clip) -> Plan | None:
-        """What was planned before, unless the file is another one now."""
+    def plan_of(self, clip: Clip) -> SegmentPlan | None:
+        """Return the saved plan of a clip; None where there is none, or where the file has changed."""
         try:
             plan = _plan.validate_json(self._plan_path(clip.name).read_bytes())
             stat = Path(clip.path).stat()
@@ -74,56 +74,57 @@ class ArchiveStore:
             return None
         return plan if (plan.size_bytes, plan.mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
 
-    def plans(self) -> list[Plan]:
-        """Of every clip that was ever planned here, by name: also of recordings that are gone since."""
+    def plans(self) -> list[SegmentPlan]:
+        """Return the plans of all clips, by name, those of deleted recordings included."""
         found = []
         for path in self.folder.glob("*/plan.json"):
             with suppress(OSError, ValidationError):
                 found.append(_plan.validate_json(path.read_bytes()))
         return sorted(found, key=lambda plan: plan.name)
 
-    def keep_plan(self, plan: Plan) -> None:
+    def save_plan(self, plan: SegmentPlan) -> None:
+        """Save a clip's plan. Raises EdgesegError where it cannot be written."""
         with atomic_write(self._plan_path(plan.name), INTACT) as partial:
             partial.write_bytes(_plan.dump_json(plan))
 
-    def path_of(self, plan: Plan, segment: Segment) -> Path:
-        """Where the segment is kept once it is measured; the name changes with the clip's file."""
+    def path_of(self, plan: SegmentPlan, segment: Segment) -> Path:
+        """Return the file of a measured segment; the name changes with the clip's file."""
         version = hashlib.sha256(f"{plan.size_bytes} {plan.mtime_ns}".encode()).hexdigest()[:8]
         return self._folder(plan.name) / f"{version}-{segment.stem}.npz"
 
     def done(self, path: Path) -> Measured | None:
-        """What is known of a segment that is done and still there."""
+        """Return the result of a measured segment whose file is there; else None."""
         known = self._done.get(self._key(path))
         try:
             return known if known is not None and path.stat().st_size == known.bytes else None
         except OSError:
             return None
 
-    def note(self, path: Path, measured: Measured) -> None:
-        """The segment is done. Raises EdgesegError where its file is not here."""
+    def add_measured(self, path: Path, measured: Measured) -> None:
+        """Add a measured segment to the journal. Raises EdgesegError where its file is not here."""
         if not path.is_file():
             raise EdgesegError(
                 f"{path}: a worker has written it, but not here; every worker needs the archive's folder "
                 "under the same path: name a shared folder with --output"
             )
         assert self._stream is not None, "use ArchiveStore as a context manager"
-        said = {"segment": self._key(path), **_measured.dump_python(measured)}
-        with writing(self.folder, INTACT):
-            self._stream.write(json.dumps(said, ensure_ascii=False) + "\n")
+        entry = {"segment": self._key(path), **_measured.dump_python(measured)}
+        with write_errors(self.folder, INTACT):
+            self._stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
             self._stream.flush()
             os.fsync(self._stream.fileno())
         self._done[self._key(path)] = measured
 
     def _read(self, path: Path) -> int:
-        """How many bytes of the journal are whole lines."""
+        """Read the journal. Return how many bytes of it are whole lines."""
         if not path.exists():
             return 0
         whole = 0
         for line in path.read_bytes().splitlines(keepends=True):
             try:
-                said = json.loads(line)
-                key = said.pop("segment")
-                measured = _measured.validate_python(said)
+                entry = json.loads(line)
+                key = entry.pop("segment")
+                measured = _measured.validate_python(entry)
             except (ValueError, KeyError, TypeError, AttributeError):
                 break
             if not line.endswith(b"\n"):
@@ -136,7 +137,7 @@ class ArchiveStore:
         return path.relative_to(self.folder).as_posix()
 
     def _folder(self, name: str) -> Path:
-        # Names of clips in two folders may be the same.
+        # Clips in two folders may have the same name.
         mark = hashlib.sha256(name.encode()).hexdigest()[:8]
         return self.folder / f"{PurePosixPath(name).stem}-{mark}"
 
@@ -144,15 +145,15 @@ class ArchiveStore:
         return self._folder(name) / "plan.json"
 
 
-class OneAtATime:
-    """A context manager: no second run works on the archive meanwhile. Raises EdgesegError where one does."""
+class ArchiveLock:
+    """A lock, as a context manager: one run at a time. Raises EdgesegError where another one works."""
 
     def __init__(self, archive: Path) -> None:
         self._archive = archive
         self._stream: TextIO | None = None
 
-    def __enter__(self) -> OneAtATime:
-        with writing(self._archive):
+    def __enter__(self) -> ArchiveLock:
+        with write_errors(self._archive):
             self._archive.mkdir(parents=True, exist_ok=True)
             self._stream = (self._archive / ".lock").open("w")
         try:

@@ -1,4 +1,4 @@
-"""Parquet: ``occupancy`` and ``alerts``, a folder for each camera and in it one for each day.
+"""Archive tables: Parquet files of ``occupancy`` and ``alerts``, a folder a camera and a day.
 
 The only place that knows pyarrow (extra ``archive``). Files are named as Hive does, for example
 ``camera=yard/day=2026-11-22``, so that DuckDB, pandas, Spark and the rest see two columns more.
@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from edgeseg.errors import EdgesegError
 from edgeseg.events import Alert
-from edgeseg.system.atomic_files import INTACT, atomic_write, writing
-from edgeseg.tools.archive.timeline import Moment
+from edgeseg.system.atomic_files import INTACT, atomic_write, write_errors
+from edgeseg.tools.archive.timeline import TimelineEntry
 
 OCCUPANCY, ALERTS = "occupancy", "alerts"
 # Of the table of occupancy; at is UTC. Then comes a column for each class and group.
@@ -31,7 +31,7 @@ _GROUP_ROWS = 1 << 16
 
 
 def arrow() -> Any:
-    """pyarrow. Raises EdgesegError where it is not installed."""
+    """Import and return pyarrow. Raises EdgesegError where it is not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -43,7 +43,7 @@ def arrow() -> Any:
 
 
 def share_column(name: str) -> str:
-    """The column of a class or group: its own name, unless that is taken."""
+    """Return the column of a class or group: its own name, unless that is taken."""
     return f"share_{name}" if name in {*FIXED, "camera", "day"} else name
 
 
@@ -102,10 +102,17 @@ def _read(archive: Path, kind: str, camera: str) -> Any:
 class Tables:
     """Writes both tables of one camera, in the order of time. A context manager.
 
-    shares: the classes and groups that have a column, in the table's order, the same for all cameras.
-    own: the classes and groups that this camera's model knows; the others stay empty. zone: of days. A file
-    takes its name when its day is over; files of days that are no more are removed at the end. rows: of
-    occupancy. Raises EdgesegError where they cannot be written.
+    A file gets its name when its day is over; files of days that no longer exist are removed at the end.
+    rows: of occupancy, so far.
+
+    Args:
+        archive: the folder.
+        camera: its name.
+        shares: the classes and groups that have a column, in the table's order, the same for all cameras.
+        own: the classes and groups that this camera's model knows; the others stay empty.
+        zone: of days.
+
+    Raises EdgesegError where they cannot be written.
     """
 
     def __init__(
@@ -134,27 +141,27 @@ class Tables:
             return
         self._end_day()
         self._write_alerts()
-        self._forget_other_days()
+        self._delete_other_days()
 
     @property
     def alerts(self) -> int:
-        """How many there were."""
+        """How many alerts there were."""
         return len(self._alerts)
 
-    def add(self, moment: Moment) -> None:
-        """All zones of one moment, and what became of alerts."""
-        at_s = moment.occupancies[0].time.captured_at_s
+    def add(self, entry: TimelineEntry) -> None:
+        """Add the zones and alerts of one entry."""
+        at_s = entry.occupancies[0].time.captured_at_s
         at, local = _moment(at_s, timezone.utc), _moment(at_s, self._zone)
         day = self._day_of(at_s)
         if day != self._day:
             self._end_day()
             self._begin_day(day)
-        for one in moment.occupancies:
+        for one in entry.occupancies:
             coverage = one.coverage or {}
             known = one.coverage is not None
             row = (
                 *(at, local, one.zone, one.state, one.reason, one.dominant, one.uncertain, one.confidence),
-                moment.clip,
+                entry.clip,
                 *(coverage.get(name, 0.0) if known and name in self._own else None for name in self._shares),
             )
             for column, value in zip(self._columns.values(), row, strict=True):
@@ -162,8 +169,8 @@ class Tables:
             self.rows += 1
         if len(self._columns["at"]) >= _GROUP_ROWS:
             self._flush()
-        for alert in moment.alerts:
-            self._note(alert)
+        for alert in entry.alerts:
+            self._add_alert(alert)
 
     def _begin_day(self, day: str) -> None:
         pa = arrow()
@@ -183,12 +190,12 @@ class Tables:
 
     def _flush(self) -> None:
         pa = arrow()
-        with writing(self._path(OCCUPANCY, self._day), INTACT):
+        with write_errors(self._path(OCCUPANCY, self._day), INTACT):
             self._writer.write_table(pa.table(self._columns, schema=self._writer.schema))
         self._columns = {name: [] for name in self._columns}
 
-    def _note(self, alert: Alert) -> None:
-        """One row for each alert, made of all its messages."""
+    def _add_alert(self, alert: Alert) -> None:
+        """Merge a message into the row of its alert."""
         row = self._alerts.setdefault(alert.id, {"id": alert.id, "messages": 0})
         row["messages"] += 1
         if alert.event == "new":
@@ -225,12 +232,12 @@ class Tables:
             with atomic_write(self._path(ALERTS, day), INTACT) as partial:
                 pa.parquet.write_table(pa.table(table, schema=schema), partial, compression="zstd")
 
-    def _forget_other_days(self) -> None:
-        kept = {self._path(kind, day).parent for kind in self._roots for day in self.days}
-        kept |= {self._path(ALERTS, row["day"]).parent for row in self._alerts.values()}
+    def _delete_other_days(self) -> None:
+        current = {self._path(kind, day).parent for kind in self._roots for day in self.days}
+        current |= {self._path(ALERTS, row["day"]).parent for row in self._alerts.values()}
         for root in self._roots.values():
             for folder in root.glob("day=*"):
-                if folder not in kept:
+                if folder not in current:
                     shutil.rmtree(folder)
 
     def _path(self, kind: str, day: str) -> Path:
@@ -246,8 +253,8 @@ def _moment(utc_s: float, zone: tzinfo = timezone.utc) -> datetime:
 
 
 def _occupancy_schema(pa: Any, shares: Iterable[str]) -> Any:
-    words = pa.dictionary(pa.int32(), pa.string())
-    fixed = {name: words for name in FIXED}
+    text = pa.dictionary(pa.int32(), pa.string())
+    fixed = {name: text for name in FIXED}
     fixed |= dict.fromkeys(("at", "local_time"), pa.timestamp("us"))
     fixed |= dict.fromkeys(("uncertain", "confidence"), pa.float64())
     return pa.schema([*fixed.items(), *((share_column(name), pa.float64()) for name in shares)])

@@ -1,4 +1,4 @@
-"""What was measured of one camera, clip after clip -> occupancy and alerts on one timeline.
+"""Timeline: joins what was measured in a camera's clips, and runs the rules over it.
 
 The rules run once, over everything, in order: a car that stands from one clip into the next is one alert,
 and how the clips were cut changes nothing. Where nothing was recorded for longer than the daemon would wait
@@ -29,7 +29,7 @@ _TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reel:
+class TimelineClip:
     """A clip on the timeline. began_at_s: UTC. files: of its segments, in their order."""
 
     name: str
@@ -38,8 +38,8 @@ class Reel:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """What the rules were shown, and what they said of it. clip: None where there was no picture."""
+class TimelineEntry:
+    """One observation and its alerts. clip: None where there was no picture."""
 
     clip: str | None
     occupancies: tuple[ZoneOccupancy, ...]
@@ -47,7 +47,14 @@ class Moment:
 
 
 class TimelineBuilder:
-    """Goes through a camera's reels, once. overlapping: pictures left out because others cover their time."""
+    """Joins a camera's clips, once. overlapping: pictures left out because other clips cover their time.
+
+    Args:
+        node: its name.
+        camera: whose zones and rules apply.
+        model: of the camera.
+        groups: of classes, by name.
+    """
 
     def __init__(
         self, node: str, camera: CameraSettings, model: Model, groups: Mapping[str, tuple[str, ...]]
@@ -55,49 +62,53 @@ class TimelineBuilder:
         self.overlapping = 0
         header = header_for(camera, model.name, model.classes, groups)
         self._camera = camera
-        self._retold = RecordedOccupancies(header, camera, groups)
-        self._certainty = ConfidenceGate(camera.zones)
+        self._occupancies = RecordedOccupancies(header, camera, groups)
+        self._confidence_gate = ConfidenceGate(camera.zones)
         self._rules = {zone.name: ZoneRules(node, camera.name, zone) for zone in camera.zones}
         self._model = model.name
         self._stale_after_s = stale_after_s(camera.rate_fps)
 
-    def moments(self, reels: Iterable[Reel]) -> Iterator[Moment]:
-        """reels: in the order in which they began. Yields moments with pictures, and the first of each gap;
-        others only where an alert changed. Raises EdgesegError where a file is damaged."""
+    def entries(self, clips: Iterable[TimelineClip]) -> Iterator[TimelineEntry]:
+        """Yield an entry for each picture and the first of each gap, others only where an alert changed.
+
+        clips: in the order in which they began. Raises EdgesegError where a file is damaged.
+        """
         origin_s: float | None = None
         newest: FrameTime | None = None
-        for reel in reels:
-            origin_s = reel.began_at_s if origin_s is None else origin_s
-            for said in self._said(reel):
-                shift_s = reel.began_at_s - origin_s
-                in_clip_s = said[0].time.camera_time_s
-                time = FrameTime(shift_s + in_clip_s, reel.began_at_s + in_clip_s)
+        for clip in clips:
+            origin_s = clip.began_at_s if origin_s is None else origin_s
+            for measured in self._recorded(clip):
+                shift_s = clip.began_at_s - origin_s
+                in_clip_s = measured[0].time.camera_time_s
+                time = FrameTime(shift_s + in_clip_s, clip.began_at_s + in_clip_s)
                 if newest is not None:
                     if time.camera_time_s <= newest.camera_time_s:
                         self.overlapping += 1
                         continue
-                    yield from self._gap(newest, time, said)
+                    yield from self._gap(newest, time, measured)
                 newest = time
-                shown = self._certainty.judge(replace(one, time=time) for one in said)
-                yield Moment(reel.name, shown, self._judged(shown))
+                occupancies = self._confidence_gate.judge(replace(one, time=time) for one in measured)
+                yield TimelineEntry(clip.name, occupancies, self._alerts(occupancies))
 
-    def _said(self, reel: Reel) -> Iterator[tuple[ZoneOccupancy, ...]]:
-        for path in reel.files:
+    def _recorded(self, clip: TimelineClip) -> Iterator[tuple[ZoneOccupancy, ...]]:
+        for path in clip.files:
             try:
                 for line in read(path).lines:
-                    yield self._retold.moment(line)
+                    yield self._occupancies.moment(line)
             except ValueError as error:
                 raise EdgesegError(f"{path}: {error}; delete it, and run again") from None
 
-    def _gap(self, since: FrameTime, until: FrameTime, zones: tuple[ZoneOccupancy, ...]) -> Iterator[Moment]:
+    def _gap(
+        self, since: FrameTime, until: FrameTime, zones: tuple[ZoneOccupancy, ...]
+    ) -> Iterator[TimelineEntry]:
         gap_s = until.camera_time_s - since.camera_time_s
         after_s, first = self._stale_after_s, True
         while after_s < gap_s:
             time = FrameTime(since.camera_time_s + after_s, since.captured_at_s + after_s)
             unknown = tuple(self._unknown(one, time) for one in zones)
-            alerts = self._judged(unknown)
+            alerts = self._alerts(unknown)
             if first or alerts:
-                yield Moment(None, unknown, alerts)
+                yield TimelineEntry(None, unknown, alerts)
             first = False
             after_s += _TICK_S
 
@@ -116,8 +127,8 @@ class TimelineBuilder:
             model=self._model,
         )
 
-    def _judged(self, occupancies: tuple[ZoneOccupancy, ...]) -> tuple[Alert, ...]:
-        said: list[Alert | RuleState] = []
+    def _alerts(self, occupancies: tuple[ZoneOccupancy, ...]) -> tuple[Alert, ...]:
+        events: list[Alert | RuleState] = []
         for one in occupancies:
-            said.extend(self._rules[one.zone].observe(one))
-        return tuple(event for event in said if isinstance(event, Alert))
+            events.extend(self._rules[one.zone].observe(one))
+        return tuple(event for event in events if isinstance(event, Alert))

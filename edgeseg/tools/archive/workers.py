@@ -1,4 +1,4 @@
-"""Who does the work. The seam between an archive and the machines it is made on."""
+"""Worker seam: the machines or processes on which an archive is made."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """Every worker that tried this piece of work died of it."""
+    """A job during which every worker died."""
 
     message: str
 
 
-Done = Iterator[tuple[Job, Union[Result, Crashed]]]
-"""Each job with its result, as it is done."""
+Results = Iterator[tuple[Job, Union[Result, Crashed]]]
+"""Each job with its result, in the order of completion."""
 
 
 class Workers(Protocol):
-    """A context manager. ``run`` gives each job with its result, in whatever order they are done; what a job
-    raises is raised. A worker that dies does not take more with it than what it was doing: that is done anew.
+    """A context manager that runs jobs. ``run`` yields each job with its result, in the order of completion.
+
+    What a job raises is raised. Where a worker dies, its job is done again.
     """
 
     @property
-    def shown(self) -> str:
-        """What they are, in words: ``2 processes``."""
+    def description(self) -> str:
+        """Such as ``2 processes``."""
 
     def __enter__(self) -> Workers: ...
 
@@ -37,4 +38,4 @@ class Workers(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def run(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Done[Job, Result]: ...
+    def run(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Results[Job, Result]: ...

@@ -1,1 +1,1 @@
-"""Measures edgeseg on this machine, beside other ways of doing the same work."""
+"""Bench: measures edgeseg on this machine, beside other ways of doing the same work."""

@@ -1,4 +1,4 @@
-"""How many cameras this machine holds, by search, through RTSP, processes and all."""
+"""Capacity bench: searches for the number of cameras that this machine can serve over RTSP."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeseg.engines.select import Candidate
+from edgeseg.engines.select import EngineCandidate
 from edgeseg.errors import EdgesegError
 from edgeseg.models.model import Model
 from edgeseg.system.cpu_quota import available_cpus
 from edgeseg.tools.bench import live_cameras, workload
 from edgeseg.tools.bench.clips import PERIOD_S, Clips
-from edgeseg.tools.bench.live_cameras import Load
+from edgeseg.tools.bench.live_cameras import SteadyState
 from edgeseg.tools.bench.statistics import Bar, Figure, Spread
 from edgeseg.tools.bench.workload import DEEPLAB, SEGFORMER
 
@@ -34,11 +34,11 @@ class Held:
     """The most cameras that were held, how the machine did with them, and how one camera did alone."""
 
     cameras: int
-    load: Load
-    alone: Load
+    load: SteadyState
+    alone: SteadyState
 
 
-def held(load: Load, alone_fps: float) -> bool:
+def held(load: SteadyState, alone_fps: float) -> bool:
     """Whether the cameras got what one would get alone, in time."""
     return (
         sum(load.fps) / load.cameras >= _LEAST_SHARE * alone_fps
@@ -47,13 +47,13 @@ def held(load: Load, alone_fps: float) -> bool:
     )
 
 
-def search(trial: Callable[[int], Load], alone: Load, start: int) -> tuple[int, Load]:
+def search(trial: Callable[[int], SteadyState], alone: SteadyState, start: int) -> tuple[int, SteadyState]:
     """The largest number of cameras that is held: from ``start`` up in quarters, then halves between.
 
     A trial that raises EdgesegError, because the daemon did not come up with so many, is not held.
     """
     alone_fps = min(alone.fps)
-    loads: dict[int, Load] = {1: alone}
+    loads: dict[int, SteadyState] = {1: alone}
 
     def holds(cameras: int) -> bool:
         try:
@@ -73,8 +73,8 @@ def search(trial: Callable[[int], Load], alone: Load, start: int) -> tuple[int, 
 
 
 def measure(
-    model: Model, candidate: Candidate, bare_ms: float, clips: Clips,
-    say: Callable[[str], None], advance: Callable[[], None],
+    model: Model, candidate: EngineCandidate, bare_ms: float, clips: Clips,
+    add_note: Callable[[str], None], advance: Callable[[], None],
     *, seconds: float = 10.0, gate: bool = True, quick: bool = False,
 ) -> list[Figure]:  # fmt: skip
     """Figures of one to as many cameras as are held; ``quick``: of one and of four. Raises EdgesegError.
@@ -85,9 +85,9 @@ def measure(
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder, live_cameras.rtsp(clips.busy_5, Path(folder)) as url:
 
-        def trial(cameras: int) -> Load:
+        def trial(cameras: int) -> SteadyState:
             load = live_cameras.run(model, [url] * cameras, seconds, engine=candidate.engine)
-            say(_line(f"{model.name}, every frame", load))
+            add_note(_line(f"{model.name}, every frame", load))
             advance()
             return load
 
@@ -107,22 +107,22 @@ def measure(
             ungated = Held(*search(trial, alone, math.floor(cores / alone.cpu)), alone)
             figures += _held(model, "every frame", ungated, cores, _PER_CORE.get(model.name))
     if gate and not quick and ungated is not None:
-        figures += _gated(model, candidate, clips, ungated, seconds, say, advance)
+        figures += _gated(model, candidate, clips, ungated, seconds, add_note, advance)
     return figures
 
 
 def _gated(
-    model: Model, candidate: Candidate, clips: Clips, ungated: Held, seconds: float,
-    say: Callable[[str], None], advance: Callable[[], None],
+    model: Model, candidate: EngineCandidate, clips: Clips, ungated: Held, seconds: float,
+    add_note: Callable[[str], None], advance: Callable[[], None],
 ) -> list[Figure]:  # fmt: skip
     cores = available_cpus()
     # Whole periods, or some cameras would show more motion than others.
     whole = math.ceil(seconds / PERIOD_S) * PERIOD_S
     with tempfile.TemporaryDirectory() as folder, live_cameras.rtsp(clips.quarter_5, Path(folder)) as url:
 
-        def trial(cameras: int) -> Load:
+        def trial(cameras: int) -> SteadyState:
             load = live_cameras.run(model, [url] * cameras, whole, engine=candidate.engine, gate=True)
-            say(_line(f"{model.name}, gated", load))
+            add_note(_line(f"{model.name}, gated", load))
             advance()
             return load
 
@@ -151,7 +151,7 @@ def _held(model: Model, how: str, found: Held, cores: float, per_core: float | N
     return figures + _latency(model, f"{how}, {found.cameras} cameras", load)
 
 
-def _latency(model: Model, what: str, load: Load) -> list[Figure]:
+def _latency(model: Model, what: str, load: SteadyState) -> list[Figure]:
     return [
         Figure(
             SECTION, f"{model.name}: {what}, capture to publish p{percentile}", "ms",
@@ -161,7 +161,7 @@ def _latency(model: Model, what: str, load: Load) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _line(what: str, load: Load) -> str:
+def _line(what: str, load: SteadyState) -> str:
     return (
         f"{what}: {load.cameras} cameras, slowest {min(load.fps):.2f} fps, {load.cpu:.2f} cores, "
         f"{load.pss_mb:.0f} MB, age p95 {load.age_ms(95):.0f} ms"

@@ -1,4 +1,4 @@
-"""The clips that cameras stand for: made once from a real one, 1280 x 720, H.264 as cameras send it.
+"""Bench clips: 1280 x 720 in H.264 as cameras send it, made once from a real clip.
 
 A GOP of 2 s, no B-frames, 3 Mbit/s at 25 pictures a second; grain of a fixed seed is added, for no sensor is
 without noise. ``busy`` moves all the time, ``quarter`` a quarter of it: the 4 s in which most moves, and then

@@ -1,4 +1,4 @@
-"""edgeseg beside other ways of doing the same, each in a process of its own, in turns."""
+"""Comparison bench: edgeseg and other ways of doing the same, in turn, each in its own process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeseg.engines.select import Candidate
+from edgeseg.engines.select import EngineCandidate
 from edgeseg.errors import EdgesegError
 from edgeseg.tools.bench import workload
 from edgeseg.tools.bench.clips import Clips
@@ -36,22 +36,22 @@ _ANSWERS_WITHIN_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _WayCost:
     cpu_ms: float
     wall_ms: float
     peak_mb: float
 
 
 def compare(
-    network: Network, candidate: Candidate, clips: Clips, rounds: int, peer_python: str | None,
-    say: Callable[[str], None], advance: Callable[[], None],
+    network: Network, candidate: EngineCandidate, clips: Clips, rounds: int, peer_python: str | None,
+    add_note: Callable[[str], None], advance: Callable[[], None],
 ) -> list[Figure]:  # fmt: skip
     """CPU of an analysed frame in every way there is, and how many times edgeseg's that is.
 
-    Ways that cannot run here are said through ``say``. Raises EdgesegError where edgeseg itself cannot.
+    Ways that cannot run here become a note. Raises EdgesegError where edgeseg itself cannot.
     """
     if network.naive is None:
-        say(f"{network.model.name}: no naive.onnx beside it: nothing to compare with")
+        add_note(f"{network.model.name}: no naive.onnx beside it: nothing to compare with")
         return []
     size_px = candidate.artefact.input.size_px
     with ExitStack() as stack:
@@ -76,10 +76,10 @@ def compare(
                 worker = stack.enter_context(_worker(python, way, theirs))
                 worker(1)
             except EdgesegError as error:
-                say(f"{NAMES[way]}: absent: {error}{_HOW_TO_INSTALL if way == 'model_api' else ''}")
+                add_note(f"{NAMES[way]}: absent: {error}{_HOW_TO_INSTALL if way == 'model_api' else ''}")
                 continue
             turns[way] = worker
-        took: dict[str, list[_Turn]] = {way: [] for way in turns}
+        took: dict[str, list[_WayCost]] = {way: [] for way in turns}
         repeats = {way: 4 if way == "edgeseg" else 1 for way in turns}
         for _ in range(rounds):
             for way, turn in turns.items():
@@ -94,7 +94,7 @@ _HOW_TO_INSTALL = (
 )
 
 
-def _figures(model: str, took: Mapping[str, list[_Turn]]) -> list[Figure]:
+def _figures(model: str, took: Mapping[str, list[_WayCost]]) -> list[Figure]:
     figures = []
     for way, turns in took.items():
         what = f"{model}: {NAMES.get(way, way)}"
@@ -109,7 +109,7 @@ def _figures(model: str, took: Mapping[str, list[_Turn]]) -> list[Figure]:
 
 
 @contextmanager
-def _worker(python: str, way: str, arguments: Mapping[str, Any]) -> Iterator[Callable[[int], _Turn]]:
+def _worker(python: str, way: str, arguments: Mapping[str, Any]) -> Iterator[Callable[[int], _WayCost]]:
     """Yields a function that watches so many frames. Raises EdgesegError when the worker cannot work."""
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder) / "spec.json"
@@ -124,7 +124,7 @@ def _worker(python: str, way: str, arguments: Mapping[str, Any]) -> Iterator[Cal
                 text=True,
             )
 
-        def turn(frames: int) -> _Turn:
+        def turn(frames: int) -> _WayCost:
             assert process.stdin is not None
             assert process.stdout is not None
             try:
@@ -136,7 +136,7 @@ def _worker(python: str, way: str, arguments: Mapping[str, Any]) -> Iterator[Cal
             line = process.stdout.readline() if readable else ""
             if not line:
                 raise EdgesegError(_last_line(errors) if readable else "no answer in time")
-            return _Turn(**json.loads(line))
+            return _WayCost(**json.loads(line))
 
         with process:
             try:

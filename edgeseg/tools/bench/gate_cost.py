@@ -1,4 +1,4 @@
-"""What a gate costs and saves on a recording: the same clip replayed with it and without.
+"""Gate bench: what the motion gate costs and saves on a clip, replayed with it and without.
 
 The code is the daemon's own (``clip.Replay``), including keyframe-only decoding. What was published is
 compared picture by picture: without the gate every picture that is due is analysed, and that is taken for
@@ -38,7 +38,7 @@ class AlertTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ReplayResult:
     """What one replay published.
 
     analysed: pictures that the network saw. cpu_s: of the whole process, decoding included; the first
@@ -53,7 +53,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class GateFigures:
-    """due, analysed: pictures. mean_error, max_error: the share of a zone, 0-1, that was told to be of
+    """due, analysed: pictures. mean_error, max_error: the share of a zone, 0-1, that was published as
     another class than without the gate, over all zones and due pictures. alerts: without the gate; missed,
     extra, mean_delay_s, max_delay_s (of an alert's first message; negative where it came earlier): with it.
     cameras: how many times as many cameras the same processor time serves.
@@ -81,11 +81,11 @@ def measure(
     gate = gate or camera.gate
     if gate is None:
         raise ValueError(f"camera {camera.name}: has no gate to measure")
-    without = watch(settings, replace(camera, gate=None), clip)
-    return compare(without, watch(settings, replace(camera, gate=gate), clip))
+    without = replay_clip(settings, replace(camera, gate=None), clip)
+    return compare(without, replay_clip(settings, replace(camera, gate=gate), clip))
 
 
-def watch(settings: PipelineSettings, camera: CameraSettings, clip: Path) -> Watched:
+def replay_clip(settings: PipelineSettings, camera: CameraSettings, clip: Path) -> ReplayResult:
     """Replay the clip as the camera is set, and keep what was published."""
     stream, analysed, began_s = io.StringIO(), 0, 0.0
     with Replay(settings, camera, stream) as replay:
@@ -104,11 +104,11 @@ def watch(settings: PipelineSettings, camera: CameraSettings, clip: Path) -> Wat
             shares = {name: share for name, share in everything.items() if name not in settings.groups}
             coverage[payload["zone"]].append((_seconds(payload["captured_at"]), shares))
         elif message["topic"].endswith("/alert") and payload["zone"] is not None:
-            _note(alerts, payload)
-    return Watched(analysed, cpu_s, coverage, tuple(alerts.values()))
+            _add_alert(alerts, payload)
+    return ReplayResult(analysed, cpu_s, coverage, tuple(alerts.values()))
 
 
-def compare(without: Watched, gated: Watched) -> GateFigures:
+def compare(without: ReplayResult, gated: ReplayResult) -> GateFigures:
     """What the gate cost and saved."""
     errors = [
         _apart(shares, _held(gated.coverage[zone], time_s))
@@ -136,7 +136,7 @@ def compare(without: Watched, gated: Watched) -> GateFigures:
     )
 
 
-def _note(alerts: dict[str, AlertTimes], payload: Any) -> None:
+def _add_alert(alerts: dict[str, AlertTimes], payload: Any) -> None:
     if payload["event"] == "new":
         began_s, raised_s = _seconds(payload["began_at"]), _seconds(payload["at"])
         alerts[payload["id"]] = AlertTimes(

@@ -1,4 +1,4 @@
-"""How soon is a picture noticed that cannot be measured, and how often is one taken for such that can?
+"""Picture health bench: how soon faults are noticed, and how often there is a false alarm.
 
 Each fault is laid over each clip after the camera's usual view was learned, by the checks that run in camera
 processes. A picture counts as *held back* from the first look on after which nothing of it is analysed.
@@ -33,10 +33,10 @@ _SIDES = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class FaultTrial:
     """One fault on one clip, in seconds from its beginning; None where it did not come to that.
 
-    told: the state that was told. error: of the transform, the farthest of nine points, as a share of the
+    told: the reported state. error: of the transform, the farthest of nine points, as a share of the
     picture's width.
     """
 
@@ -50,8 +50,8 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """A clip without a fault. alarms: states told; doubtful_s: for how long pictures were held back."""
+class FalseAlarms:
+    """A clip without a fault. alarms: the reported states; doubtful_s: how long pictures were held back."""
 
     clip: str
     change: str
@@ -76,7 +76,7 @@ class Row:
 
 def try_faults(
     clips: Sequence[Path], faults: Sequence[Fault] = FAULTS, advance: Callable[[float], None] = lambda _: None
-) -> list[Trial]:
+) -> list[FaultTrial]:
     """Every fault on every clip. Raises SourceError."""
     trials = []
     for number, clip in enumerate(clips):
@@ -87,14 +87,14 @@ def try_faults(
     return trials
 
 
-def watch(clips: Sequence[Path], changes: Iterable[str] = ("", *HARMLESS)) -> list[Watch]:
+def false_alarms(clips: Sequence[Path], changes: Iterable[str] = ("", *HARMLESS)) -> list[FalseAlarms]:
     """Every clip as it is (the empty name), and with changes that good cameras see. Raises SourceError."""
     # As in a camera process.
     cv2.setNumThreads(1)
-    return [_watch(clip, name) for clip in clips for name in changes]
+    return [_false_alarms_of(clip, name) for clip in clips for name in changes]
 
 
-def rows(trials: Sequence[Trial]) -> list[Row]:
+def rows(trials: Sequence[FaultTrial]) -> list[Row]:
     """The table, in the order of the faults."""
     table = []
     for name in dict.fromkeys(trial.fault for trial in trials):
@@ -136,7 +136,7 @@ def _pictures(clip: Path, until_s: float) -> Iterator[Picture]:
                 yield replace(picture, planes=tuple(np.array(plane) for plane in picture.planes))
 
 
-def _try(fault: Fault, clip: str, pictures: Sequence[Picture]) -> Trial:
+def _try(fault: Fault, clip: str, pictures: Sequence[Picture]) -> FaultTrial:
     health = _health()
     held_s: float | None = None
     last: Picture | None = None
@@ -153,9 +153,9 @@ def _try(fault: Fault, clip: str, pictures: Sequence[Picture]) -> Trial:
             told, found = health.verdict.state, health.verdict.transform
             truth = fault.truth((picture.height_px, picture.width_px))
             error = _error(truth, found, picture) if told == "moved" and truth and found else None
-            return Trial(fault.name, clip, fault.expected, told, held_s, since_s, error)
+            return FaultTrial(fault.name, clip, fault.expected, told, held_s, since_s, error)
     assert last is not None, "a clip without pictures"
-    return Trial(fault.name, clip, fault.expected, None, held_s, None, None)
+    return FaultTrial(fault.name, clip, fault.expected, None, held_s, None, None)
 
 
 def _spoilt(fault: Fault, pictures: Sequence[Picture]) -> Iterator[tuple[Picture, float | None]]:
@@ -179,7 +179,7 @@ def _error(truth: Transform, found: Transform, picture: Picture) -> float:
     return float(np.hypot(apart[:, 0], apart[:, 1] * picture.height_px / picture.width_px).max())
 
 
-def _watch(clip: Path, change: str) -> Watch:
+def _false_alarms_of(clip: Path, change: str) -> FalseAlarms:
     health = _health()
     alarms: list[str] = []
     doubtful = looks = 0
@@ -195,7 +195,9 @@ def _watch(clip: Path, change: str) -> Watch:
         doubtful += health.doubtful
         if changed and health.verdict.state is not None:
             alarms.append(health.verdict.state)
-    return Watch(clip.stem, change, last_s, tuple(alarms), doubtful / _RATE_FPS, cpu_s / max(looks, 1) * 1e6)
+    return FalseAlarms(
+        clip.stem, change, last_s, tuple(alarms), doubtful / _RATE_FPS, cpu_s / max(looks, 1) * 1e6
+    )
 
 
 def _health() -> Health:

@@ -1,4 +1,4 @@
-"""Bare inference: a network, its input in memory, nothing else; by engine, artefact, size and streams."""
+"""Inference bench: times a network alone, by engine, artefact, size and streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgeseg.engines import autotune
 from edgeseg.engines.base import Engine
-from edgeseg.engines.select import Candidate, adapter, candidates, choose, open_candidate
+from edgeseg.engines.select import EngineCandidate, adapter, candidates, choose, open_candidate
 from edgeseg.errors import EdgesegError, EngineError
 from edgeseg.frames import U8
 from edgeseg.models.model import Model
@@ -42,10 +42,10 @@ class Engines:
     """cpu_ms: median of one frame by each candidate that can run here."""
 
     figures: list[Figure]
-    cpu_ms: Mapping[Candidate, float]
+    cpu_ms: Mapping[EngineCandidate, float]
 
-    def pick(self, model: Model, wanted: str) -> Candidate:
-        """The cheapest of those that the daemon can be told to take by an engine's name: ``wanted``, or any
+    def pick(self, model: Model, wanted: str) -> EngineCandidate:
+        """The cheapest of those that a pipeline file can name as an engine: ``wanted``, or any
         where that is ``auto``. Raises EdgesegError."""
         able = [
             candidate
@@ -54,11 +54,13 @@ class Engines:
             and choose(model, candidate.engine)[1] == candidate.artefact
         ]
         if not able:
-            raise EdgesegError(f"--engine {wanted}: cannot run {model.name} here; `edgeseg doctor` says why")
+            raise EdgesegError(f"--engine {wanted}: cannot run {model.name} here; `edgeseg doctor` shows why")
         return min(able, key=lambda candidate: self.cpu_ms[candidate])
 
 
-def by_engine(model: Model, rounds: int, say: Callable[[str], None], advance: Callable[[], None]) -> Engines:
+def by_engine(
+    model: Model, rounds: int, add_note: Callable[[str], None], advance: Callable[[], None]
+) -> Engines:
     """CPU of one frame in every engine that is here.
 
     Raises EngineError where none can run the model.
@@ -66,18 +68,18 @@ def by_engine(model: Model, rounds: int, say: Callable[[str], None], advance: Ca
     size_px = model.input.size_px
     views = workload.smooth_pictures(4, size_px)
     # Measured before the others are loaded, as at a daemon's first start; remembered after that.
-    able = {str(candidate) for candidate in autotune.settle(model, size_px, 1)}
+    able = {str(candidate) for candidate in autotune.rank_candidates(model, size_px, 1)}
     with ExitStack() as stack:
         works: dict[str, Callable[[], object]] = {}
-        found: dict[str, Candidate] = {}
+        found: dict[str, EngineCandidate] = {}
         for candidate in candidates(model, size_px):
             if adapter(candidate.engine).absent(candidate.engine) is not None:
-                # A graphics card or a runtime's other build; `edgeseg doctor` says it at length.
+                # A graphics card or a runtime's other build; `edgeseg doctor` has the details.
                 continue
             try:
                 engine = open_candidate(model, candidate, size_px, 1)
             except EngineError as error:
-                say(f"{candidate}: {error}")
+                add_note(f"{candidate}: {error}")
                 continue
             stack.callback(engine.close)
             works[str(candidate)], found[str(candidate)] = work_of(engine, views), candidate
@@ -99,13 +101,15 @@ def _auto(model: Model, costs: Mapping[str, list[float]], able: Collection[str])
     right = [name for name in costs if name in able]
     if not right:
         return []
-    taken = str(autotune.settle(model, model.input.size_px, 1)[0])
+    taken = str(autotune.rank_candidates(model, model.input.size_px, 1)[0])
     best = min(right, key=lambda name: Spread.of(costs[name]).median)
     what = f"{model.name}: auto ({taken}) / best by hand ({best})"
     return [Figure(SECTION, what, "x", ratios(costs[taken], costs[best]), Bar("at most", _AUTO_WITHIN))]
 
 
-def by_size(model: Model, candidate: Candidate, rounds: int, advance: Callable[[], None]) -> list[Figure]:
+def by_size(
+    model: Model, candidate: EngineCandidate, rounds: int, advance: Callable[[], None]
+) -> list[Figure]:
     """CPU of one frame at smaller inputs; nothing for networks of one size."""
     width, height = candidate.artefact.input.size_px
     step = candidate.artefact.input.multiple_of
@@ -129,7 +133,7 @@ def by_size(model: Model, candidate: Candidate, rounds: int, advance: Callable[[
 
 
 def by_streams(
-    model: Model, candidate: Candidate, rounds: int, frames: int, advance: Callable[[], None]
+    model: Model, candidate: EngineCandidate, rounds: int, frames: int, advance: Callable[[], None]
 ) -> list[Figure]:
     """Frames a second and CPU of each with one to all cores' worth of callers, one thread each."""
     cores = whole_cpus()

@@ -1,4 +1,4 @@
-"""Cameras as the daemon has them: RTSP, a process each, one engine; and what that costs in steady state."""
+"""Live camera bench: runs the daemon on RTSP cameras and measures its steady state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STOPS_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class SteadyState:
     """A daemon's steady state.
 
     fps: analysed frames a second of each camera. cpu: cores that were busy for it, children included. pss_mb:
@@ -94,8 +94,8 @@ def run(
     model: Model, sources: list[str], seconds: float, *, engine: str = "auto", gate: bool = False,
     warm_up_s: float = 4.0, zones: int = workload.ZONES, input_size_px: tuple[int, int] | None = None,
     rate_fps: float = workload.RATE_FPS,
-) -> Load:  # fmt: skip
-    """Let the daemon watch ``sources`` and measure it for ``seconds``. Raises EdgesegError."""
+) -> SteadyState:  # fmt: skip
+    """Run the daemon on ``sources`` and measure it for ``seconds``. Raises EdgesegError."""
     text = workload.pipeline_text(
         model, sources, engine=engine, gate=gate, zones=zones, input_size_px=input_size_px, rate_fps=rate_fps
     )
@@ -112,7 +112,7 @@ def run(
         ages = _ages_ms(out, iso_utc(began_utc_s), iso_utc(ended_utc_s))
     fps = tuple(len(ages[name]) / took_s for name in names)
     every = tuple(age for name in names for age in ages[name])
-    return Load(len(sources), took_s, fps, cpu_s / took_s, pss_mb, every)
+    return SteadyState(len(sources), took_s, fps, cpu_s / took_s, pss_mb, every)
 
 
 @contextmanager
@@ -150,11 +150,11 @@ def _wait_until_live(process: subprocess.Popen[bytes], out: Path, names: list[st
         if process.poll() is not None:
             break
         pause.wait(_POLL_S)
-    said = err.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = err.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     # Later lines are of cameras that work.
-    telling = [line for line in said if " INFO " not in line] or said or ["it said nothing"]
+    errors = [line for line in lines if " INFO " not in line] or lines or ["it logged nothing"]
     how = "ended" if process.poll() is not None else f"was not up within {_LIVE_WITHIN_S:g} s"
-    raise EdgesegError(f"the daemon {how}, {len(live)} of {len(names)} cameras live: {telling[-1]}")
+    raise EdgesegError(f"the daemon {how}, {len(live)} of {len(names)} cameras live: {errors[-1]}")
 
 
 def _occupancies(out: Path) -> Iterator[Any]:

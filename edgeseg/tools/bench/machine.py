@@ -1,4 +1,4 @@
-"""Which machine this was, and with which versions of what matters."""
+"""Bench machine: describes the machine and the versions of its libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same work as most tutorials do it, kept readable: what edgeseg is measured against.
+"""Naive pipelines: the same work as most tutorials do it, for comparison.
 
 Nothing here is bad on purpose. Each function watches a clip with zones for ever; each ``next`` is one
 frame. Only OpenCV, numpy and onnxruntime are needed, and nothing of edgeseg, so that another Python can

@@ -1,4 +1,4 @@
-"""edgeseg's own way, frame by frame in one process: the lines that the daemon runs, without its processes."""
+"""In-process pipeline: the daemon's own stages, frame by frame in one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of pictures, laid over those of a real clip: what a lens, a sensor or a mount does to them."""
+"""Picture faults: what a lens, a sensor or a mount does to pictures, laid over a real clip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what was measured. matplotlib (extra ``bench``) is loaded when the first is drawn."""
+"""Bench plots: draw the measurements of ``edgeseg bench``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.errors import EdgesegError
+from edgeseg.tools import plotting
 from edgeseg.tools.bench import compare, stages
 from edgeseg.tools.bench.statistics import Figure
 
@@ -17,31 +17,20 @@ if TYPE_CHECKING:
 _MUTED = "0.75"
 
 
-def figure(width: float, height: float) -> Any:
-    """An empty figure. Raises EdgesegError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure as Canvas
-    except ImportError:
-        raise EdgesegError(
-            "matplotlib is not installed; install it with pip install 'edgeseg[bench]'"
-        ) from None
-    return Canvas(figsize=(width, height), layout="constrained")
-
-
 def overview(figures: Sequence[Figure], path: Path) -> None:
-    """Left: where each millisecond of a frame goes. Right: other ways of working beside edgeseg."""
-    canvas = figure(11, 4.5)
+    """Draw, left: where each millisecond of a frame goes. Right: other ways of working beside edgeseg."""
+    canvas = plotting.figure(11, 4.5)
     left, right = canvas.subplots(1, 2)
     _stages(left, figures)
     _comparison(right, figures)
-    canvas.savefig(path, dpi=120)
+    plotting.save(canvas, path)
 
 
 def growth(curves: Sequence[Curve], path: Path) -> None:
-    """Each curve on logarithmic axes, beside a line of slope 1."""
+    """Draw each curve on logarithmic axes, beside a line of slope 1."""
     columns = 3
     rows = -(-len(curves) // columns)
-    canvas = figure(4 * columns, 3.4 * rows)
+    canvas = plotting.figure(4 * columns, 3.4 * rows)
     axes = canvas.subplots(rows, columns, squeeze=False).ravel()
     for axis, curve in zip(axes, curves, strict=False):
         x, y = list(curve.costs), list(curve.costs.values())
@@ -55,12 +44,12 @@ def growth(curves: Sequence[Curve], path: Path) -> None:
         axis.legend(fontsize=8)
     for axis in axes[len(curves) :]:
         axis.set_visible(False)
-    canvas.savefig(path, dpi=120)
+    plotting.save(canvas, path)
 
 
 def sizes(points: Sequence[Point], path: Path) -> None:
-    """Mean IoU against CPU of one frame: a colour for each model, a line for each of its precisions."""
-    canvas = figure(8, 5)
+    """Draw mean IoU against CPU of one frame: a colour for each model, a line for each of its precisions."""
+    canvas = plotting.figure(8, 5)
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axis = canvas.add_subplot()
@@ -84,7 +73,7 @@ def sizes(points: Sequence[Point], path: Path) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    canvas.savefig(path, dpi=120)
+    plotting.save(canvas, path)
 
 
 def _stages(axis: Any, figures: Sequence[Figure]) -> None:

@@ -1,4 +1,4 @@
-"""The end of a run: a table for people, JSON for programs."""
+"""Bench report: a table for people, JSON for programs."""
 
 from __future__ import annotations
 

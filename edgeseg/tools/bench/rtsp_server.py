@@ -1,4 +1,4 @@
-"""Plays a clip as a camera would; run under the system's Python, which has GStreamer's bindings.
+"""RTSP server: plays a clip as a camera would, under the system's Python with GStreamer's bindings.
 
     /usr/bin/python3 rtsp_server.py FEED.json
 

@@ -1,4 +1,4 @@
-"""How cost grows with cameras, zones and classes: it must not grow faster than they do."""
+"""Scaling bench: cost must not grow faster than cameras, zones and classes do."""
 
 from __future__ import annotations
 

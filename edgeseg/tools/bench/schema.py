@@ -1,4 +1,4 @@
-"""JSON Schema of what a run leaves: light, since the command line shows it."""
+"""Bench schema: JSON Schema of a run's result. Imports nothing heavy: ``edgeseg schema`` prints it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy against speed: a model at several input sizes, scored by ``edgeseg eval``."""
+"""Input size bench: accuracy against speed, scored by ``edgeseg eval``."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def default_sizes(model_name: str) -> list[tuple[int, int]]:
 def measure(
     model_names: Sequence[str], data: Path, engine: str, precisions: Sequence[Precision],
     sizes: Sequence[tuple[int, int]] | None, rounds: int,
-    say: Callable[[str], None], advance: Callable[[], None],
+    add_note: Callable[[str], None], advance: Callable[[], None],
 ) -> list[Point]:  # fmt: skip
-    """A point for each model, precision and size; what cannot be scored is said. Raises EdgesegError."""
+    """Return a point for each model, precision and size. Raises EdgesegError."""
     points = []
     for name in model_names:
         model = registry.find(name)
@@ -76,7 +76,7 @@ def measure(
                     try:
                         scores[label] = _mean_iou(name, data, engine, precision, label)
                     except EdgesegError as error:
-                        say(f"{name} {precision} {label}: {error}")
+                        add_note(f"{name} {precision} {label}: {error}")
                         continue
                     loaded = open_engine(model, engine, size_px, 1, precision)
                     stack.callback(loaded.close)

@@ -1,4 +1,4 @@
-"""The pipeline stage by stage, and what it adds to bare inference."""
+"""Stage bench: times each pipeline stage, and what the stages add to bare inference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from edgeseg.engines.select import Candidate, open_candidate
+from edgeseg.engines.select import EngineCandidate, open_candidate
 from edgeseg.frames import U8, Fit, Picture
 from edgeseg.models.model import Model
 from edgeseg.rules import ZoneRules
@@ -36,7 +36,7 @@ _GATE = GateSettings(refresh_s=30.0, sensitivity="medium", keyframes=True)
 
 
 def by_stage(
-    model: Model, candidate: Candidate, clips: Clips, frames: int, advance: Callable[[], None]
+    model: Model, candidate: EngineCandidate, clips: Clips, frames: int, advance: Callable[[], None]
 ) -> list[Figure]:
     """CPU of each stage, of ``frames`` frames of the 720p clip sent at 5 a second."""
     cv2.setNumThreads(1)
@@ -64,13 +64,13 @@ def by_stage(
                 with stages.of("zones"):
                     occupancies = meter.measure(label_map, number, picture.time)
                 with stages.of("rules"):
-                    said = [
+                    rule_events = [
                         event
                         for occupancy in occupancies
                         for event in rules[occupancy.zone].observe(occupancy)
                     ]
                 with stages.of("publish"):
-                    for event in (*occupancies, *said):
+                    for event in (*occupancies, *rule_events):
                         watching.publisher.send(event)
             advance()
     figures = []
@@ -85,7 +85,7 @@ def by_stage(
 
 
 def overhead(
-    model: Model, candidate: Candidate, clips: Clips, rounds: int, advance: Callable[[], None]
+    model: Model, candidate: EngineCandidate, clips: Clips, rounds: int, advance: Callable[[], None]
 ) -> list[Figure]:
     """What everything around inference adds to its CPU, in percent, and what the gate costs."""
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Numbers with their spread, and how they compare with the bar they have to clear."""
+"""Statistics: figures with their spread, and their limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a piece of work costs: CPU of the whole process, and time on the wall."""
+"""Stopwatch: CPU time of the whole process, and elapsed time."""
 
 from __future__ import annotations
 

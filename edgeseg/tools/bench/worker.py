@@ -1,4 +1,4 @@
-"""One way of working in a process of its own: ``python worker.py SPEC.json``.
+"""Bench worker: runs one pipeline in a process of its own: ``python worker.py SPEC.json``.
 
 SPEC.json names a way of ``naive.py`` beside this file, or ``edgeseg``, and its arguments. A line ``N`` on
 standard input watches N frames; the answer is a line of JSON: cpu_ms and wall_ms of one frame, and the most

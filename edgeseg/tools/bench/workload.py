@@ -1,4 +1,4 @@
-"""The fixed work: the same zones, rules and pictures every time, from one seed."""
+"""Workload: the same zones, rules and pictures every time, from one seed."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def network(name: str) -> Network:
         model = registry.find(str(own) if made else name)
     except (ModelError, ConfigError) as error:
         if name in (SEGFORMER, DEEPLAB):
-            said = str(error) if made else f"no model '{name}' in {home()}"
-            raise ModelError(f"{said}; make it with `{HOW_TO_MAKE}`") from None
+            reason = str(error) if made else f"no model '{name}' in {home()}"
+            raise ModelError(f"{reason}; make it with `{HOW_TO_MAKE}`") from None
         raise ModelError(str(error)) from None
     beside = model.folder / "naive.onnx"
     return Network(model, beside if beside.is_file() else None)

@@ -1,2 +1,5 @@
-"""Is this machine fit for its task, and what would make it fitter? Each file checks one subject and gives
-findings: a plain sentence each, and for a problem the command that mends it. Nothing here prints."""
+"""Doctor: checks whether this machine is fit for its task.
+
+Each file checks one subject and returns findings: a plain sentence each, and for a problem the command that
+mends it. Nothing here prints.
+"""

@@ -1,4 +1,4 @@
-"""Can the daemon speak with its broker, and may it say all that it will want to say?"""
+"""Broker checks: the daemon can connect, and may publish and subscribe to all that it needs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _unreachable(mqtt: MqttSettings, where: str, error: OSError) -> Finding:
         return Finding(
             "reach",
             "problem",
-            f"{where}: nobody listens",
+            f"{where}: no broker listens there",
             "start the broker there: sudo systemctl start mosquitto; or check mqtt.url",
         )
     return Finding(
@@ -142,7 +142,7 @@ def _no_login(trouble: str) -> Finding:
 
 def _publishing(verdict: Verdict, mqtt: MqttSettings, base: str, count: int) -> Finding:
     if verdict.version != "5":
-        text = "MQTT 3.1.1 has no word for a refusal: what the access list lets through cannot be told"
+        text = "MQTT 3.1.1 does not report a refusal, so the access list cannot be checked"
         return Finding("publish", "skipped", text)
     if verdict.refused:
         topic, why = next(iter(verdict.refused.items()))

@@ -1,4 +1,4 @@
-"""Does each camera answer, and with the right stream?"""
+"""Camera checks: each camera answers, and with the right stream."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _MEND = {
 }
 
 
-def look(url: str, shown: str, clock: Clock, stop: threading.Event) -> SourceFacts:
+def probe_camera(url: str, shown: str, clock: Clock, stop: threading.Event) -> SourceFacts:
     """What a source sends; see ``sources.probe.probe``."""
     return probe(url, shown, _SMALL, clock, stop)
 
 
-def words(facts: SourceFacts) -> str:
-    """What was seen, as a person would say it."""
+def describe(facts: SourceFacts) -> str:
+    """Return a description of a stream for a person."""
     parts = [f"{facts.width_px}x{facts.height_px}"]
     parts += [facts.codec.upper().replace("HEVC", "H.265").replace("H264", "H.264")] if facts.codec else []
     parts += [f"{facts.fps:.1f} pictures a second"] if facts.fps is not None else []
@@ -70,7 +70,7 @@ def _check(camera: CameraSettings, clock: Clock, stop: threading.Event) -> Itera
     except SourceError as error:
         yield Finding(camera.name, "problem", str(error), _mend(error, camera))
         return
-    yield Finding(camera.name, "ok", words(facts))
+    yield Finding(camera.name, "ok", describe(facts))
     if facts.notice:
         yield Finding(camera.name, "note", facts.notice)
     if not is_finite(url):
@@ -116,14 +116,14 @@ def _stream(
         return
     shown = redact_url(written.url)
     try:
-        smaller = look(other.url, shown, clock, stop)
+        smaller = probe_camera(other.url, shown, clock, stop)
     except SourceError:
         yield Finding(
             camera.name, "note", text, f"use the camera's substream; {shown} does not answer{where}"
         )
         return
     if streams.better(smaller, facts, camera.rate_fps):
-        text = f"{text}; its substream gives {words(smaller)}"
+        text = f"{text}; its substream gives {describe(smaller)}"
         yield Finding(camera.name, "note", text, f"source: {shown}")
 
 

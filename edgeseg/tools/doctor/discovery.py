@@ -1,7 +1,7 @@
-"""Cameras that answer WS-Discovery's question for ONVIF devices (OASIS WS-Discovery 1.1, April 2005 version;
-ONVIF Core Specification 7.3.2): one multicast datagram, then whoever answers.
+"""Camera discovery: finds ONVIF cameras in the network with WS-Discovery, by one multicast datagram.
 
-Only says that a camera is there, who made it, and at which address; its streams need a login.
+OASIS WS-Discovery 1.1 (April 2005 version); ONVIF Core Specification 7.3.2. An answer has the maker
+and address of a camera; its streams need a login.
 """
 
 from __future__ import annotations

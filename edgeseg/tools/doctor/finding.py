@@ -1,4 +1,4 @@
-"""What a check says, and the time it may take."""
+"""Finding: the result of a check, and a time limit for checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Finding:
     """One line of a report.
 
     subject: what was looked at, such as a camera's name. state: ``note`` is worth knowing and not wrong,
-    ``skipped`` could not be told here. mend: the command, or the step, that would help; None where nothing
+    ``skipped`` could not be checked here. mend: the command, or the step, that would help; None where nothing
     needs to.
     """
 
@@ -28,7 +28,7 @@ class Finding:
 
 
 Check = Callable[[threading.Event], Iterable[Finding]]
-"""Looks, until it is told to stop."""
+"""A check; it ends early when the event is set."""
 
 
 def bounded(subject: str, check: Check, limit_s: float) -> list[Finding]:

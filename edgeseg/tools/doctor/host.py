@@ -1,4 +1,4 @@
-"""What the machine gives a program that runs for years: a disk, the time, a service manager."""
+"""Host checks: disk, clock and service manager."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _folder(subject: str, folder: Path, otherwise: str) -> Finding:
             subject, "problem", f"{folder} cannot be written ({error.strerror}): {otherwise}", mend
         )
     free_mb = shutil.disk_usage(there).free / 1e6
-    said = f"{folder}, {free_mb / 1000:.1f} GB free"
+    text = f"{folder}, {free_mb / 1000:.1f} GB free"
     if free_mb < _LEAST_FREE_MB:
         return Finding(
-            subject, "problem", f"{said}: {otherwise}", f"make room; du -xh {there} | sort -h | tail"
+            subject, "problem", f"{text}: {otherwise}", f"make room; du -xh {there} | sort -h | tail"
         )
-    return Finding(subject, "note" if free_mb < _LITTLE_FREE_MB else "ok", said)
+    return Finding(subject, "note" if free_mb < _LITTLE_FREE_MB else "ok", text)
 
 
 def time(stop: threading.Event) -> Iterator[Finding]:

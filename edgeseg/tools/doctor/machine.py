@@ -1,4 +1,4 @@
-"""The device, what it can compute and decode with, and the libraries for that."""
+"""Machine checks: memory, what can compute and decode, and the libraries for that."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def _memory(text: str) -> Iterator[Finding]:
         yield Finding("memory", "skipped", "the kernel does not tell its memory")
         return
     total_mb, free_mb = sizes["MemTotal"], sizes.get("MemAvailable", 0.0)
-    said = f"{total_mb / 1024:.1f} GB, {free_mb / 1024:.1f} GB of it available"
+    text = f"{total_mb / 1024:.1f} GB, {free_mb / 1024:.1f} GB of it available"
     if free_mb < _LEAST_MEMORY_MB:
         yield Finding(
-            "memory", "problem", said, "stop other programs; `ps aux --sort=-rss | head` shows the largest"
+            "memory", "problem", text, "stop other programs; `ps aux --sort=-rss | head` shows the largest"
         )
     else:
-        yield Finding("memory", "ok", said)
+        yield Finding("memory", "ok", text)
 
 
 def accelerators(
@@ -98,7 +98,7 @@ def accelerators(
             yield Finding(
                 engine,
                 "problem",
-                f"the file says engine: {engine}, but there is {absent}",
+                f"the file has engine: {engine}, but there is {absent}",
                 "plug it in, or write engine: auto",
             )
     if not found:
@@ -159,7 +159,7 @@ def decoding(stop: threading.Event, wanted: Iterable[str] = (), root: Path = Pat
         if (flaw := try_device(name)) is None:
             yield Finding(name, "ok", f"decodes H.264 on the device: decode: {name}")
         elif name in wanted:
-            yield Finding(name, "problem", f"the file says decode: {name}, but {flaw}; software decodes",
+            yield Finding(name, "problem", f"the file has decode: {name}, but {flaw}; software decodes",
                           "write decode: auto, or leave it out")  # fmt: skip
         else:
             yield Finding(name, "note", f"{flaw}; software decodes")

@@ -1,4 +1,4 @@
-"""Which of a camera's streams is the right one: small, and not faster than what is analysed of it.
+"""Stream choice: the smallest stream of a camera that is fast enough for the analysis.
 
 Cameras encode a picture two or three times. The main stream is for recording; decoding it costs several
 times what a substream costs, and the network sees a small picture anyway.

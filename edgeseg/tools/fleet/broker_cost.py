@@ -1,4 +1,4 @@
-"""What one message costs a broker: packets made beforehand, so that this side's own cost does not count.
+"""Broker cost: what one message costs a broker, sent as prepared packets to leave out the client's cost.
 
 paho would spend more on a message than mosquitto does. These are MQTT 3.1.1's simplest packets (sections
 3.1, 3.3, 3.8), at QoS 0, to a mosquitto of this machine.

@@ -1,4 +1,4 @@
-"""What N cameras add up to at one broker, drawn from what single cameras were measured to say.
+"""Fleet capacity: simulates the load of N cameras at one broker from measured single cameras.
 
 Each of N cameras plays one of the measured recordings from a second of its own, chosen at random, round and
 round. How many cameras are at which second of which recording is one multinomial draw; the sum over all of
@@ -26,7 +26,7 @@ _BACK_WITHIN_S = 5.0
 class Assumed:
     """What was measured elsewhere, or chosen, and not drawn. core_per_message_s: a broker core's time for one
     message in and one out. bytes_per_retained: of the broker's memory, beside the message. stats_bytes: of
-    one node's stats message, told once a minute. history_bytes_per_zone: a month of it in a node's state."""
+    one node's stats message, once a minute. history_bytes_per_zone: a month of it in a node's state."""
 
     cameras_per_node: int = 4
     zones_per_camera: int = 2
@@ -38,7 +38,7 @@ class Assumed:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class SimulatedLoad:
     """Sums for ``cameras``. messages, bytes: float64 (seconds,), at one broker, in each second. The rest
     follows from their means and ``Assumed``. back_s: until all retained state is at the broker again."""
 
@@ -65,7 +65,9 @@ class Load:
         return float(np.percentile(self.messages, 99))
 
 
-def simulate(measured: Sequence[MessageCost], cameras: int, assumed: Assumed, seconds: int = 3600) -> Load:
+def simulate(
+    measured: Sequence[MessageCost], cameras: int, assumed: Assumed, seconds: int = 3600
+) -> SimulatedLoad:
     """One draw with a fixed seed. cameras: 1 or more."""
     generator = np.random.default_rng(_SEED)
     nodes = -(-cameras // assumed.cameras_per_node)
@@ -84,7 +86,7 @@ def simulate(measured: Sequence[MessageCost], cameras: int, assumed: Assumed, se
     )
     alerts_a_day = cameras * DAY_S * float(np.mean([one.alerts / one.seconds for one in measured]))
     zones = assumed.cameras_per_node * assumed.zones_per_camera
-    return Load(
+    return SimulatedLoad(
         cameras=cameras,
         nodes=nodes,
         messages=messages,
@@ -105,7 +107,7 @@ def most_cameras(measured: Sequence[MessageCost], assumed: Assumed) -> float:
     return _BUSY_AT_MOST / (a_second * assumed.core_per_message_s)
 
 
-def rows(loads: Sequence[Load]) -> Iterator[tuple[str, ...]]:
+def rows(loads: Sequence[SimulatedLoad]) -> Iterator[tuple[str, ...]]:
     """A table: what, then one column for each load."""
     yield "devices", *(f"{load.nodes:,}" for load in loads)
     yield "messages a second, mean", *(f"{load.messages.mean():,.0f}" for load in loads)

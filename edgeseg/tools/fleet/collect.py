@@ -1,4 +1,4 @@
-"""Listens to a broker until what is retained there has come, or until nodes are as they should be."""
+"""Fleet monitor: listens to a broker until all retained messages came, or a condition holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeseg.publish.mqtt.subscriber import Subscriber
 from edgeseg.settings import MqttSettings
 from edgeseg.tools.fleet.node_status import Fleet
 
-# What is retained comes at once; a pause this long says that all of it is here.
+# Retained messages come at once; a pause this long means that all of them are here.
 _QUIET_S = 1.0
 _ANSWER_S = 15.0
 # 100,000 nodes of two cameras retain so many.
@@ -19,11 +19,11 @@ _MOST_WAITING = 400_000
 _NEXT_STEP = "check its address and login, and that it runs"
 
 
-class Watch:
+class FleetMonitor:
     """A fleet that is listened to.
 
-    with Watch(settings, prefixes) as watch:
-        watch.until(lambda fleet: fleet.nodes["gate"].online, 60)
+    with FleetMonitor(settings, prefixes) as monitor:
+        monitor.until(lambda fleet: fleet.nodes["gate"].online, 60)
     """
 
     def __init__(self, settings: MqttSettings, prefixes: Sequence[str], clock: Clock | None = None) -> None:
@@ -32,7 +32,7 @@ class Watch:
         self._place = f"{settings.host}:{settings.port}"
         self._subscriber = Subscriber(settings, self.fleet.filters, most_waiting=_MOST_WAITING)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> FleetMonitor:
         """Returns when what is retained has come. Raises PublishError, and EdgesegError where the broker does
         not answer or refuses."""
         self._subscriber.__enter__()
@@ -49,7 +49,7 @@ class Watch:
         self._subscriber.__exit__(kind, error, trace)
 
     def until(self, condition: Callable[[Fleet], bool], timeout_s: float) -> bool:
-        """Listens until the condition holds; False where it did not in time."""
+        """Listen until the condition holds; return False where it did not in time."""
         end_s = self._clock.monotonic_s() + timeout_s
         while not condition(self.fleet):
             left_s = end_s - self._clock.monotonic_s()
@@ -71,14 +71,14 @@ class Watch:
             raise EdgesegError(f"the broker at {self._place}: no answer within {_ANSWER_S:g} s; {_NEXT_STEP}")
 
     def _take(self, timeout_s: float) -> bool:
-        """Whether something came that was retained."""
-        heard = self._subscriber.take(timeout_s)
-        for one in heard:
-            self.fleet.hear(one)
-        return any(one.retained for one in heard)
+        """Receive messages. Return whether one of them was retained."""
+        messages = self._subscriber.take(timeout_s)
+        for message in messages:
+            self.fleet.receive(message)
+        return any(message.retained for message in messages)
 
 
-def gathered(settings: MqttSettings, prefixes: Sequence[str]) -> Fleet:
-    """The fleet as its broker knows it now. Raises as ``Watch`` does."""
-    with Watch(settings, prefixes) as watch:
-        return watch.fleet
+def collect_fleet(settings: MqttSettings, prefixes: Sequence[str]) -> Fleet:
+    """Return the fleet by its retained messages. Raises as ``FleetMonitor`` does."""
+    with FleetMonitor(settings, prefixes) as monitor:
+        return monitor.fleet

@@ -1,4 +1,4 @@
-"""How a device is reached: over ssh, or as a folder of this machine (a mounted disk, a container, a test)."""
+"""Devices: reached over ssh, or as a folder of this machine (a mounted disk, a container, a test)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15")
 
 
 class DeviceError(EdgesegError):
-    """A device could not be reached, or a step on it failed. Carries what was said there."""
+    """A device could not be reached, or a step on it failed. Has the device's own message."""
 
 
 class Device(Protocol):
@@ -76,14 +76,14 @@ def device(text: str) -> Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DeviceLayout:
     """Where things are on every device. reload: the command that makes the daemon read its file again."""
 
     place: str
     program: str
     reload: str
 
-    def lay(self, device: Device, content: bytes, models: tuple[Path, ...] = ()) -> None:
+    def upload(self, device: Device, content: bytes, models: tuple[Path, ...] = ()) -> None:
         """Brings file and models there under new names and has them checked; the running file is untouched.
         Raises DeviceError."""
         for model in models:
@@ -94,18 +94,18 @@ class Layout:
         try:
             device.run(f"{self.program} check {following}")
         except DeviceError:
-            self.forget(device)
+            self.discard(device)
             raise
 
-    def swap(self, device: Device) -> None:
-        """The new file takes the place of the old one, which stays beside it as ``.previous``; reloads."""
+    def activate(self, device: Device) -> None:
+        """Put the new file in force and reload; the old one stays as ``.previous``."""
         place, following = self._names(device)
         kept = shlex.quote(f"{device.path(self.place)}.previous")
         keep = f"cp -p {place} {kept}.part && sync && mv -f {kept}.part {kept}"
         device.run(f"{keep} && mv -f {following} {place} && sync")
         device.run(self.reload)
 
-    def put_back(self, device: Device, digest: str) -> None:
+    def restore(self, device: Device, digest: str) -> None:
         """The file of before ``swap`` is in its place again, and reloaded. digest: sha256 in hex of what was
         swapped in; where another file is there the swap had not come so far, and ``.previous`` is older."""
         place, following = self._names(device)
@@ -115,8 +115,8 @@ class Layout:
         device.run(f"if {swapped}; then {back}; else rm -f {following}; fi")
         device.run(self.reload)
 
-    def forget(self, device: Device) -> None:
-        """What ``lay`` brought and nobody swapped in goes."""
+    def discard(self, device: Device) -> None:
+        """Delete the files that ``upload`` brought and that were not put in force."""
         device.run(f"rm -f {self._names(device)[1]}")
 
     def _names(self, device: Device) -> tuple[str, str]:
@@ -154,6 +154,6 @@ def _run(name: str, command: tuple[str, ...], given: bytes, folder: Path | None)
     except subprocess.TimeoutExpired:
         raise DeviceError(f"{name}: no answer within {_ANSWERS_WITHIN_S:g} s") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-        raise DeviceError(f"{name}: {said or f'the step ended with exit code {done.returncode}'}")
+        message = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        raise DeviceError(f"{name}: {message or f'the step ended with exit code {done.returncode}'}")
     return done.stdout.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""A fleet as a table's rows, as sentences on what differs, and as JSON."""
+"""Fleet formats: a table, sentences on what differs, and JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeseg.clock import iso_utc
-from edgeseg.tools.fleet.node_status import SILENT_AFTER_S, Fleet, Node
+from edgeseg.tools.fleet.node_status import SILENT_AFTER_S, Fleet, NodeStatus
 
 HEADER = ("node", "state", "cameras", "alerts waiting", "restarts", "heard", "edgeseg", "pipeline")
 _DIGEST_SHOWN = 8
@@ -31,7 +31,7 @@ JSON_SCHEMA: Mapping[str, Any] = {
                 "properties": {
                     "state": {
                         "enum": ["online", "offline", "silent", "unknown"],
-                        "description": f"silent: online, but nothing heard for {SILENT_AFTER_S:g} s",
+                        "description": f"silent: online, but no stats for {SILENT_AFTER_S:g} s",
                     },
                     "cameras": {"type": "object", "additionalProperties": {"type": "string"}},
                     "alerts_waiting": {"type": ["integer", "null"]},
@@ -48,16 +48,16 @@ JSON_SCHEMA: Mapping[str, Any] = {
 }
 
 
-def state(node: Node, now_s: float) -> str:
-    """``online``, ``offline``, ``silent`` (online to its broker, but nothing is heard) or ``unknown``."""
-    heard_at_s = node.heard_at_s
-    if node.online and heard_at_s is not None and now_s - heard_at_s > SILENT_AFTER_S:
+def state(node: NodeStatus, now_s: float) -> str:
+    """``online``, ``offline``, ``silent`` (online to its broker, but without new stats) or ``unknown``."""
+    reported_at_s = node.reported_at_s
+    if node.online and reported_at_s is not None and now_s - reported_at_s > SILENT_AFTER_S:
         return "silent"
     return node.availability if node.availability in ("online", "offline") else "unknown"
 
 
 def rows(fleet: Fleet, now_s: float) -> list[tuple[str, ...]]:
-    """One for each node, those that need somebody first."""
+    """Return a row for each node, those with problems first."""
     return [_row(name, node, now_s) for name, node in sorted(fleet.nodes.items(), key=_need(now_s))]
 
 
@@ -90,7 +90,7 @@ def as_json(fleet: Fleet, now_s: float) -> dict[str, object]:
                 "cameras": dict(sorted(node.cameras.items())),
                 "alerts_waiting": node.alerts_waiting,
                 "restarts": node.restarts,
-                "heard_at": None if node.heard_at_s is None else iso_utc(node.heard_at_s),
+                "heard_at": None if node.reported_at_s is None else iso_utc(node.reported_at_s),
                 "version": node.version,
                 "pipeline": node.pipeline,
             }
@@ -110,23 +110,23 @@ def by(fleet: Fleet, key: str) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0])))
 
 
-def _row(name: str, node: Node, now_s: float) -> tuple[str, ...]:
+def _row(name: str, node: NodeStatus, now_s: float) -> tuple[str, ...]:
     cameras = ", ".join(f"{count} {state}" for state, count in node.states.items()) or "none"
-    heard = "never" if node.heard_at_s is None else _ago(now_s - node.heard_at_s)
+    reported = "never" if node.reported_at_s is None else _ago(now_s - node.reported_at_s)
     digest = (node.pipeline or "?")[:_DIGEST_SHOWN]
-    waiting, restarts = _told(node.alerts_waiting), _told(node.restarts)
-    return (name, state(node, now_s), cameras, waiting, restarts, heard, node.version or "?", digest)
+    waiting, restarts = _count_text(node.alerts_waiting), _count_text(node.restarts)
+    return (name, state(node, now_s), cameras, waiting, restarts, reported, node.version or "?", digest)
 
 
 def _need(now_s: float) -> Any:
-    def order(pair: tuple[str, Node]) -> tuple[bool, bool, str]:
+    def order(pair: tuple[str, NodeStatus]) -> tuple[bool, bool, str]:
         name, node = pair
         return state(node, now_s) == "online", node.live == len(node.cameras), name
 
     return order
 
 
-def _told(count: int | None) -> str:
+def _count_text(count: int | None) -> str:
     return "?" if count is None else str(count)
 
 

@@ -1,4 +1,4 @@
-"""What a camera says, second by second: counted from messages as JSON lines, as `edgeseg replay` writes."""
+"""Message cost: counts a camera's messages by the second, from `edgeseg replay`'s JSON lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Counts = npt.NDArray[np.float64]
 _HEADER_BYTES, _QOS1_BYTES, _PROPERTIES_BYTES = 5, 2, 1
 # TCP's and IPv4's headers, as if each message went alone: an upper bound, small ones share a segment.
 TCP_BYTES = 40
-# Less says nothing of seconds that differ.
+# Less shows nothing of how seconds differ.
 _LEAST_S = 10
 
 
@@ -41,13 +41,16 @@ class MessageCost:
         return len(self.messages)
 
 
-def told(name: str, lines: Iterable[str]) -> MessageCost:
-    """Counts the messages of one camera. A message without a time of its own belongs to the second of the one
-    before. Raises EdgesegError where these are no messages of edgeseg, or of less than 10 seconds."""
+def count_messages(name: str, lines: Iterable[str]) -> MessageCost:
+    """Count the messages of one camera.
+
+    A message without a time of its own belongs to the second of the one before it. Raises
+    EdgesegError where the lines are not edgeseg's messages, or cover less than 10 seconds.
+    """
     seconds: list[int] = []
     sizes: list[int] = []
     kinds: dict[str, int] = {}
-    kept: dict[str, int] = {}
+    retained: dict[str, int] = {}
     alerts, now_s = 0, None
     for number, line in enumerate(lines, 1):
         try:
@@ -60,7 +63,7 @@ def told(name: str, lines: Iterable[str]) -> MessageCost:
         now_s = _second(payload, now_s)
         size = _size(topic, payload)
         if message.get("retain"):
-            kept[topic] = size
+            retained[topic] = size
         kind = _kind(topic)
         alerts += kind == "alert" and payload.get("event") == "new"
         # Before the first picture there is no time, and the node's own messages are not the camera's.
@@ -73,14 +76,14 @@ def told(name: str, lines: Iterable[str]) -> MessageCost:
     if not seconds or max(seconds) - min(seconds) < _LEAST_S:
         raise EdgesegError(f"{name}: covers less than {_LEAST_S} seconds of a camera")
     at = np.array(seconds) - min(seconds)
-    # The first second says everything once, as after a start; the last one is not whole.
+    # The first second has every topic once, as after a start; the last one is not whole.
     messages = np.bincount(at).astype(float)[1:-1]
     in_bytes = np.bincount(at, weights=np.array(sizes, float)).astype(float)[1:-1]
-    return MessageCost(name, messages, in_bytes, alerts, len(kept), sum(kept.values()), kinds)
+    return MessageCost(name, messages, in_bytes, alerts, len(retained), sum(retained.values()), kinds)
 
 
 def mean(all_: Sequence[MessageCost]) -> Counts:
-    """float64 (2,): messages and bytes a second of the average camera."""
+    """Return float64 (2,): messages and bytes a second of the average camera."""
     return np.array(
         [np.mean([one.messages.mean() for one in all_]), np.mean([one.bytes.mean() for one in all_])]
     )

@@ -1,4 +1,4 @@
-"""What many nodes tell of themselves in retained topics: ``status``, ``stats``, ``<camera>/status``."""
+"""Node status: gathers the retained topics ``status``, ``stats`` and ``<camera>/status`` of many nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 
-# Anybody may publish below the prefix.
+# Any client may publish below the prefix.
 MOST_NODES, MOST_CAMERAS = 100_000, 256
 # Twice as long as a node waits between two of its stats, and some.
 SILENT_AFTER_S = 150.0
@@ -19,7 +19,7 @@ _LONGEST_WORD = 100
 
 
 @dataclass(slots=True)
-class Node:
+class NodeStatus:
     """One device. cameras: their states by name. stats: the newest, as published, or empty."""
 
     availability: str = "unknown"
@@ -28,7 +28,7 @@ class Node:
 
     @property
     def online(self) -> bool:
-        """As its broker says; a node that says nothing any more may still be."""
+        """By the broker's record; a silent node may still be online."""
         return self.availability == "online"
 
     @property
@@ -44,12 +44,12 @@ class Node:
 
     @property
     def version(self) -> str | None:
-        """Of edgeseg; None where the node is too old to tell."""
+        """Of edgeseg; None where the node is too old to report it."""
         return self._word("version")
 
     @property
     def pipeline(self) -> str | None:
-        """sha256 of the pipeline file in force, in hex; None where the node is too old to tell."""
+        """sha256 of the pipeline file in force, in hex; None where the node is too old to report it."""
         return self._word("pipeline")
 
     @property
@@ -59,11 +59,11 @@ class Node:
 
     @property
     def restarts(self) -> int | None:
-        """Restarts in the last 24 hours that nobody asked for."""
+        """Unplanned restarts in the last 24 hours."""
         return self._count("restarts")
 
     @property
-    def heard_at_s(self) -> float | None:
+    def reported_at_s(self) -> float | None:
         """UTC of its newest stats, by its own clock."""
         try:
             return datetime.fromisoformat(str(self.stats.get("at")).replace("Z", "+00:00")).timestamp()
@@ -80,27 +80,29 @@ class Node:
 
 
 class Fleet:
-    """Nodes by name; with several prefixes the names begin with theirs. Believes nothing: what does not fit
-    is left out."""
+    """Nodes by name; with several prefixes the names begin with theirs.
+
+    Messages are untrusted: what does not fit is ignored.
+    """
 
     def __init__(self, prefixes: Sequence[str]) -> None:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NodeStatus] = {}
         self._prefixes = tuple(prefixes)
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """What to subscribe to: nothing of the zones, which are most of what nodes say."""
+        """What to subscribe to: not the zones, which are most of the messages."""
         below = ("+/status", "+/stats", "+/+/status")
         return tuple(f"{prefix}/{rest}" for prefix in self._prefixes for rest in below)
 
-    def hear(self, heard: ReceivedMessage) -> None:
-        """Take in one message; an empty one takes back what was retained."""
+    def receive(self, message: ReceivedMessage) -> None:
+        """Apply one message; an empty one deletes what was retained."""
         for prefix in self._prefixes:
-            if heard.topic.startswith(f"{prefix}/"):
-                name, *rest = heard.topic.removeprefix(f"{prefix}/").split("/")
-                self._take_in(f"{prefix}/{name}" if len(self._prefixes) > 1 else name, rest, heard.payload)
+            if message.topic.startswith(f"{prefix}/"):
+                name, *rest = message.topic.removeprefix(f"{prefix}/").split("/")
+                self._apply(f"{prefix}/{name}" if len(self._prefixes) > 1 else name, rest, message.payload)
 
-    def _take_in(self, name: str, rest: list[str], payload: bytes) -> None:
+    def _apply(self, name: str, rest: list[str], payload: bytes) -> None:
         if name not in self.nodes and (not payload or len(self.nodes) >= MOST_NODES):
             return
         # They go to terminals.
@@ -118,10 +120,10 @@ class Fleet:
             case [camera, "status"]:
                 self._camera(self._node(name), camera, _object(payload).get("state"))
 
-    def _node(self, name: str) -> Node:
-        return self.nodes.setdefault(name, Node())
+    def _node(self, name: str) -> NodeStatus:
+        return self.nodes.setdefault(name, NodeStatus())
 
-    def _camera(self, node: Node, camera: str, state: object) -> None:
+    def _camera(self, node: NodeStatus, camera: str, state: object) -> None:
         if not isinstance(state, str) or not state.isprintable():
             node.cameras.pop(camera, None)
         elif camera in node.cameras or len(node.cameras) < MOST_CAMERAS:

@@ -1,4 +1,4 @@
-"""The picture of a simulation. matplotlib (extra ``bench``) is loaded when it is drawn."""
+"""Fleet plot: draws a simulation of many cameras at one broker."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseg.errors import EdgesegError
-from edgeseg.tools.fleet.capacity import Assumed, Load, most_cameras
+from edgeseg.tools import plotting
+from edgeseg.tools.fleet.capacity import Assumed, SimulatedLoad, most_cameras
 from edgeseg.tools.fleet.message_cost import MessageCost
 
 
-def draw(measured: Sequence[MessageCost], loads: Sequence[Load], assumed: Assumed, path: Path) -> None:
-    """What single cameras said, second by second; and the sums for many, relative to their mean. Raises
-    EdgesegError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise EdgesegError(
-            "matplotlib is not installed; install it with pip install 'edgeseg[bench]'"
-        ) from None
-    figure = Figure(figsize=(9, 9), layout="constrained")
+def draw(
+    measured: Sequence[MessageCost], loads: Sequence[SimulatedLoad], assumed: Assumed, path: Path
+) -> None:
+    """Draw the messages of single cameras by the second, and the sums for many relative to their mean.
+
+    Raises EdgesegError without matplotlib.
+    """
+    figure = plotting.figure(9, 9)
     alone, summed, broker = figure.subplots(3, 1)
     for one in {one.name: one for one in measured}.values():
         alone.step(np.arange(one.seconds), one.messages, where="post", lw=1, label=one.name)
@@ -41,4 +39,4 @@ def draw(measured: Sequence[MessageCost], loads: Sequence[Load], assumed: Assume
         xscale="log", yscale="log", xlabel="cameras", ylabel="broker cores", title="Extrapolated: broker"
     )
     broker.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    plotting.save(figure, path)

@@ -1,5 +1,5 @@
-"""``edgeseg soak``: the daemon for as long as one likes, amid faults, watched from outside.
+"""Soak: runs the daemon for minutes or days amid faults, and observes it from outside.
 
 Its cameras and its broker are the soak's own, each behind a relay that can cut the line. Nothing here reaches
-into the daemon: what it holds is read from /proc, what it says is heard at the broker.
+into the daemon: its resources are read from /proc, its messages are received at the broker.
 """

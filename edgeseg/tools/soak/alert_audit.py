@@ -1,4 +1,4 @@
-"""Are these all the alerts that there were, once each and in order?"""
+"""Alert audit: every alert arrived, once and in order."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """lost: holes in the alerts' numbering, and blinks nobody reported. unmarked: came twice, the later not
-    marked as replayed. reused: ids that name two alerts. disordered: earlier than one already heard."""
+    """lost: holes in the alerts' numbering, and blinks without an alert. unmarked: came twice, the later not
+    marked as replayed. reused: ids that name two alerts. disordered: earlier than one already received."""
 
-    heard: int
+    received: int
     lost: int
     unmarked: int
     reused: int

@@ -1,4 +1,4 @@
-"""A mosquitto of the soak's own, on loopback, without persistence."""
+"""Soak broker: a mosquitto on loopback, without persistence."""
 
 from __future__ import annotations
 

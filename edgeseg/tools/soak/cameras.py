@@ -1,4 +1,4 @@
-"""Cameras of the soak's own: endless motion JPEG over HTTP, as cheap network cameras speak it."""
+"""Soak cameras: endless motion JPEG over HTTP, as cheap network cameras send it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to the daemon during a soak: seeded, one fault every few seconds."""
+"""Soak faults: a seeded fault every few seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from edgeseg.tools.soak.broker import Mosquitto
-from edgeseg.tools.soak.listener import Listener
+from edgeseg.tools.soak.listener import SoakSubscriber
 from edgeseg.tools.soak.process_resources import cameras
 from edgeseg.tools.soak.tcp_relay import TcpRelay
 
@@ -29,7 +29,7 @@ class Targets:
 
     daemon: int
     broker: Mosquitto
-    listener: Listener
+    listener: SoakSubscriber
     broker_line: TcpRelay
     lines: Sequence[TcpRelay]
     names: Sequence[str]

@@ -1,4 +1,4 @@
-"""Hears all that the daemon says, and keeps what is judged in the end."""
+"""Soak subscriber: receives what the daemon publishes, and keeps what the verdict needs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from edgeseg.clock import Clock
 
 
-class Listener:
+class SoakSubscriber:
     """A subscriber that is back at once after a broker's restart; ``here`` says when.
 
     alerts: payloads as they came. ages_s: when each known occupancy came (monotonic) and its age when it was
     published. disorder: occupancies whose number did not grow. live: cameras that give results now. enabled:
-    what the daemon last said of each camera.
+    the last published state of each camera.
     """
 
     def __init__(self, port: int, topics: str, clock: Clock) -> None:
@@ -36,9 +36,9 @@ class Listener:
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
         self._client.on_subscribe = self._subscribed
-        self._client.on_message = self._heard
+        self._client.on_message = self._message_came
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> SoakSubscriber:
         self._client.connect_async("127.0.0.1", self._port)
         self._client.loop_start()
         return self
@@ -61,19 +61,19 @@ class Listener:
     def _subscribed(self, client: paho.Client, _: Any, mid: int, reasons: Any, properties: Any) -> None:
         self.here.set()
 
-    def _heard(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
+    def _message_came(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         last = message.topic.rpartition("/")[2]
         if last == "alert":
             self.alerts.append(json.loads(message.payload))
         elif last == "occupancy" and not message.retain:
-            self._note_occupancy(json.loads(message.payload))
+            self._add_occupancy(json.loads(message.payload))
         elif last == "enabled":
             self.enabled[message.topic.split("/")[-2]] = message.payload == b"ON"
         elif last == "status" and message.payload.startswith(b"{"):
             status = json.loads(message.payload)
             (self.live.add if status["state"] == "live" else self.live.discard)(status["camera"])
 
-    def _note_occupancy(self, occupancy: dict[str, Any]) -> None:
+    def _add_occupancy(self, occupancy: dict[str, Any]) -> None:
         place = f"{occupancy['camera']}/{occupancy['zone']}", occupancy["boot"]
         if occupancy["state"] == "ok":
             # A seq counts frames; what is unknown has none of its own.

@@ -1,25 +1,21 @@
-"""The picture of a soak. matplotlib (extra ``bench``) is loaded when it is drawn."""
+"""Soak plot: draws the course of a soak test."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from edgeseg.errors import EdgesegError
-from edgeseg.tools.soak.run import Soaked
+from edgeseg.tools import plotting
+from edgeseg.tools.soak.run import SoakResult
 from edgeseg.tools.soak.verdict import WARM_UP_SHARE, memory_trend, warm
 
 
-def draw(soaked: Soaked, path: Path) -> None:
-    """Memory, descriptors and threads, live cameras with the faults, ages of results, over minutes. Raises
-    EdgesegError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise EdgesegError(
-            "matplotlib is not installed; install it with pip install 'edgeseg[bench]'"
-        ) from None
+def draw(soaked: SoakResult, path: Path) -> None:
+    """Draw memory, descriptors and threads, live cameras with the faults, and ages of results over minutes.
+
+    Raises EdgesegError without matplotlib.
+    """
     minutes = [sample.at_s / 60 for sample in soaked.samples]
-    figure = Figure(figsize=(10, 9), layout="constrained")
+    figure = plotting.figure(10, 9)
     memory, held, live, ages = figure.subplots(4, 1, sharex=True)
     memory.plot(minutes, [sample.resident_mib for sample in soaked.samples], lw=1)
     memory.set_ylabel("resident, MiB")
@@ -30,8 +26,8 @@ def draw(soaked: Soaked, path: Path) -> None:
         middle_s, mean = sum(times_s) / len(times_s), sum(sizes) / len(sizes)
         ends_s = (times_s[0], times_s[-1])
         fitted = [mean + slope.per_hour * (at_s - middle_s) / 3600 for at_s in ends_s]
-        words = f"{slope.per_hour:+.2f} MiB/h (95 %: {slope.low:+.2f} to {slope.high:+.2f})"
-        memory.plot([at_s / 60 for at_s in ends_s], fitted, "k--", lw=1, label=words)
+        label = f"{slope.per_hour:+.2f} MiB/h (95 %: {slope.low:+.2f} to {slope.high:+.2f})"
+        memory.plot([at_s / 60 for at_s in ends_s], fitted, "k--", lw=1, label=label)
         memory.legend(loc="lower right", frameon=False)
     held.plot(minutes, [sample.holdings.descriptors for sample in soaked.samples], lw=1, label="descriptors")
     held.plot(minutes, [sample.holdings.threads for sample in soaked.samples], lw=1, label="threads")
@@ -45,4 +41,4 @@ def draw(soaked: Soaked, path: Path) -> None:
         live.axvline(at_s / 60, color="tab:red" if kind.startswith("broker") else "0.7", lw=0.6)
     ages.plot([at_s / 60 for at_s, _ in soaked.ages_s], [age_s for _, age_s in soaked.ages_s], ",")
     ages.set(ylabel="age of results, s", xlabel="minutes (faults: grey; of the broker: red)", ylim=(0, None))
-    figure.savefig(path, dpi=110)
+    plotting.save(figure, path)

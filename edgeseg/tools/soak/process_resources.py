@@ -1,4 +1,4 @@
-"""What a daemon holds: its processes, descriptors, threads and shared memory, read from /proc."""
+"""Process resources: a daemon's processes, descriptors, threads and shared memory, from /proc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One soak: cameras, broker, daemon and faults for some minutes, a sample each second, a verdict."""
+"""Soak run: cameras, broker, daemon and faults for some minutes, a sample each second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgeseg.tools.soak.alert_audit import Audit, audit
 from edgeseg.tools.soak.broker import Mosquitto
 from edgeseg.tools.soak.cameras import CameraServer
 from edgeseg.tools.soak.faults import Faults, Targets
-from edgeseg.tools.soak.listener import Listener
+from edgeseg.tools.soak.listener import SoakSubscriber
 from edgeseg.tools.soak.process_resources import ProcessResources, resident_mib, session
 from edgeseg.tools.soak.tcp_relay import TcpRelay
 
@@ -56,9 +56,11 @@ _CAMERA = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """sources: URLs of cameras, which are watched as they are; pictures: what cameras of the soak's own show.
-    rule: of every camera, as YAML."""
+class SoakSettings:
+    """What to run. sources: URLs of real cameras; pictures: what the soak's own cameras show.
+
+    rule: of every camera, as YAML.
+    """
 
     seconds: float
     seed: int
@@ -70,7 +72,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ResourceSample:
     """at_s: since the beginning. resident_mib: of the daemon itself."""
 
     at_s: float
@@ -80,10 +82,13 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Soaked:
-    """What came of it. before, after: what the daemon held in calm. exit_code: None if it ended too early."""
+class SoakResult:
+    """The result. before, after: resources of the daemon without faults.
 
-    samples: tuple[Sample, ...]
+    exit_code: None where the daemon ended too early.
+    """
+
+    samples: tuple[ResourceSample, ...]
     ages_s: tuple[tuple[float, float], ...]
     faults: Counter[str]
     history: tuple[tuple[float, str], ...]
@@ -102,24 +107,24 @@ class Soak:
     """folder: of the daemon's state, its log and the pipeline file. Raises EdgesegError where a soak cannot
     begin: no mosquitto, no picture from any camera."""
 
-    def __init__(self, plan: Plan, folder: Path, clock: Clock) -> None:
-        self._plan = plan
+    def __init__(self, settings: SoakSettings, folder: Path, clock: Clock) -> None:
+        self._settings = settings
         self._folder = folder
         self._clock = clock
         self._pause = threading.Event()
-        self._samples: list[Sample] = []
+        self._samples: list[ResourceSample] = []
 
-    def run(self) -> Soaked:
-        """Returns after the planned time, or earlier when the daemon has ended."""
+    def run(self) -> SoakResult:
+        """Return after the planned time, or earlier when the daemon has ended."""
         with ExitStack() as stack:
             broker = stack.enter_context(Mosquitto(self._folder))
             line = stack.enter_context(TcpRelay(broker.port))
-            listener = stack.enter_context(Listener(broker.port, f"{TOPICS}/#", self._clock))
+            listener = stack.enter_context(SoakSubscriber(broker.port, f"{TOPICS}/#", self._clock))
             lines = []
-            for pictures in self._plan.pictures:
+            for pictures in self._settings.pictures:
                 camera = stack.enter_context(CameraServer(pictures, self._clock))
                 lines.append(stack.enter_context(TcpRelay(camera.port)))
-            sources = [*self._plan.sources, *(f"http://127.0.0.1:{one.port}/camera" for one in lines)]
+            sources = [*self._settings.sources, *(f"http://127.0.0.1:{one.port}/camera" for one in lines)]
             names = [f"camera{number}" for number in range(len(sources))]
             file = self._write_pipeline(dict(zip(names, sources, strict=True)), line.port)
             daemon = stack.enter_context(self._daemon(file))
@@ -128,12 +133,12 @@ class Soak:
             self._watch(daemon, listener, _CALM_S)
             before = ProcessResources.of(daemon.pid)
             targets = Targets(daemon.pid, broker, listener, line, lines, names, TOPICS)
-            faults = Faults(targets, self._plan.seed, self._clock.monotonic_s())
-            self._watch(daemon, listener, self._plan.seconds, faults)
+            faults = Faults(targets, self._settings.seed, self._clock.monotonic_s())
+            self._watch(daemon, listener, self._settings.seconds, faults)
             after = self._heal(daemon, listener, faults, before, len(names))
             live = len(listener.live)
             code = self._end(daemon)
-            return Soaked(
+            return SoakResult(
                 samples=tuple(self._samples),
                 ages_s=tuple((at_s - self._began_s, age_s) for at_s, age_s in listener.ages_s),
                 faults=faults.counts,
@@ -150,12 +155,14 @@ class Soak:
             )
 
     def _write_pipeline(self, sources: dict[str, str], port: int) -> Path:
-        plan = self._plan
-        text = f'node: {NODE}\nmqtt: {{url: "mqtt://127.0.0.1:{port}"}}\nmodel: {plan.model}\ncameras:\n'
+        settings = self._settings
+        text = f'node: {NODE}\nmqtt: {{url: "mqtt://127.0.0.1:{port}"}}\nmodel: {settings.model}\ncameras:\n'
         for name, source in sources.items():
             # Cameras of the soak's own repeat themselves, and a square is much of their picture.
-            health = "on" if source in plan.sources else "off"
-            text += _CAMERA.format(name=name, source=source, rate=plan.rate, health=health, rule=plan.rule)
+            health = "on" if source in settings.sources else "off"
+            text += _CAMERA.format(
+                name=name, source=source, rate=settings.rate, health=health, rule=settings.rule
+            )
         file = self._folder / "pipeline.yaml"
         file.write_text(text)
         return file
@@ -182,7 +189,7 @@ class Soak:
                 process.kill()
             process.wait()
 
-    def _until_live(self, daemon: subprocess.Popen[bytes], listener: Listener, count: int) -> None:
+    def _until_live(self, daemon: subprocess.Popen[bytes], listener: SoakSubscriber, count: int) -> None:
         until_s = self._clock.monotonic_s() + _LIVE_WITHIN_S
         while len(listener.live) < count:
             if daemon.poll() is not None or self._clock.monotonic_s() >= until_s:
@@ -195,7 +202,7 @@ class Soak:
     def _watch(
         self,
         daemon: subprocess.Popen[bytes],
-        listener: Listener,
+        listener: SoakSubscriber,
         seconds: float,
         faults: Faults | None = None,
     ) -> None:
@@ -206,11 +213,11 @@ class Soak:
             self._sample(daemon.pid, listener)
             self._pause.wait(_SAMPLE_EVERY_S)
 
-    def _sample(self, pid: int, listener: Listener) -> None:
+    def _sample(self, pid: int, listener: SoakSubscriber) -> None:
         at_s = self._clock.monotonic_s() - self._began_s
         try:
             self._samples.append(
-                Sample(at_s, resident_mib(pid), ProcessResources.of(pid), len(listener.live))
+                ResourceSample(at_s, resident_mib(pid), ProcessResources.of(pid), len(listener.live))
             )
         except FileNotFoundError:
             # It has ended this very moment; the loop finds out.
@@ -219,7 +226,7 @@ class Soak:
     def _heal(
         self,
         daemon: subprocess.Popen[bytes],
-        listener: Listener,
+        listener: SoakSubscriber,
         faults: Faults,
         before: ProcessResources,
         count: int,

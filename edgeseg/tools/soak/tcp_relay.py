@@ -1,4 +1,4 @@
-"""A TCP relay between the daemon and a camera or broker, which can be cut, deaf or slow."""
+"""TCP relay: stands between the daemon and a camera or broker, and can cut, mute or slow the line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TcpRelay:
         self._listener.close()
 
     def swallow(self) -> None:
-        """What is connected now hears nothing any more, for ever. New connections work."""
+        """Deliver nothing on present connections from now on. New connections work."""
         with self._lock:
             self._swallowing |= self._open
 

@@ -1,4 +1,4 @@
-"""Does it grow, once it has settled? A line through a series whose neighbours resemble each other."""
+"""Trend: fits a line to a series of correlated samples, after its warm-up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Trend:
 
     @property
     def grows(self) -> bool:
-        """Whether it can be told from a series that stays."""
+        """Whether it differs from a constant series."""
         return self.low > 0.0
 
 

@@ -1,4 +1,4 @@
-"""What a soak promises, each with its figure."""
+"""Soak verdict: what a soak test requires, each with its figure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeseg.tools.soak.run import Soaked, quantile
+from edgeseg.tools.soak.run import SoakResult, quantile
 from edgeseg.tools.soak.trend import BLOCKS, Trend, trend
 
 # The first part is warming up: pools fill, arenas grow to their size.
@@ -18,28 +18,28 @@ FRESH_SHARE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise."""
+    """One requirement, and whether it is met."""
 
     name: str
     passed: bool
     figure: str
 
 
-def warm(soaked: Soaked) -> tuple[Sequence[float], Sequence[float]]:
-    """Times and resident sizes (MiB) after the warm-up."""
+def warm(soaked: SoakResult) -> tuple[Sequence[float], Sequence[float]]:
+    """Return times and resident sizes (MiB) after the warm-up."""
     start_s = WARM_UP_SHARE * soaked.samples[-1].at_s if soaked.samples else 0.0
     kept = [sample for sample in soaked.samples if sample.at_s >= start_s]
     return [sample.at_s for sample in kept], [sample.resident_mib for sample in kept]
 
 
-def memory_trend(soaked: Soaked) -> Trend | None:
-    """None for a soak too short to tell."""
+def memory_trend(soaked: SoakResult) -> Trend | None:
+    """Return the trend of memory; None for a soak too short for one."""
     times_s, sizes_mib = warm(soaked)
     return trend(times_s, sizes_mib) if len(times_s) >= BLOCKS else None
 
 
-def judge(soaked: Soaked, *, alerts_expected: bool) -> list[Check]:
-    """All promises. alerts_expected: whether none at all is a fault."""
+def check_all(soaked: SoakResult, *, alerts_expected: bool) -> list[Check]:
+    """Return all checks. alerts_expected: whether none at all is a fault."""
     slope = memory_trend(soaked)
     ages_s = [age_s for _, age_s in soaked.ages_s]
     fresh_s = quantile(ages_s, FRESH_SHARE)
@@ -67,8 +67,8 @@ def judge(soaked: Soaked, *, alerts_expected: bool) -> list[Check]:
         Check("results come in order", soaked.disorder == 0, f"{soaked.disorder} out of order"),
         Check(
             "alerts: none lost, none twice unmarked, in order",
-            alerts.clean and (alerts.heard > 0 or not alerts_expected),
-            f"{alerts.heard} messages, {soaked.late} replayed; lost {alerts.lost}, "
+            alerts.clean and (alerts.received > 0 or not alerts_expected),
+            f"{alerts.received} messages, {soaked.late} replayed; lost {alerts.lost}, "
             f"unmarked {alerts.unmarked}, ids reused {alerts.reused}, out of order {alerts.disordered}",
         ),
     ]
@@ -86,7 +86,7 @@ _NAMES = {
 }
 
 
-def document(soaked: Soaked, checks: Sequence[Check], machine: Mapping[str, object]) -> dict[str, Any]:
+def document(soaked: SoakResult, checks: Sequence[Check], machine: Mapping[str, object]) -> dict[str, Any]:
     """For soak.json."""
     return {
         "machine": dict(machine),

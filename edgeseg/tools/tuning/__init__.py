@@ -1,14 +1,14 @@
-"""Thousands of settings of one rule tried on what its zone showed, by the rules' own code.
+"""Tuning: runs thousands of settings of one rule on recorded occupancies, with the rules' own code.
 
-What is counted, in times at which a message is sent, for that is what people see:
+All times are those at which a message is sent, since those are what people see:
 
 - An alert is *short* when it was over within ``short`` (2 s) of being raised.
 - An alert is *again* when the one before it had ended less than ``gap`` (10 s) earlier.
 - Each alert that is either is one **flap**.
 
-What should be told: with labels the labelled *events*. Without any the *occasions* that the rule as it is set
-now raises alerts for, those less than ``gap`` apart taken for one: then nobody but the rule itself says what
-is right, and a setting can only be calmer or quicker, not righter.
+What a setting should detect: with labels the labelled *events*. Without labels the *occasions* for which the
+rule raises alerts as it is set now, those less than ``gap`` apart taken as one. Then the rule itself is the
+reference, and a setting can be calmer or quicker, but not more accurate.
 
 - An alert is about an event when its condition began in it or shortly before: 2 s, without labels ``gap``.
 - **Delay** of an event is from its beginning to the message of its first alert, never less than 0.

@@ -1,4 +1,4 @@
-"""Which settings of a rule are tried: every combination of some steps of each key, today's among them."""
+"""Setting grid: all combinations of some values of each key, the present ones among them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Grid:
 
 
 def grid(rule: RuleSettings, values: Sequence[float], longest_clip_s: float) -> Grid:
-    """values: the shares that occurred, for thresholds beyond them cannot be told apart."""
+    """values: the shares that occurred, since thresholds between two of them act alike."""
     longest_s = longest_clip_s / _FIT_INTO_CLIP
     fors = _with(rule.for_s, [step for step in _DURATIONS_S if step <= longest_s])
     clears = _with(rule.clear_s, [step for step in _DURATIONS_S if step <= longest_s])

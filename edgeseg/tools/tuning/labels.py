@@ -1,4 +1,4 @@
-"""Events that a person wrote down: what a rule should have told, and when."""
+"""Event labels: when a rule should raise an alert, as a person noted it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXPECTED = "expected a header line with begin and end, and with clip, zone and 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One line. clip, zone, rule: None where the file has no such column: then it is meant for all."""
+    """One line. clip, zone, rule: None where the file has no such column, for all of them."""
 
     clip: str | None
     zone: str | None
@@ -27,7 +27,7 @@ class Label:
 
     def is_for(self, clip: Path, zone: str, rule: str) -> bool:
         pairs = ((self.clip, clip.name), (self.zone, zone), (self.rule, rule))
-        return all(said is None or said == name for said, name in pairs)
+        return all(value is None or value == name for value, name in pairs)
 
     def occasion(self, began_at_s: float) -> Occasion:
         """began_at_s: UTC of the clip's beginning, from which plain numbers count."""
@@ -35,7 +35,7 @@ class Label:
 
 
 def read_labels(path: Path) -> list[Label]:
-    """A CSV file with a header. begin and end: seconds of the clip (12.5 or 1:02.5), or ISO 8601.
+    """Read a CSV file with a header. begin and end: seconds of the clip (12.5 or 1:02.5), or ISO 8601.
 
     Raises EdgesegError with the number of the first line that is wrong.
     """
@@ -55,9 +55,9 @@ def check_names(path: Path, labels: Sequence[Label], known: Mapping[str, Sequenc
     """Raises EdgesegError for a label that belongs to nothing. known: column -> names that there are."""
     for column, names in known.items():
         for label in labels:
-            said = getattr(label, column)
-            if said is not None and said not in names:
-                raise EdgesegError(f"{path}: {column} {said!r} is none of {', '.join(names)}")
+            value = getattr(label, column)
+            if value is not None and value not in names:
+                raise EdgesegError(f"{path}: {column} {value!r} is none of {', '.join(names)}")
 
 
 def _label(path: Path, line: int, row: Mapping[str, str | None]) -> Label:

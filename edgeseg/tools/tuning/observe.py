@@ -1,4 +1,4 @@
-"""What every zone of a camera showed during a clip: from a recording, or segmented once and then kept."""
+"""Clip observations: the occupancies of a clip, from a recording, the cache, or by segmenting it once."""
 
 from __future__ import annotations
 
@@ -26,34 +26,36 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """One clip. moments: what the rules were shown, zones in the order of the camera's. kept: whether it was
-    read from where an earlier run kept it."""
+class ClipObservations:
+    """The observations of one clip. moments: occupancies in the order of the camera's zones.
+
+    cached: whether an earlier run saved them.
+    """
 
     clip: Path
     moments: tuple[tuple[ZoneOccupancy, ...], ...]
-    kept: bool
+    cached: bool
 
 
-def watch(
+def observe_clip(
     clip: Path, settings: PipelineSettings, camera: CameraSettings, advance: Callable[[float], None]
-) -> Watched:
-    """Segment a clip, or read what is known of it. advance: is called with the share that is done, 0-1.
+) -> ClipObservations:
+    """Segment a clip, or read its observations from the cache or from a recording.
 
-    Kept by the digest of the clip and of everything that decides what is measured in it. Raises
-    EdgesegError and what a replay raises.
+    The cache key is a digest of the clip and of everything that decides what is measured in it. advance:
+    called with the share that is done, 0-1. Raises EdgesegError and what a replay raises.
     """
     model = registry.find(camera.model)
     if is_recording(clip):
         against = refusal(header_of(clip), camera, model)
         if against is not None:
             raise EdgesegError(f"{clip}: cannot be tuned with: {against}")
-        return _read(clip, clip, settings, camera, kept=False)
+        return _read(clip, clip, settings, camera, cached=False)
     if not clip.exists():
         raise EdgesegError(f"{clip}: no such clip, folder or recording")
     path = cache_dir() / _FOLDER / f"{_digest(clip, settings, camera)}.jsonl"
     if is_recording(path):
-        return _read(clip, path, settings, camera, kept=True)
+        return _read(clip, path, settings, camera, cached=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = header_for(camera, model.name, model.classes, settings.groups)
     with atomic_write(path, "name another folder in EDGESEG_CACHE") as partial:
@@ -66,16 +68,16 @@ def watch(
                 advance(frame.done_share)
         if writer.failure is not None:
             raise writer.failure
-    return _read(clip, path, settings, camera, kept=False)
+    return _read(clip, path, settings, camera, cached=False)
 
 
 def _read(
-    clip: Path, path: Path, settings: PipelineSettings, camera: CameraSettings, *, kept: bool
-) -> Watched:
+    clip: Path, path: Path, settings: PipelineSettings, camera: CameraSettings, *, cached: bool
+) -> ClipObservations:
     moments = tuple(occupancies(path, camera, settings.groups))
     if not moments:
-        raise EdgesegError(f"{clip}: shows nothing; expected at least one picture")
-    return Watched(clip, moments, kept)
+        raise EdgesegError(f"{clip}: has no pictures; expected at least one")
+    return ClipObservations(clip, moments, cached)
 
 
 def _digest(clip: Path, settings: PipelineSettings, camera: CameraSettings) -> str:
@@ -86,16 +88,16 @@ def _digest(clip: Path, settings: PipelineSettings, camera: CameraSettings) -> s
         priority=0,
         zones=tuple(replace(zone, title="", rules=()) for zone in camera.zones),
     )
-    said = (
+    parts = (
         __version__,
         sorted(blob.sha256 for artefact in model.artefacts for blob in artefact.blobs),
         model.classes,
         measured,
-        # Rules say how far apart keyframes may be.
+        # Rules decide how far apart keyframes may be.
         order.keyframes_within_s if (order := gate_order(camera)) else None,
         sorted(settings.groups.items()),
     )
-    digest = hashlib.sha256(repr(said).encode())
+    digest = hashlib.sha256(repr(parts).encode())
     for path in sorted(clip.iterdir()) if clip.is_dir() else [clip]:
         digest.update(f"\0{path.name if clip.is_dir() else ''}\0".encode())
         with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Pictures of a sweep. matplotlib (extra ``bench``) is loaded when one is drawn."""
+"""Tuning plot: draws the results of a sweep."""
 
 from __future__ import annotations
 
@@ -6,36 +6,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeseg.errors import EdgesegError
-from edgeseg.tools.tuning.scoring import Score
-from edgeseg.tools.tuning.sweep import Swept
+from edgeseg.tools import plotting
+from edgeseg.tools.tuning.scoring import RuleScore
+from edgeseg.tools.tuning.sweep import SweepResult
 
 _MUTED = "0.8"
 _TODAY, _SUGGESTED, _CURVE = "tab:red", "tab:green", "tab:blue"
 
 
-def draw(results: Sequence[Swept], path: Path) -> None:
-    """For each rule flaps an hour against delay, and where events were labelled recall against precision;
-    every setting tried in grey. At least one result. Raises EdgesegError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise EdgesegError(
-            "matplotlib is not installed; install it with pip install 'edgeseg[bench]'"
-        ) from None
+def draw(results: Sequence[SweepResult], path: Path) -> None:
+    """Draw flaps an hour against delay for each rule, and recall against precision where events are labelled.
+
+    results: at least one. Raises EdgesegError without matplotlib.
+    """
     labelled = results[0].labelled
     columns = 2 if labelled else 1
-    figure = Figure(figsize=(5.5 * columns, 3.6 * len(results)), layout="constrained")
+    figure = plotting.figure(5.5 * columns, 3.6 * len(results))
     rows = figure.subplots(len(results), columns, squeeze=False)
     for row, swept in zip(rows, results, strict=True):
         _trade_off(row[0], swept)
         if labelled:
             _rightness(row[1], swept)
-    figure.savefig(path, dpi=120)
+    plotting.save(figure, path)
 
 
-def _trade_off(axis: Any, swept: Swept) -> None:
-    def point(score: Score) -> tuple[float, float]:
+def _trade_off(axis: Any, swept: SweepResult) -> None:
+    def point(score: RuleScore) -> tuple[float, float]:
         return score.delay_s, swept.per_hour(score.flaps)
 
     enough = [score for score in swept.scores.values() if score.missed <= swept.today.missed]
@@ -49,8 +45,8 @@ def _trade_off(axis: Any, swept: Swept) -> None:
     axis.legend(fontsize=8)
 
 
-def _rightness(axis: Any, swept: Swept) -> None:
-    def point(score: Score) -> tuple[float, float]:
+def _rightness(axis: Any, swept: SweepResult) -> None:
+    def point(score: RuleScore) -> tuple[float, float]:
         return score.recall, score.precision
 
     axis.plot(*zip(*map(point, swept.scores.values()), strict=True), ".", color=_MUTED, ms=4)
@@ -59,7 +55,7 @@ def _rightness(axis: Any, swept: Swept) -> None:
     axis.set_title(f"of {swept.today.events} labelled events", fontsize=10)
 
 
-def _mark(axis: Any, swept: Swept, point: Any) -> None:
+def _mark(axis: Any, swept: SweepResult, point: Any) -> None:
     suggested = swept.scores[swept.suggested]
     axis.plot(*point(swept.today), "X", color=_TODAY, ms=9, label="as it is")
     if swept.suggested != swept.grid.today:

@@ -1,4 +1,4 @@
-"""What one zone showed during one clip, and how a rule would have gone through it."""
+"""Rule run: what a zone showed during a clip, and the alerts that a rule raises on it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Int = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class AlertSpan:
     """One alert, all in seconds UTC. began_s, ended_s: when its condition began and ceased to hold.
-    raised_s, over_s: when that was told; both ends None where the clip ended before."""
+    raised_s, over_s: of the messages; both ends None where the clip ended before."""
 
     began_s: float
     raised_s: float
@@ -33,33 +33,33 @@ class Span:
 class Track:
     """One rule's zone during one clip: observations in their order, at least one.
 
-    ``play`` shows the rule every observation; ``skim`` leaves out those at which nothing can change, because
-    what the rule reads is what it read before and no dwell or cooldown runs out. Both take the rules' own
-    steps, and agree; skimming takes a step or two for each change instead of one for each picture.
+    ``play`` runs every observation; ``skim`` leaves out those at which nothing can change, because the rule
+    reads the same value as before and no dwell or cooldown ends. Both run the rules' own code, and agree;
+    skimming runs one or two observations for each change instead of one for each picture.
     """
 
-    def __init__(self, rule: RuleSettings, shown: Sequence[ZoneOccupancy]) -> None:
-        self.shown = shown
-        self.times_s: F64 = np.array([one.time.camera_time_s for one in shown])
-        self._known = np.array([shares(rule, one) is not None for one in shown])
-        self._open = np.array([is_open(rule.hours, one.time.captured_at_s) for one in shown])
+    def __init__(self, rule: RuleSettings, observations: Sequence[ZoneOccupancy]) -> None:
+        self.observations = observations
+        self.times_s: F64 = np.array([one.time.camera_time_s for one in observations])
+        self._known = np.array([shares(rule, one) is not None for one in observations])
+        self._open = np.array([is_open(rule.hours, one.time.captured_at_s) for one in observations])
         self._rewound = np.flatnonzero(np.diff(self.times_s, prepend=self.times_s[0]) < 0)
         # What decides a reading: the share compared, or where none is, the dominant class.
-        looks: list[object] = [_look(rule, one) for one in shown]
+        looks: list[object] = [_look(rule, one) for one in observations]
         numbers = {look: number for number, look in enumerate(dict.fromkeys(looks))}
         self._look_of: Int = np.array([numbers[look] for look in looks])
         first = {number: index for index, number in reversed(list(enumerate(self._look_of.tolist())))}
-        self._examples = [shown[first[number]] for number in range(len(numbers))]
+        self._examples = [observations[first[number]] for number in range(len(numbers))]
         self._runs: tuple[tuple[float | None, float | None], Int] | None = None
 
     @property
     def watched_s(self) -> float:
-        return self.shown[-1].time.captured_at_s - self.shown[0].time.captured_at_s
+        return self.observations[-1].time.captured_at_s - self.observations[0].time.captured_at_s
 
     @property
     def ends_at_s(self) -> float:
         """UTC of the last observation."""
-        return self.shown[-1].time.captured_at_s
+        return self.observations[-1].time.captured_at_s
 
     def values(self, rule: RuleSettings) -> list[float]:
         """The shares the rule compared, each once, from the smallest."""
@@ -70,21 +70,21 @@ class Track:
         )
         return sorted({value for value in found if value is not None})
 
-    def play(self, rule: RuleSettings) -> tuple[Span, ...]:
-        """Every observation, as the daemon does."""
+    def play(self, rule: RuleSettings) -> tuple[AlertSpan, ...]:
+        """Return the alerts, with every observation as in the daemon."""
         memory, spans = RuleMemory(), _Spans()
-        for occupancy in self.shown:
+        for occupancy in self.observations:
             memory = spans.step(rule, memory, occupancy)
         return spans.done
 
-    def skim(self, rule: RuleSettings) -> tuple[Span, ...]:
+    def skim(self, rule: RuleSettings) -> tuple[AlertSpan, ...]:
         """The same spans as ``play``. rule: of the kind and hours the track was made for."""
         memory, spans = RuleMemory(), _Spans()
         starts = self._starts(rule)
-        for start, end in zip(starts.tolist(), [*starts.tolist()[1:], len(self.shown)], strict=True):
+        for start, end in zip(starts.tolist(), [*starts.tolist()[1:], len(self.observations)], strict=True):
             index = start
             while index < end:
-                memory = spans.step(rule, memory, self.shown[index])
+                memory = spans.step(rule, memory, self.observations[index])
                 due_s = _due_s(rule, memory)
                 if due_s is None:
                     break
@@ -111,10 +111,10 @@ class _Spans:
     """Takes a rule's steps and notes its alerts."""
 
     def __init__(self) -> None:
-        self._done: list[Span] = []
+        self._done: list[AlertSpan] = []
 
     @property
-    def done(self) -> tuple[Span, ...]:
+    def done(self) -> tuple[AlertSpan, ...]:
         return tuple(self._done)
 
     def step(self, rule: RuleSettings, memory: RuleMemory, occupancy: ZoneOccupancy) -> RuleMemory:
@@ -123,10 +123,10 @@ class _Spans:
             if not isinstance(event, Alert) or event.event == "update":
                 continue
             if event.event == "new":
-                self._done.append(Span(event.began_at_s, event.at_s, None, None))
+                self._done.append(AlertSpan(event.began_at_s, event.at_s, None, None))
             else:
                 last = self._done[-1]
-                self._done[-1] = Span(last.began_s, last.raised_s, event.ended_at_s, event.at_s)
+                self._done[-1] = AlertSpan(last.began_s, last.raised_s, event.ended_at_s, event.at_s)
         return step.memory
 
 

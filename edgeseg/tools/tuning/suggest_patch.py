@@ -1,4 +1,4 @@
-"""Suggested settings -> the pipeline file with them, everything else as it was."""
+"""Suggestion patch: the pipeline file with suggested settings, otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from edgeseg.config.units import area_text, duration_text, share_text
 from edgeseg.errors import EdgesegError
 from edgeseg.settings import RuleSettings
 from edgeseg.tools.tuning.grid import changed_keys
-from edgeseg.tools.tuning.sweep import Swept
+from edgeseg.tools.tuning.sweep import SweepResult
 from edgeseg.yamlfile import load
 from edgeseg.yamlfile.rewrite import RewriteError, with_mapping
 
 
-def words(rule: RuleSettings) -> dict[str, str]:
+def key_texts(rule: RuleSettings) -> dict[str, str]:
     """What can be tuned, as it is written in a pipeline file."""
-    said = {}
+    texts = {}
     if rule.enter is not None and rule.leave is not None:
-        said = {"enter": _threshold(rule, rule.enter), "leave": _threshold(rule, rule.leave)}
-    return {**said, "for": duration_text(rule.for_s), "clear": duration_text(rule.clear_s)}
+        texts = {"enter": _threshold(rule, rule.enter), "leave": _threshold(rule, rule.leave)}
+    return {**texts, "for": duration_text(rule.for_s), "clear": duration_text(rule.clear_s)}
 
 
 def _threshold(rule: RuleSettings, value: float) -> str:
@@ -29,21 +29,23 @@ def _threshold(rule: RuleSettings, value: float) -> str:
     return area_text(round(value * rule.ground_m2, 3))
 
 
-def changes(swept: Swept) -> dict[str, str]:
+def changes(swept: SweepResult) -> dict[str, str]:
     """The keys to change and what to write there; empty where today's setting is the one to suggest."""
     suggested = swept.grid.rules[swept.suggested]
-    new = {key: text for key, text in words(suggested).items() if key in changed_keys(swept.rule, suggested)}
+    new = {
+        key: text for key, text in key_texts(suggested).items() if key in changed_keys(swept.rule, suggested)
+    }
     # What is left out follows from others: enter decides leave, for decides clear. Said, it stays.
     if "enter" in new:
-        new["leave"] = words(suggested)["leave"]
+        new["leave"] = key_texts(suggested)["leave"]
     if "leave" in new and swept.rule.ground_m2 is not None:
-        new["enter"] = words(suggested)["enter"]
+        new["enter"] = key_texts(suggested)["enter"]
     if "for" in new:
-        new["clear"] = words(suggested)["clear"]
+        new["clear"] = key_texts(suggested)["clear"]
     return new
 
 
-def patched(path: Path, camera: str, results: Sequence[Swept]) -> str:
+def patched(path: Path, camera: str, results: Sequence[SweepResult]) -> str:
     """The file's text with every suggestion in it. Raises EdgesegError where the file is written in a way
     that a program cannot change."""
     text = path.read_text(encoding="utf-8-sig")

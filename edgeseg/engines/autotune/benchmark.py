@@ -1,4 +1,4 @@
-"""The contest itself: the best so far against the next, frame by frame."""
+"""Engine benchmark: runs the best candidate so far and the next one in turn, frame by frame."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ import numpy as np
 
 from edgeseg.clock import Clock
 from edgeseg.engines import hardware
-from edgeseg.engines.autotune.worker import BenchmarkWorker, Failed, Mask, Order, RunTimes, picture_count
+from edgeseg.engines.autotune.worker import (
+    BenchmarkWorker,
+    CandidateFailed,
+    Mask,
+    RunTimes,
+    WorkerJob,
+    picture_count,
+)
 from edgeseg.engines.measurement_cache import Result, State, Table
-from edgeseg.engines.select import Candidate
+from edgeseg.engines.select import EngineCandidate
 from edgeseg.frames import U8
 from edgeseg.models.model import Model
 from edgeseg.models.runtimes import RUNTIMES
@@ -23,14 +30,14 @@ from edgeseg.models.runtimes import RUNTIMES
 # order or normalisation changes a tenth at least.
 LEAST_AGREEMENT = 0.97
 LEAST_AGREEMENT_GATED = 0.9
-# All of them together: half of what systemd's watchdog waits for a daemon that is told to reload.
+# All of them together: half of what systemd's watchdog allows a daemon that reloads.
 LIMIT_S = 30.0
-_DUEL_S = 1.0
+_COMPARISON_S = 1.0
 _FEWEST_ROUNDS, _MOST_ROUNDS = 4, 40
-# After the fewest rounds nobody makes up for this.
-_HOPELESS = 1.5
-# A tie goes to who came first, which the model's and our own order prefer.
-_CLEARLY = 0.98
+# A candidate that is this much slower after the fewest rounds does not catch up.
+_TOO_SLOW = 1.5
+# A tie goes to the candidate that came first, which the model's and our own order prefer.
+_CLEARLY_FASTER = 0.98
 # The lower quartile: what disturbs a frame only ever makes it longer.
 _TYPICAL = 0.25
 _TIMES = ("cpu_s", "wall_s")
@@ -47,22 +54,22 @@ Answers = Sequence[tuple[U8, Mask]]
 class _Runner:
     """A candidate that works. cost: time of a frame in units of the reference's."""
 
-    candidate: Candidate
+    candidate: EngineCandidate
     process: BenchmarkWorker
     device: str
     agreement: float
     cost: float = 1.0
-    laps: list[RunTimes] = field(default_factory=list)
+    runs: list[RunTimes] = field(default_factory=list)
 
     def typical_s(self) -> float:
         accelerator = RUNTIMES[self.candidate.engine].accelerator
-        costs = [max(lap.cpu_s, lap.wall_s) if accelerator else lap.cpu_s for lap in self.laps]
+        costs = [max(run.cpu_s, run.wall_s) if accelerator else run.cpu_s for run in self.runs]
         return max(float(np.quantile(costs, _TYPICAL)), 1e-6)
 
 
 def measure(
     model: Model,
-    options: Sequence[Candidate],
+    options: Sequence[EngineCandidate],
     input_size_px: tuple[int, int],
     threads: int,
     limit_s: float,
@@ -70,23 +77,33 @@ def measure(
     stop: threading.Event,
     report: Report | None = None,
 ) -> Table:
-    """Let all ``options`` compete. Takes about 2 s for each, ``limit_s`` at most.
+    """Benchmark all ``options``. Takes about 2 s for each.
 
-    report: called with each candidate's name before its turn.
+    Args:
+        model: the network.
+        options: the candidates.
+        input_size_px: (width, height).
+        threads: of one run.
+        limit_s: for all of them together.
+        clock: of the limit.
+        stop: ends the benchmark early.
+        report: called with each candidate's name before its turn.
     """
-    contest = _Contest(model, input_size_px, threads, clock.monotonic_s() + limit_s, clock, stop)
+    benchmark = _Benchmark(model, input_size_px, threads, clock.monotonic_s() + limit_s, clock, stop)
     try:
         for candidate in _reference_first(options):
             if report is not None:
                 report(str(candidate))
-            contest.enter(candidate)
-        return contest.table(options)
+            benchmark.add(candidate)
+        return benchmark.table(options)
     finally:
-        contest.close()
+        benchmark.close()
 
 
-def least_agreement(candidate: Candidate) -> float:
-    """The accuracy bound. An int8 artefact that passed the gate on the user's own frames has shown there what
+def least_agreement(candidate: EngineCandidate) -> float:
+    """Return the accuracy bound.
+
+    An int8 artefact that passed the acceptance gate on the user's own frames has shown there what
     its quantization costs; what is left to show is that this engine computes it."""
     figures = candidate.artefact.figures
     gated = candidate.artefact.precision == "int8" and figures is not None and not figures.forced
@@ -94,7 +111,7 @@ def least_agreement(candidate: Candidate) -> float:
 
 
 def agreement(answers: Answers, reference: Answers) -> float:
-    """Share of the cells of which the reference is sure that have the same label.
+    """Return the share of the cells of which the reference is sure that have the same label.
 
     Another grid is read at the nearest cell. Where the reference is sure of next to nothing, all cells count.
     """
@@ -108,15 +125,24 @@ def agreement(answers: Answers, reference: Answers) -> float:
     return same / total
 
 
-def _reference_first(options: Sequence[Candidate]) -> list[Candidate]:
-    def rank(option: Candidate) -> bool:
+def _reference_first(options: Sequence[EngineCandidate]) -> list[EngineCandidate]:
+    def rank(option: EngineCandidate) -> bool:
         return not (option.engine == "onnxruntime" and option.artefact.precision == "float")
 
     return sorted(options, key=rank)
 
 
-class _Contest:
-    """until_s: of the clock, when it has to be over."""
+class _Benchmark:
+    """One benchmark of a model's candidates.
+
+    Args:
+        model: the network.
+        input_size_px: (width, height).
+        threads: of one run.
+        until_s: time of ``clock`` by which it has to be over.
+        clock: of ``until_s``.
+        stop: ends it early.
+    """
 
     def __init__(
         self,
@@ -136,25 +162,25 @@ class _Contest:
         self._reference: Answers | None = None
         self._best: _Runner | None = None
         self._best_process = ExitStack()
-        self._runners: dict[Candidate, _Runner] = {}
+        self._runners: dict[EngineCandidate, _Runner] = {}
         self._absent: dict[str, str] = {}
-        self._failures: dict[Candidate, Result] = {}
+        self._failures: dict[EngineCandidate, Result] = {}
 
-    def enter(self, candidate: Candidate) -> None:
+    def add(self, candidate: EngineCandidate) -> None:
         absent = hardware.absence(candidate.engine) or self._absent.get(candidate.engine)
         if absent is not None:
             self._fail(candidate, absent, "absent")
         elif self._left_s() <= 0 or self._stop.is_set():
             self._fail(candidate, "the time was up before its turn; `edgeseg doctor` takes longer")
         else:
-            order = Order(self._model, candidate, self._input_size_px, self._threads)
+            job = WorkerJob(self._model, candidate, self._input_size_px, self._threads)
             with ExitStack() as stack:
-                contestant = stack.enter_context(BenchmarkWorker(order, self._clock, self._stop))
-                if self._wins(candidate, contestant):
+                worker = stack.enter_context(BenchmarkWorker(job, self._clock, self._stop))
+                if self._wins(candidate, worker):
                     self._best_process.close()
                     self._best_process = stack.pop_all()
 
-    def table(self, options: Sequence[Candidate]) -> Table:
+    def table(self, options: Sequence[EngineCandidate]) -> Table:
         results = tuple(
             self._result(self._runners[option]) if option in self._runners else self._failures[option]
             for option in options
@@ -165,9 +191,9 @@ class _Contest:
     def close(self) -> None:
         self._best_process.close()
 
-    def _wins(self, candidate: Candidate, contestant: BenchmarkWorker) -> bool:
-        ready = contestant.ready(max(self._left_s(), _SHORTEST_WAIT_S))
-        if isinstance(ready, Failed):
+    def _wins(self, candidate: EngineCandidate, worker: BenchmarkWorker) -> bool:
+        ready = worker.ready(max(self._left_s(), _SHORTEST_WAIT_S))
+        if isinstance(ready, CandidateFailed):
             self._fail(candidate, ready.reason, "absent" if ready.absent else "failed")
             if ready.absent:
                 self._absent[candidate.engine] = ready.reason
@@ -175,56 +201,56 @@ class _Contest:
         if self._reference is None:
             self._reference = ready.answers
         same = agreement(ready.answers, self._reference)
-        runner = _Runner(candidate, contestant, ready.device, same)
+        runner = _Runner(candidate, worker, ready.device, same)
         bound = least_agreement(candidate)
         if same < bound:
-            words = f"other labels than the reference: {same:.1%} agree, {bound:.0%} must"
-            self._fail(candidate, words, runner=runner)
+            reason = f"other labels than the reference: {same:.1%} agree, {bound:.0%} must"
+            self._fail(candidate, reason, runner=runner)
             return False
-        if not self._duel(runner):
+        if not self._compare(runner):
             return False
         self._runners[candidate] = runner
-        if self._best is not None and runner.cost >= _CLEARLY * self._best.cost:
+        if self._best is not None and runner.cost >= _CLEARLY_FASTER * self._best.cost:
             return False
         self._best = runner
         return True
 
-    def _duel(self, runner: _Runner) -> bool:
-        """Laps of it and of the best in turn, until it is clear who is faster. False: it did not last."""
+    def _compare(self, runner: _Runner) -> bool:
+        """Run it and the best in turn until it is clear which is faster. Return False where it failed."""
         rival = self._best
         if rival is not None:
-            rival.laps.clear()
-        until_s = self._clock.monotonic_s() + min(_DUEL_S, max(self._left_s(), 0.0))
+            rival.runs.clear()
+        until_s = self._clock.monotonic_s() + min(_COMPARISON_S, max(self._left_s(), 0.0))
         for number in range(_MOST_ROUNDS):
-            if not self._lap(runner, number):
+            if not self._run_once(runner, number):
                 return False
-            if rival is not None and not self._lap(rival, number):
-                # It worked before: rather what works now.
+            if rival is not None and not self._run_once(rival, number):
+                # The best failed, though it worked before: the candidate that works now replaces it.
                 self._best = rival = None
             if number + 1 < _FEWEST_ROUNDS:
                 continue
             alone = rival is None
-            hopeless = rival is not None and runner.typical_s() > _HOPELESS * rival.typical_s()
-            if alone or hopeless or self._clock.monotonic_s() >= until_s:
+            too_slow = rival is not None and runner.typical_s() > _TOO_SLOW * rival.typical_s()
+            if alone or too_slow or self._clock.monotonic_s() >= until_s:
                 break
         if rival is not None:
             runner.cost = rival.cost * runner.typical_s() / rival.typical_s()
         return True
 
-    def _lap(self, runner: _Runner, number: int) -> bool:
-        lap = runner.process.lap(number % picture_count(), max(self._left_s(), _SHORTEST_WAIT_S))
-        if isinstance(lap, Failed):
+    def _run_once(self, runner: _Runner, number: int) -> bool:
+        times = runner.process.run(number % picture_count(), max(self._left_s(), _SHORTEST_WAIT_S))
+        if isinstance(times, CandidateFailed):
             self._runners.pop(runner.candidate, None)
-            self._fail(runner.candidate, lap.reason, runner=runner)
+            self._fail(runner.candidate, times.reason, runner=runner)
             return False
-        runner.laps.append(lap)
+        runner.runs.append(times)
         return True
 
     def _left_s(self) -> float:
         return self._until_s - self._clock.monotonic_s()
 
     def _fail(
-        self, candidate: Candidate, reason: str, state: State = "failed", runner: _Runner | None = None
+        self, candidate: EngineCandidate, reason: str, state: State = "failed", runner: _Runner | None = None
     ) -> None:
         same, device = (runner.agreement, runner.device) if runner else (None, "")
         file = candidate.artefact.blob.file
@@ -236,7 +262,7 @@ class _Contest:
         assert self._best is not None
         times, chosen = runner.cost / self._best.cost, runner is self._best
         cpu_s, wall_s = (
-            float(np.quantile([getattr(lap, what) for lap in runner.laps], _TYPICAL)) for what in _TIMES
+            float(np.quantile([getattr(run, what) for run in runner.runs], _TYPICAL)) for what in _TIMES
         )
         return Result(
             runner.candidate.engine,

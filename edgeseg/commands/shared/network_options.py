@@ -1,4 +1,4 @@
-"""``--refine`` of the commands that segment pictures."""
+"""Network options: ``--input`` and ``--refine``, for the commands that segment pictures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_refine(parser: argparse.ArgumentParser) -> None:
+    """Add ``--refine``."""
     parser.add_argument(
         "--refine",
         nargs="+",
@@ -25,25 +26,45 @@ def add_refine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def input_size_px(text: str | None) -> tuple[int, int] | None:
+    """Return (width, height) of ``--input``, None for the model's own. Raises EdgesegError."""
+    from edgeseg.config.units import size_px
+
+    try:
+        return size_px(text) if text else None
+    except ValueError as error:
+        raise EdgesegError(f"--input: {error}") from None
+
+
 def open_refined(
     model: Model,
     engine: str,
-    size_px: tuple[int, int] | None,
+    input_size: str | None,
     refine: tuple[Refinement, ...],
     threads: int,
     precision: Precision | None = None,
 ) -> Engine:
-    """As ``engines.open_engine``, with what ``--refine`` asks for. Raises EngineError, ModelError, and
-    EdgesegError where the model cannot have it."""
+    """Open an engine with the refinements of ``--refine``.
+
+    Args:
+        model: the network.
+        engine: ``--engine``.
+        input_size: ``--input``.
+        refine: ``--refine``.
+        threads: of one run, 0 for as many as this process has cores.
+        precision: of the artefact, None for any.
+
+    Raises EngineError, ModelError, and EdgesegError where an option is wrong.
+    """
     from edgeseg.config.keys.refine import refine_flaw
     from edgeseg.engines import open_engine
     from edgeseg.engines.refine import refined
     from edgeseg.models.runtimes import formats
 
-    opened = open_engine(model, engine, size_px, threads, precision)
+    opened = open_engine(model, engine, input_size_px(input_size), threads, precision)
     able = [artefact for artefact in model.artefacts if artefact.format in formats(opened.name)]
-    flaw = refine_flaw(refine, opened.name, model, able, opened.input_size_px)
-    if flaw is not None:
+    wrong = refine_flaw(refine, opened.name, model, able, opened.input_size_px)
+    if wrong is not None:
         opened.close()
-        raise EdgesegError(f"--refine: {flaw}")
+        raise EdgesegError(f"--refine: {wrong}")
     return refined(opened, model, refine, threads, precision)

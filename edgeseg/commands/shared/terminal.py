@@ -1,4 +1,4 @@
-"""Tables and progress bars. rich (extra ``cli``) draws them on a terminal; without it they are plain text."""
+"""Terminal output: tables and progress bars, drawn by rich (extra ``cli``) or as plain text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(title: str, unit: str, quiet: bool = False) -> Iterator[Callable[[float], None]]:
-    """Yields ``advance(done_share)``, to be called after each ``unit`` (picture, frame) with 0-1.
+    """Yield ``advance(done_share)``, to be called after each ``unit`` (picture, frame) with 0-1.
 
     Shows nothing when ``quiet``, when standard error is not a terminal, or without rich (extra ``cli``).
     """
@@ -53,7 +53,7 @@ def progress(title: str, unit: str, quiet: bool = False) -> Iterator[Callable[[f
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table on standard output: in colour on a terminal with rich, else as plain aligned text."""
+    """Print a table on standard output: in colour on a terminal with rich, else as plain aligned text."""
     try:
         from rich.console import Console
         from rich.table import Table
@@ -73,8 +73,10 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
 
 @contextmanager
 def download_bars(quiet: bool) -> Iterator[Callable[[Blob, int], None] | None]:
-    """Yields what ``registry.pull`` takes as progress: a bar for each file with rate and time left; None
-    where nobody looks."""
+    """Yield the progress callback of ``registry.pull``: a bar for each file with rate and time left.
+
+    None where ``quiet``, without a terminal, or without rich (extra ``cli``).
+    """
     try:
         from rich.console import Console
         from rich.progress import (

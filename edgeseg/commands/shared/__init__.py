@@ -1,0 +1,1 @@
+"""Shared parts of the commands: options that several have, and terminal output."""
