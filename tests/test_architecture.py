@@ -61,7 +61,6 @@ HOMES = {
     "aiohttp": {"system/download.py", "web/server.py", "web/streaming.py"},
     "prometheus_client": {"web/metrics.py"},
     "ruamel": {"yamlfile/rewrite.py"},
-    "tenacity": {"runtime/capture_loop.py"},
     "sqlite3": {"state/database.py"},
     "matplotlib": {f"tools/{tool}/plot.py" for tool in ("archive", "bench", "fleet", "soak", "tuning")},
     "distributed": {"tools/archive/dask_workers.py"},

@@ -13,7 +13,9 @@ import pytest
 
 from edgeseg.capture.clip_recorder import MOST_AT_ONCE, Recorder
 from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.events import CaptureEvent, ClipReady
 from edgeseg.capture.memory_limit import bound_bytes
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.capture.shared_memory import TakenClip
 from edgeseg.clock import SystemClock
@@ -70,24 +72,25 @@ def server(tiny_clip: Path) -> Iterator[RtspServer]:
 
 
 def capture_of(url: str, *, only: bool = False, before_s: float = 2.0) -> CaptureProcess:
-    return CaptureProcess(
-        "yard", url, "shown", Preprocess("stretch", (64, 48)), 5.0, record_s=before_s, record_only=only
-    )
+    preprocess = Preprocess("stretch", (64, 48))
+    order = CaptureOrder(url, "shown", preprocess, 5.0, record_s=before_s, record_only=only)
+    return CaptureProcess("yard", order)
 
 
-def watched(capture: CaptureProcess, until_s: float) -> None:
+def clips_in(events: list[CaptureEvent]) -> list[TakenClip]:
+    return [event.clip for event in events if isinstance(event, ClipReady)]
+
+
+def watched(capture: CaptureProcess, until_s: float, clips: list[TakenClip] | None = None) -> None:
     while CLOCK.monotonic_s() < until_s:
-        capture.receive(0.1)
+        received = clips_in(capture.receive(0.1))
+        if clips is not None:
+            clips.extend(received)
 
 
-def clip_of(capture: CaptureProcess, wish: TakeClip) -> TakenClip:
-    capture.take_clip(wish)
-
-    def taken() -> list[TakenClip]:
-        capture.receive(0.1)
-        return capture.taken_clips()
-
-    return wait_until(taken, "the clip")[0]
+def clip_of(capture: CaptureProcess, request: TakeClip) -> TakenClip:
+    capture.take_clip(request)
+    return wait_until(lambda: clips_in(capture.receive(0.1)), "the clip")[0]
 
 
 def saved(clip: TakenClip, path: Path) -> Path:
@@ -150,9 +153,10 @@ def test_what_was_shown_until_a_camera_was_cut_off_is_kept(server: RtspServer, t
         capture.take_clip(TakeClip(ID, CLOCK.monotonic_s(), 1.0, 3600.0, ""))
         watched(capture, CLOCK.monotonic_s() + 1.0)
         server.kill()
+        clips: list[TakenClip] = []
         with pytest.raises(SourceError):
-            watched(capture, CLOCK.monotonic_s() + 20.0)
-        (clip,) = capture.taken_clips()
+            watched(capture, CLOCK.monotonic_s() + 20.0, clips)
+        (clip,) = clips
     assert decoded_s(saved(clip, tmp_path / "clip.mp4"))[-1] >= 1.0
 
 
@@ -193,8 +197,7 @@ def test_no_more_clips_at_once_than_memory_allows(server: RtspServer) -> None:
         taken: list[TakenClip] = []
 
         def all_of_them() -> bool:
-            capture.receive(0.1)
-            taken.extend(capture.taken_clips())
+            taken.extend(clips_in(capture.receive(0.1)))
             return len(taken) > MOST_AT_ONCE
 
         wait_until(all_of_them, "an answer to each wish")

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeseg.capture.events import NewFrame, UnusablePicture
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.engines.base import Engine
@@ -277,26 +279,25 @@ def test_a_camera_process_holds_back_what_is_covered_and_says_so(tmp_path: Path)
     """A clip of noise that goes dark after a second."""
     clip = _noise_that_goes_dark(tmp_path / "dark.mp4")
     order = HealthOrder(HealthSettings(), ())
-    frames, unfit, told = [], [], None
-    with CaptureProcess(
-        "yard", str(clip), "SHOWN", Preprocess("stretch", (64, 48)), 5, health=order
-    ) as capture:
+    frames, unusable, reported = [], [], None
+    capture_order = CaptureOrder(str(clip), "SHOWN", Preprocess("stretch", (64, 48)), 5, health=order)
+    with CaptureProcess("yard", capture_order) as capture:
         until_s = SystemClock().monotonic_s() + 30.0
         while SystemClock().monotonic_s() < until_s:
             try:
-                time = capture.receive(0.5)
+                events = capture.receive(0.5)
             except SourceError:
                 break
-            late = capture.take_unfit()
-            if time is not None:
-                frames.append(time.camera_time_s)
-            if late is not None:
-                unfit.append(late.camera_time_s)
-                told = capture.health.state or told
+            for event in events:
+                if isinstance(event, NewFrame):
+                    frames.append(event.time.camera_time_s)
+                elif isinstance(event, UnusablePicture):
+                    unusable.append(event.time.camera_time_s)
+                    reported = capture.health.state or reported
     assert frames
-    assert unfit
-    assert max(frames) < min(unfit)
-    assert told == "dark"
+    assert unusable
+    assert max(frames) < min(unusable)
+    assert reported == "dark"
     assert capture.dropped["unfit"] >= 5
 
 

@@ -31,20 +31,27 @@ class PlacesPictures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CaptureOrder:
-    """What a camera process is to do; see ``CaptureProcess``. gate: None hands over all that is due.
-    health: None checks no picture. repeat: a clip begins again after its end.
+    """What a camera process does; it pickles.
 
-    record_s: how far back clips begin that are made of the packets; None keeps no packets. record_only:
-    nothing is decoded.
+    Args:
+        url, shown: the source, and its name in messages.
+        preprocess: makes the network inputs.
+        rate_fps: frames handed over a second.
+        realtime: a clip stands for a camera: paced by its timestamps against the clock, with arrival times.
+        gate: hands over frames that show motion, and one every so often; None hands over all that are due.
+        health: checks whether pictures can be measured and hands over none that cannot; None checks nothing.
+        repeat: a clip begins again after its end.
+        record_s: how far back clips begin that are made of the packets; None keeps no packets.
+        record_only: nothing is decoded.
     """
 
     url: str = field(repr=False)
     shown: str
     preprocess: PlacesPictures
     rate_fps: float
-    realtime: bool
-    open_timeout_s: float
-    read_timeout_s: float
+    realtime: bool = True
+    open_timeout_s: float = 5.0
+    read_timeout_s: float = 3.0
     gate: GateOrder | None = None
     decode: DecodeName = "software"
     health: HealthOrder | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeseg.frames import Picture, PictureHealth, Transform, UnusablePicture
+from edgeseg.frames import Picture, PictureFault, PictureHealth, Transform
 from edgeseg.geometry.view_registration import IDENTITY, Edges, moved_zones, share_in_picture, view_of
 from edgeseg.screening.health.baseline import Difference, PictureBaseline
 from edgeseg.screening.health.drift import DriftGuard, ReferenceView
@@ -72,7 +72,7 @@ class Health:
         self._drift: dict[bool, DriftGuard] = {}
         self._at: Transform | None = None
         self._looked_s: float | None = None
-        self._sign: UnusablePicture | None = None
+        self._sign: PictureFault | None = None
         self._sign_s = 0.0
         self._well_s: float | None = None
 
@@ -99,7 +99,7 @@ class Health:
                 return learned
         return None
 
-    def _sign_of(self, picture: Picture, look: PictureMeasures, time_s: float) -> UnusablePicture | None:
+    def _sign_of(self, picture: Picture, look: PictureMeasures, time_s: float) -> PictureFault | None:
         settings = self._settings
         self._repetition.note(look.luma, time_s)
         if look.high < _DARK:
@@ -122,7 +122,7 @@ class Health:
             usual.learn(look, edges, difference, time_s)
         return sign
 
-    def _unlike_usual(self, look: PictureMeasures, difference: Difference | None) -> UnusablePicture | None:
+    def _unlike_usual(self, look: PictureMeasures, difference: Difference | None) -> PictureFault | None:
         settings = self._settings
         if difference is None:
             # A scene without edges, a plain floor, cannot be told from a cover.
@@ -147,7 +147,7 @@ class Health:
             self._drift[grey] = guard
         return self._drift[grey]
 
-    def _judge(self, sign: UnusablePicture | None, grey: bool, time_s: float) -> None:
+    def _judge(self, sign: PictureFault | None, grey: bool, time_s: float) -> None:
         self.doubtful = sign is not None or self.verdict.state is not None
         if sign is None:
             self._sign = None
@@ -176,7 +176,7 @@ class Health:
         elif self.verdict.state != sign:
             self.verdict = PictureHealth(sign, self._reason(sign), self.verdict.transform)
 
-    def _reason(self, sign: UnusablePicture) -> str:
+    def _reason(self, sign: PictureFault) -> str:
         if sign == "frozen":
             return f"only repeated pictures for {self._settings.frozen_s:g} s"
         return _WORDS[sign]
