@@ -13,7 +13,7 @@ from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.screening.motion_gate import GateOrder
+from edgeseg.screening.motion_gate import MotionGateSettings
 from edgeseg.settings import GateSettings
 from edgeseg.stages.preprocess import Preprocess
 from tests.rtsp_fixtures import RtspServer
@@ -27,7 +27,7 @@ CLOCK = SystemClock()
 def watching(
     source: Path | str, refresh_s: float = 60.0, keyframes: bool = False
 ) -> Iterator[CaptureProcess]:
-    gate = GateOrder(GateSettings(refresh_s, "medium", keyframes), ())
+    gate = MotionGateSettings(GateSettings(refresh_s, "medium", keyframes), ())
     order = CaptureOrder(str(source), "SHOWN", Preprocess("stretch", (64, 48)), 5, gate=gate)
     with CaptureProcess("yard", order) as capture:
         yield capture

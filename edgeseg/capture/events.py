@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Union
 
-from edgeseg.capture.shared_memory import TakenClip
+from edgeseg.capture.shared_memory import AlertClip
 from edgeseg.frames import FrameTime
 from edgeseg.screening.health.drift import ReferenceView
 
@@ -46,7 +46,7 @@ class ReferenceLearned:
 class ClipReady:
     """The clip of an alert is finished. The receiver closes its descriptor."""
 
-    clip: TakenClip
+    clip: AlertClip
 
 
 CaptureEvent = Union[NewFrame, StillPicture, UnusablePicture, ReferenceLearned, ClipReady]

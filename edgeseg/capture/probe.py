@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 
 from edgeseg.capture.events import NewFrame
-from edgeseg.capture.messages import CaptureOrder, PlacesPictures
+from edgeseg.capture.messages import CaptureOrder, PicturePlacer
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
@@ -49,7 +49,7 @@ class SourceFacts:
 def probe(
     url: str,
     shown: str,
-    preprocess: PlacesPictures,
+    preprocess: PicturePlacer,
     clock: Clock,
     stop: threading.Event,
     *,

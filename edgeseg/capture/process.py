@@ -33,7 +33,7 @@ from typing import Literal
 
 from edgeseg.capture import fork_server
 from edgeseg.capture.child import capture
-from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.clip_request import ClipRequest
 from edgeseg.capture.events import (
     CaptureEvent,
     ClipReady,
@@ -45,24 +45,24 @@ from edgeseg.capture.events import (
 from edgeseg.capture.memory_limit import overgrown
 from edgeseg.capture.messages import (
     SLOTS,
+    CaptureCounts,
     CaptureOrder,
-    ClipTaken,
+    ClipFinished,
     Failed,
+    FrameReady,
     FromCamera,
-    Layout,
-    Learned,
-    PlacesPictures,
-    Ready,
+    NothingMoved,
+    PicturePlacer,
     Release,
+    RequestFrame,
     SetPreprocess,
     SetRate,
-    Still,
+    SlotLayout,
     Stop,
     Stream,
-    Tally,
     ToCamera,
-    Unfit,
-    Want,
+    Unusable,
+    ViewLearned,
 )
 from edgeseg.capture.sandbox.confine import runs_own_code
 from edgeseg.capture.shared_memory import Slots, receive_clip, receive_slots
@@ -129,7 +129,7 @@ class CaptureProcess:
         self._newest: _Held | None = None
         self._confirmed_seq: int | None = None
         self._analysed_number: int | None = None
-        self._tally = Tally(0, 0, 0, None, 0)
+        self._counts = CaptureCounts(0, 0, 0, None, 0)
         self._superseded = 0
         self._last_message_s = 0.0
         self._check_memory_s = 0.0
@@ -172,35 +172,34 @@ class CaptureProcess:
     @property
     def dropped(self) -> Mapping[str, int]:
         """Frames that were due and not analysed, by cause, and packets that did not decode."""
-        tally = self._tally
-        counts = Counter(
+        counts = self._counts
+        return +Counter(
             superseded=self._superseded,
-            no_slot=tally.no_slot,
-            corrupt=tally.corrupt_packets,
-            gated=tally.gated,
-            unfit=tally.unfit,
+            no_slot=counts.no_slot,
+            corrupt=counts.corrupt_packets,
+            gated=counts.gated,
+            unfit=counts.unusable,
         )
-        return +counts
 
     @property
     def notice(self) -> str | None:
         """One line on what the source does otherwise than asked: it decodes in software."""
-        return self._tally.notice
+        return self._counts.notice
 
     @property
     def health(self) -> PictureHealth:
         """Whether the camera's pictures can be measured, as of the last message."""
-        return self._tally.health
+        return self._counts.health
 
     @property
     def source_fps(self) -> float | None:
         """Pictures a second that the source delivers, measured; None in the first seconds."""
-        return self._tally.source_fps
+        return self._counts.source_fps
 
     @property
     def stream(self) -> Stream | None:
         """What the source sends; None before the first picture, and where no decoder of ours reads it."""
-        return self._tally.stream
+        return self._counts.stream
 
     @property
     def picture_size_px(self) -> tuple[int, int] | None:
@@ -220,7 +219,7 @@ class CaptureProcess:
         until_s = self._clock.monotonic_s() + timeout_s
         while True:
             now_s = self._clock.monotonic_s()
-            patience_s = self._stall_after_s if self._tally.decoded else self._first_picture_within_s
+            patience_s = self._stall_after_s if self._counts.decoded else self._first_picture_within_s
             stalls_s = self._last_message_s + patience_s
             self._check_memory(now_s)
             if self._link.poll(max(0.0, min(until_s, stalls_s) - now_s)):
@@ -256,9 +255,9 @@ class CaptureProcess:
 
     def request_frame(self) -> None:
         """Hand over the next picture that is due even if nothing has moved."""
-        self._send(Want())
+        self._send(RequestFrame())
 
-    def take_clip(self, request: TakeClip) -> None:
+    def take_clip(self, request: ClipRequest) -> None:
         """Make a clip of the packets; ``receive`` returns ``ClipReady`` when its time is over."""
         self._requested_clips.add(request.alert_id)
         self._send(request)
@@ -267,7 +266,7 @@ class CaptureProcess:
         """Frames a second from now on."""
         self._send(SetRate(rate_fps))
 
-    def set_preprocess(self, preprocess: PlacesPictures) -> None:
+    def set_preprocess(self, preprocess: PicturePlacer) -> None:
         """Pictures are placed so from now on; frames that are under way still have the fit of before."""
         if preprocess not in self._preprocesses:
             self._preprocesses.append(preprocess)
@@ -302,27 +301,27 @@ class CaptureProcess:
             case Failed(error):
                 self._error = error
                 raise error
-            case Layout():
+            case SlotLayout():
                 self._slots = receive_slots(link, message, self._preprocesses)
                 return []
-            case ClipTaken(alert_id):
+            case ClipFinished(alert_id):
                 if alert_id not in self._requested_clips:
                     raise WireError("a clip that was not requested")
                 self._requested_clips.remove(alert_id)
                 return [ClipReady(receive_clip(link, message))]
-            case Learned(view):
+            case ViewLearned(view):
                 return [ReferenceLearned(view)]
-        self._tally = message.tally
+        self._counts = message.counts
         match message:
-            case Ready():
+            case FrameReady():
                 return [self._replace_newest(message)]
-            case Still(number, time):
+            case NothingMoved(number, time):
                 return [StillPicture(time, confirmed=number == self._analysed_number)]
-            case Unfit(time):
+            case Unusable(time):
                 return [UnusablePicture(time)]
         return []
 
-    def _replace_newest(self, message: Ready) -> NewFrame:
+    def _replace_newest(self, message: FrameReady) -> NewFrame:
         if self._slots is None or message.layout != self._slots.number or not 0 <= message.slot < SLOTS:
             raise WireError("a frame in memory that does not exist")
         held = _Held(message.number, self._slots, message.slot, message.time)

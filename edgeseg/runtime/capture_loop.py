@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import count
 
-from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.clip_request import ClipRequest
 from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import Clock
@@ -19,8 +19,8 @@ from edgeseg.runtime.capture_events import CaptureEventHandler
 from edgeseg.runtime.clip_stream import ClipStream, SaveClip, take_from
 from edgeseg.runtime.reconnect import GOOD_AFTER_S, reconnect
 from edgeseg.runtime.scheduler import Scheduler, staleness_budget_s
-from edgeseg.screening.health.monitor import health_order
-from edgeseg.screening.motion_gate import gate_order
+from edgeseg.screening.health.monitor import health_monitor_settings
+from edgeseg.screening.motion_gate import motion_gate_settings
 from edgeseg.settings import SLOWEST_FPS, CameraSettings
 from edgeseg.sources.open import is_finite
 from edgeseg.stages.preprocess import Preprocess
@@ -149,7 +149,7 @@ class LiveCapture:
                     return True
         return False
 
-    def take_clip(self, request: TakeClip) -> str | None:
+    def take_clip(self, request: ClipRequest) -> str | None:
         """Make a clip of the camera's packets, or of its second stream's. Any thread.
 
         Returns the suffix of its file, or None while there is nothing to make it of.
@@ -257,9 +257,9 @@ class LiveCapture:
             settings.source.shown,
             self._preprocess,
             self.effective_fps,
-            gate=gate_order(settings),
+            gate=motion_gate_settings(settings),
             decode=settings.decode,
-            health=health_order(settings, self._events.references()),
+            health=health_monitor_settings(settings, self._events.references()),
             repeat=settings.repeat,
             record_s=self._record_s,
         )

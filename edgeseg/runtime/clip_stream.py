@@ -6,11 +6,11 @@ import logging
 import threading
 from collections.abc import Callable
 
-from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.clip_request import ClipRequest
 from edgeseg.capture.events import ClipReady
 from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
-from edgeseg.capture.shared_memory import TakenClip
+from edgeseg.capture.shared_memory import AlertClip
 from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
 from edgeseg.runtime.reconnect import GOOD_AFTER_S, reconnect
@@ -20,7 +20,7 @@ from edgeseg.stages.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
-SaveClip = Callable[[str, TakenClip, str], None]
+SaveClip = Callable[[str, AlertClip, str], None]
 """Takes a camera's name, a clip of it and the suffix of its file; the descriptor is the taker's to close."""
 
 _RECEIVE_TIMEOUT_S = 0.5
@@ -71,7 +71,7 @@ class ClipStream:
             self._thread.join()
             self._thread = None
 
-    def take(self, request: TakeClip) -> str | None:
+    def take(self, request: ClipRequest) -> str | None:
         """Make a clip. Returns the suffix of its file; None while there is nothing to make it of."""
         return take_from(self._capture, request)
 
@@ -103,7 +103,7 @@ class ClipStream:
         return True
 
 
-def take_from(capture: CaptureProcess | None, request: TakeClip) -> str | None:
+def take_from(capture: CaptureProcess | None, request: ClipRequest) -> str | None:
     """Request a clip. Returns the suffix of its file; None where there is nothing to make it of."""
     if capture is None or capture.stream is None:
         return None
