@@ -129,7 +129,7 @@ class LabelMap:
     fit: Fit
 
 
-UnusablePicture = Literal["frozen", "dark", "blown_out", "blurred", "covered", "moved"]
+PictureFault = Literal["frozen", "dark", "blown_out", "blurred", "covered", "moved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,6 @@ class PictureHealth:
     moved since its reference view was learned; None where it has not, or nobody knows.
     """
 
-    state: UnusablePicture | None = None
+    state: PictureFault | None = None
     reason: str | None = None
     transform: Transform | None = None

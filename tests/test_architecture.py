@@ -61,7 +61,6 @@ HOMES = {
     "aiohttp": {"system/download.py", "web/server.py", "web/streaming.py"},
     "prometheus_client": {"web/metrics.py"},
     "ruamel": {"yamlfile/rewrite.py"},
-    "tenacity": {"runtime/capture_loop.py"},
     "sqlite3": {"state/database.py"},
     # bench also sets the ticks of an axis.
     "matplotlib": {"tools/plotting.py", "tools/bench/plot.py"},

@@ -58,7 +58,7 @@ def test_the_pieces_are_the_whole(name: str, codec: str, options: dict[str, str]
     path = write(tmp_path / name, codec, options)
     pacer = Pacer(RATE_FPS)
     with FileSource(path, epoch_s=0.0) as source:
-        whole = [shown(picture) for picture in source if pacer.takes(picture.time.camera_time_s)]
+        whole = [shown(picture) for picture in source if pacer.is_due(picture.time.camera_time_s)]
     pieces = []
     made = planned(path, 1.0)
     for segment in made.segments:

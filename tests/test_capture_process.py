@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeseg.capture.messages import SLOTS
+from edgeseg.capture.events import CaptureEvent, ClipReady, NewFrame
+from edgeseg.capture.messages import SLOTS, CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError, SourceReason
@@ -30,20 +31,26 @@ from tests.http_fixtures import mute_server
 from tests.rtsp_fixtures import RtspServer
 
 WITHIN_S = 90.0
+_OF_PROCESS = ("seq", "stall_after_s", "first_picture_within_s")
 CLOCK = SystemClock()
 SQUASH = Preprocess("stretch", (64, 48))
 
 
 def capture_of(source: Path | str, rate_fps: float = 10.0, **options: object) -> CaptureProcess:
     preprocess = options.pop("preprocess", SQUASH)
-    return CaptureProcess("yard", str(source), "SHOWN", preprocess, rate_fps, **options)  # type: ignore[arg-type]
+    of_process = {key: options.pop(key) for key in _OF_PROCESS if key in options}
+    order = CaptureOrder(str(source), "SHOWN", preprocess, rate_fps, **options)  # type: ignore[arg-type]
+    return CaptureProcess("yard", order, **of_process)  # type: ignore[arg-type]
+
+
+def frame_times(events: list[CaptureEvent]) -> list[FrameTime]:
+    return [event.time for event in events if isinstance(event, NewFrame)]
 
 
 def next_frame_time(capture: CaptureProcess) -> FrameTime:
     until_s = CLOCK.monotonic_s() + WITHIN_S
     while CLOCK.monotonic_s() < until_s:
-        time = capture.receive(0.5)
-        if time is not None:
+        for time in frame_times(capture.receive(0.5)):
             return time
     raise AssertionError(f"no frame within {WITHIN_S} s")
 
@@ -55,16 +62,22 @@ def receive_until(capture: CaptureProcess, done: Callable[[], bool]) -> None:
         capture.receive(0.2)
 
 
-def failure(capture: CaptureProcess, frames: list[FrameTime] | None = None) -> SourceError:
-    """Receive until it fails, noting the frames on the way."""
+def failure(
+    capture: CaptureProcess,
+    frames: list[FrameTime] | None = None,
+    clips: list[ClipReady] | None = None,
+) -> SourceError:
+    """Receive until it fails, and collect the frames and clips on the way."""
     until_s = CLOCK.monotonic_s() + WITHIN_S
     while CLOCK.monotonic_s() < until_s:
         try:
-            time = capture.receive(0.2)
+            events = capture.receive(0.2)
         except SourceError as error:
             return error
-        if time is not None and frames is not None:
-            frames.append(time)
+        if frames is not None:
+            frames.extend(frame_times(events))
+        if clips is not None:
+            clips.extend(event for event in events if isinstance(event, ClipReady))
     raise AssertionError(f"no failure within {WITHIN_S} s")
 
 
@@ -365,13 +378,14 @@ def test_ten_lives_leave_nothing_behind(tiny_clip: Path, kill: bool) -> None:
 DAEMON = """
 import sys
 from edgeseg.stages.preprocess import Preprocess
-from edgeseg.capture.messages import SLOTS
+from edgeseg.capture.messages import SLOTS, CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 
 if __name__ == "__main__":
-    capture = CaptureProcess("yard", sys.argv[1], "SHOWN", Preprocess("stretch", (64, 48)), 10)
+    order = CaptureOrder(sys.argv[1], "SHOWN", Preprocess("stretch", (64, 48)), 10)
+    capture = CaptureProcess("yard", order)
     capture.start()
-    while capture.receive(1.0) is None:
+    while not capture.receive(1.0):
         pass
     print(capture.pid, flush=True)
     if sys.argv[2] == "wait":

@@ -1,4 +1,4 @@
-"""Clips of a camera's own packets: as long as was wished, begun with a keyframe, never decoded on the way."""
+"""Clips of a camera's own packets: as long as requested, begun with a keyframe, never decoded on the way."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import av
 import numpy as np
 import pytest
 
-from edgeseg.capture.clip_recorder import MOST_AT_ONCE, Recorder
-from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.clip_recorder import MOST_AT_ONCE, ClipRecorder
+from edgeseg.capture.clip_request import ClipRequest
+from edgeseg.capture.events import CaptureEvent, ClipReady
 from edgeseg.capture.memory_limit import bound_bytes
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
-from edgeseg.capture.shared_memory import TakenClip
+from edgeseg.capture.shared_memory import AlertClip
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.sources.packets import MOST_CLIP_BYTES, MOST_RING_BYTES, ClipWriter, KeptPacket, PacketRing
+from edgeseg.sources.packets import MOST_CLIP_BYTES, MOST_RING_BYTES, BufferedPacket, ClipWriter, PacketRing
 from edgeseg.stages.preprocess import Preprocess
 from tests.broker import wait_until
 from tests.conftest import write_clip
@@ -30,9 +32,9 @@ GOP_S = 1.0
 ID = "0123456789abcdef"
 
 
-def packet(at_s: float, *, key: bool = False, size: int = 100) -> KeptPacket:
+def packet(at_s: float, *, key: bool = False, size: int = 100) -> BufferedPacket:
     pts = round(at_s * 90_000)
-    return KeptPacket(bytes(size), pts, pts, Fraction(1, 90_000), key, at_s)
+    return BufferedPacket(bytes(size), pts, pts, Fraction(1, 90_000), key, at_s)
 
 
 def test_the_ring_begins_with_a_keyframe_and_reaches_back_far_enough() -> None:
@@ -70,27 +72,28 @@ def server(tiny_clip: Path) -> Iterator[RtspServer]:
 
 
 def capture_of(url: str, *, only: bool = False, before_s: float = 2.0) -> CaptureProcess:
-    return CaptureProcess(
-        "yard", url, "shown", Preprocess("stretch", (64, 48)), 5.0, record_s=before_s, record_only=only
-    )
+    preprocess = Preprocess("stretch", (64, 48))
+    order = CaptureOrder(url, "shown", preprocess, 5.0, record_s=before_s, record_only=only)
+    return CaptureProcess("yard", order)
 
 
-def watched(capture: CaptureProcess, until_s: float) -> None:
+def clips_in(events: list[CaptureEvent]) -> list[AlertClip]:
+    return [event.clip for event in events if isinstance(event, ClipReady)]
+
+
+def watched(capture: CaptureProcess, until_s: float, clips: list[AlertClip] | None = None) -> None:
     while CLOCK.monotonic_s() < until_s:
-        capture.receive(0.1)
+        received = clips_in(capture.receive(0.1))
+        if clips is not None:
+            clips.extend(received)
 
 
-def clip_of(capture: CaptureProcess, wish: TakeClip) -> TakenClip:
-    capture.take_clip(wish)
-
-    def taken() -> list[TakenClip]:
-        capture.receive(0.1)
-        return capture.taken_clips()
-
-    return wait_until(taken, "the clip")[0]
+def clip_of(capture: CaptureProcess, request: ClipRequest) -> AlertClip:
+    capture.take_clip(request)
+    return wait_until(lambda: clips_in(capture.receive(0.1)), "the clip")[0]
 
 
-def saved(clip: TakenClip, path: Path) -> Path:
+def saved(clip: AlertClip, path: Path) -> Path:
     assert clip.descriptor is not None
     with os.fdopen(clip.descriptor, "rb") as stream:
         stream.seek(0)
@@ -112,7 +115,7 @@ def test_a_clip_of_a_real_camera(server: RtspServer, tmp_path: Path, only: bool)
         wait_until(lambda: capture.receive(0.1) or capture.stream, "the stream")
         watched(capture, CLOCK.monotonic_s() + 3.0)
         at_s = CLOCK.monotonic_s()
-        clip = clip_of(capture, TakeClip(ID, at_s, 2.0, 1.0, "edgeseg: a test"))
+        clip = clip_of(capture, ClipRequest(ID, at_s, 2.0, 1.0, "edgeseg: a test"))
         assert CLOCK.monotonic_s() >= at_s + 1.0
         stream = capture.stream
         assert stream is not None
@@ -120,7 +123,7 @@ def test_a_clip_of_a_real_camera(server: RtspServer, tmp_path: Path, only: bool)
     path = saved(clip, tmp_path / "clip.mp4")
     times = decoded_s(path)
     assert times[0] == 0.0
-    # From at most a group of pictures earlier than wished, to a picture or two later.
+    # From at most a group of pictures earlier than requested, to a picture or two later.
     assert 3.0 - 0.2 <= times[-1] <= 3.0 + GOP_S + 0.5
     assert np.diff(times).max() < 0.3
     with av.open(str(path)) as container:
@@ -134,7 +137,7 @@ def test_the_packets_are_the_cameras_own(tiny_clip: Path, tmp_path: Path) -> Non
     with capture_of(str(tiny_clip), before_s=3.0) as capture:
         capture.receive(20.0)
         at_s = CLOCK.monotonic_s()
-        path = saved(clip_of(capture, TakeClip(ID, at_s, 3.0, 1.0, "")), tmp_path / "clip.mp4")
+        path = saved(clip_of(capture, ClipRequest(ID, at_s, 3.0, 1.0, "")), tmp_path / "clip.mp4")
     with av.open(str(tiny_clip)) as container:
         original = [bytes(one) for one in container.demux(video=0) if one.size]
     with av.open(str(path)) as container:
@@ -143,16 +146,17 @@ def test_the_packets_are_the_cameras_own(tiny_clip: Path, tmp_path: Path) -> Non
     assert copied == original[: len(copied)]
 
 
-def test_what_was_shown_until_a_camera_was_cut_off_is_kept(server: RtspServer, tmp_path: Path) -> None:
+def test_a_clip_holds_all_packets_until_the_camera_was_cut_off(server: RtspServer, tmp_path: Path) -> None:
     with capture_of(server.url) as capture:
         capture.receive(20.0)
         watched(capture, CLOCK.monotonic_s() + 1.0)
-        capture.take_clip(TakeClip(ID, CLOCK.monotonic_s(), 1.0, 3600.0, ""))
+        capture.take_clip(ClipRequest(ID, CLOCK.monotonic_s(), 1.0, 3600.0, ""))
         watched(capture, CLOCK.monotonic_s() + 1.0)
         server.kill()
+        clips: list[AlertClip] = []
         with pytest.raises(SourceError):
-            watched(capture, CLOCK.monotonic_s() + 20.0)
-        (clip,) = capture.taken_clips()
+            watched(capture, CLOCK.monotonic_s() + 20.0, clips)
+        (clip,) = clips
     assert decoded_s(saved(clip, tmp_path / "clip.mp4"))[-1] >= 1.0
 
 
@@ -168,7 +172,7 @@ def test_hevc_goes_into_mp4_and_what_mp4_does_not_hold_into_matroska(tmp_path: P
             container.mux(stream.encode())
         with capture_of(str(source)) as capture:
             capture.receive(20.0)
-            clip = clip_of(capture, TakeClip(ID, CLOCK.monotonic_s(), 2.0, 0.5, ""))
+            clip = clip_of(capture, ClipRequest(ID, CLOCK.monotonic_s(), 2.0, 0.5, ""))
         path = saved(clip, tmp_path / f"{codec}.clip")
         assert len(decoded_s(path)) >= 5
         with av.open(str(path)) as container:
@@ -179,7 +183,7 @@ def test_a_hostile_clip_makes_a_file_or_none(data_dir: Path, tmp_path: Path) -> 
     hostile = data_dir / "hostile" / "heap_corrupting.avi"
     with capture_of(str(hostile)) as capture:
         wait_until(lambda: capture.receive(0.1), "a picture")
-        clip = clip_of(capture, TakeClip(ID, CLOCK.monotonic_s(), 2.0, 0.2, ""))
+        clip = clip_of(capture, ClipRequest(ID, CLOCK.monotonic_s(), 2.0, 0.2, ""))
     if clip.descriptor is not None:
         assert saved(clip, tmp_path / "clip").stat().st_size <= MOST_CLIP_BYTES
 
@@ -189,15 +193,14 @@ def test_no_more_clips_at_once_than_memory_allows(server: RtspServer) -> None:
         capture.receive(20.0)
         at_s = CLOCK.monotonic_s()
         for number in range(MOST_AT_ONCE + 1):
-            capture.take_clip(TakeClip(f"{number:016x}", at_s, 1.0, 2.0, ""))
-        taken: list[TakenClip] = []
+            capture.take_clip(ClipRequest(f"{number:016x}", at_s, 1.0, 2.0, ""))
+        taken: list[AlertClip] = []
 
         def all_of_them() -> bool:
-            capture.receive(0.1)
-            taken.extend(capture.taken_clips())
+            taken.extend(clips_in(capture.receive(0.1)))
             return len(taken) > MOST_AT_ONCE
 
-        wait_until(all_of_them, "an answer to each wish")
+        wait_until(all_of_them, "an answer to each request")
         for clip in taken:
             if clip.descriptor is not None:
                 os.close(clip.descriptor)
@@ -215,14 +218,14 @@ def test_timestamps_that_make_no_sense_make_a_file_all_the_same(tmp_path: Path) 
             assert descriptor is not None
             done.append(os.dup(descriptor))
 
-        recorder = Recorder(60.0, lambda words: ClipWriter(stream, words), keep)
+        recorder = ClipRecorder(60.0, lambda comment: ClipWriter(stream, comment), keep)
         base = Fraction(1, 90_000)
         for number, one in enumerate(packets):
             # Standing still, missing, going back, leaping by a day.
             pts = (None, 900, 900, 0, number * 9000, number * 9000 + 86_400 * 90_000)[number % 6]
-            recorder.add(KeptPacket(bytes(one), pts, pts, base, one.is_keyframe, float(number)))
+            recorder.add(BufferedPacket(bytes(one), pts, pts, base, one.is_keyframe, float(number)))
             if number == 10:
-                recorder.take(TakeClip(ID, 10.0, 60.0, 60.0, ""))
+                recorder.start_clip(ClipRequest(ID, 10.0, 60.0, 60.0, ""))
         recorder.finish()
     path = tmp_path / "odd.mp4"
     with os.fdopen(done[-1], "rb") as memory:

@@ -22,9 +22,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.clip_request import ClipRequest
+from edgeseg.capture.events import ClipReady
 from edgeseg.capture.memory_limit import bound_bytes, overgrown
-from edgeseg.capture.messages import ClipTaken
+from edgeseg.capture.messages import ClipFinished
 from edgeseg.capture.sandbox import landlock, seccomp
 from edgeseg.capture.sandbox.confine import gaps, harmless, runs_own_code
 from edgeseg.capture.wire_format import encode
@@ -291,7 +292,7 @@ class Rogue:
             fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
             for descriptor in filter(is_socket, range(3, 64)):
                 with Connection(os.dup(descriptor)) as link:
-                    link.send_bytes(encode(ClipTaken(CLIP, 1)))
+                    link.send_bytes(encode(ClipFinished(CLIP, 1)))
                     send_handle(link, memory, os.getppid())
         else:
             nonsense = pickle.dumps(Bomb(self.mark)) if self.attack == "pickle" else b"\xff" * 40
@@ -332,10 +333,11 @@ def test_a_camera_process_that_was_taken_over_is_ended(attack: str, tiny_clip: P
 
 
 def test_a_clip_that_is_not_what_was_said_is_not_taken(tiny_clip: Path) -> None:
+    clips: list[ClipReady] = []
     with capture_of(tiny_clip, preprocess=Rogue("empty clip")) as capture:
-        capture.take_clip(TakeClip(CLIP, 0.0, 1.0, 1.0, ""))
-        error = failure(capture)
-        assert not capture.taken_clips()
+        capture.take_clip(ClipRequest(CLIP, 0.0, 1.0, 1.0, ""))
+        error = failure(capture, clips=clips)
+    assert not clips
     assert "a clip that is not what was said" in str(error)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from edgeseg.frames import FrameTime, Picture
 from edgeseg.screening.motion import SENSING, MotionMeter
-from edgeseg.screening.motion_gate import Gate, GateOrder
+from edgeseg.screening.motion_gate import MotionGate, MotionGateSettings
 from edgeseg.settings import GateSettings, RuleSettings, Sensitivity, ZoneSettings
 from edgeseg.stages.preprocess import Preprocess
 
@@ -139,16 +139,16 @@ def test_rgb_pictures_are_judged_alike() -> None:
     assert meter.moved(meter.shrink(rgb(with_square(600))), reference)
 
 
-def gate(refresh_s: float = 5.0, zones: tuple[ZoneSettings, ...] = (), keyframes: bool = True) -> Gate:
-    return Gate(GateOrder(GateSettings(refresh_s, "medium", keyframes), zones))
+def gate(refresh_s: float = 5.0, zones: tuple[ZoneSettings, ...] = (), keyframes: bool = True) -> MotionGate:
+    return MotionGate(MotionGateSettings(GateSettings(refresh_s, "medium", keyframes), zones))
 
 
-def look(one: Gate, scene: npt.NDArray[Any], time_s: float, number: int | None = None) -> bool:
+def look(one: MotionGate, scene: npt.NDArray[Any], time_s: float, number: int | None = None) -> bool:
     """Look at a picture; what passes is analysed at once where it gets a number."""
     passes = one.passes(picture(scene), time_s)
     if passes and number is not None:
-        one.handed_over(number)
-        one.settle(number, analysed=True)
+        one.mark_handed_over(number)
+        one.mark_done(number, analysed=True)
     return passes
 
 
@@ -173,15 +173,15 @@ def test_a_frame_that_nobody_analysed_is_not_what_is_compared_with() -> None:
     assert look(judge, SCENE, 0.0, 1)
     # Handed over, still under way: the same again need not be analysed a second time.
     assert look(judge, there, 0.2)
-    judge.handed_over(2)
+    judge.mark_handed_over(2)
     assert not look(judge, there, 0.4)
     assert judge.reference == 2
-    judge.settle(2, analysed=False)
+    judge.mark_done(2, analysed=False)
     assert look(judge, there, 0.6)
     assert judge.reference == 1
-    judge.handed_over(3)
+    judge.mark_handed_over(3)
     # Nor did it count for the refresh.
-    judge.settle(3, analysed=False)
+    judge.mark_done(3, analysed=False)
     assert not look(judge, SCENE, 4.8)
     assert look(judge, SCENE, 5.0)
 
@@ -191,11 +191,11 @@ def test_the_newest_frame_under_way_counts_whichever_is_settled_first() -> None:
     scenes = [SCENE.astype(np.uint8), with_square(200), with_square(800)]
     for number, scene in enumerate(scenes):
         assert look(judge, scene, number * 0.2)
-        judge.handed_over(number)
-    judge.settle(1, analysed=False)
-    judge.settle(0, analysed=True)
+        judge.mark_handed_over(number)
+    judge.mark_done(1, analysed=False)
+    judge.mark_done(0, analysed=True)
     assert not look(judge, scenes[2], 0.6)
-    judge.settle(2, analysed=True)
+    judge.mark_done(2, analysed=True)
     assert not look(judge, scenes[2], 0.8)
     assert look(judge, scenes[0], 1.0)
 
@@ -218,14 +218,14 @@ def test_another_size_of_picture_passes() -> None:
 @pytest.mark.parametrize(
     ("order", "within_s"),
     [
-        (GateOrder(GateSettings(5.0, "medium", True), ()), 2.0),
-        (GateOrder(GateSettings(1.5, "medium", True), ()), 1.5),
-        (GateOrder(GateSettings(5.0, "medium", True), (zone(SMALL, for_s=1.0),)), 0.5),
-        (GateOrder(GateSettings(5.0, "medium", True), (zone(SMALL, for_s=0.0),)), 0.0),
-        (GateOrder(GateSettings(5.0, "medium", False), ()), 0.0),
+        (MotionGateSettings(GateSettings(5.0, "medium", True), ()), 2.0),
+        (MotionGateSettings(GateSettings(1.5, "medium", True), ()), 1.5),
+        (MotionGateSettings(GateSettings(5.0, "medium", True), (zone(SMALL, for_s=1.0),)), 0.5),
+        (MotionGateSettings(GateSettings(5.0, "medium", True), (zone(SMALL, for_s=0.0),)), 0.0),
+        (MotionGateSettings(GateSettings(5.0, "medium", False), ()), 0.0),
     ],
 )
-def test_how_far_apart_keyframes_may_be(order: GateOrder, within_s: float) -> None:
+def test_how_far_apart_keyframes_may_be(order: MotionGateSettings, within_s: float) -> None:
     assert order.keyframes_within_s == within_s
 
 
@@ -243,8 +243,8 @@ def test_no_picture_is_allocated_once_it_runs() -> None:
             one = pictures[number % 4]
             if judge.passes(one, number * 0.2):
                 preprocess.place(one, fit, slot)
-                judge.handed_over(number)
-                judge.settle(number, analysed=True)
+                judge.mark_handed_over(number)
+                judge.mark_done(number, analysed=True)
                 passed += 1
         return passed
 

@@ -1,4 +1,4 @@
-"""A camera process with a gate: what moves comes as frames, of the rest it is told that nothing moved."""
+"""A camera process with a gate: what moves comes as frames, of the rest it reports that nothing moved."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.capture.process import CaptureProcess, StillPicture
+from edgeseg.capture.events import NewFrame, StillPicture
+from edgeseg.capture.messages import CaptureOrder
+from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError
-from edgeseg.screening.motion_gate import GateOrder
+from edgeseg.screening.motion_gate import MotionGateSettings
 from edgeseg.settings import GateSettings
 from edgeseg.stages.preprocess import Preprocess
 from tests.rtsp_fixtures import RtspServer
@@ -25,26 +27,25 @@ CLOCK = SystemClock()
 def watching(
     source: Path | str, refresh_s: float = 60.0, keyframes: bool = False
 ) -> Iterator[CaptureProcess]:
-    gate = GateOrder(GateSettings(refresh_s, "medium", keyframes), ())
-    with CaptureProcess(
-        "yard", str(source), "SHOWN", Preprocess("stretch", (64, 48)), 5, gate=gate
-    ) as capture:
+    gate = MotionGateSettings(GateSettings(refresh_s, "medium", keyframes), ())
+    order = CaptureOrder(str(source), "SHOWN", Preprocess("stretch", (64, 48)), 5, gate=gate)
+    with CaptureProcess("yard", order) as capture:
         yield capture
 
 
-def heard(capture: CaptureProcess) -> str | StillPicture:
-    """The next that the camera process has to say: ``frame``, ``end``, or a still picture."""
+def next_event(capture: CaptureProcess) -> str | StillPicture:
+    """Return the next event: ``frame``, ``end``, or a still picture."""
     until_s = CLOCK.monotonic_s() + WITHIN_S
     while CLOCK.monotonic_s() < until_s:
         try:
-            time = capture.receive(0.5)
+            events = capture.receive(0.5)
         except SourceError:
             return "end"
-        if time is not None:
-            return "frame"
-        still = capture.take_still()
-        if still is not None:
-            return still
+        for event in events:
+            if isinstance(event, NewFrame):
+                return "frame"
+            assert isinstance(event, StillPicture)
+            return event
     raise AssertionError(f"nothing within {WITHIN_S} s")
 
 
@@ -62,10 +63,10 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_still_scene_gives_one_frame_and_news_that_it_is_still(quiet: Path) -> None:
     with watching(quiet) as capture:
-        assert heard(capture) == "frame"
+        assert next_event(capture) == "frame"
         analyse(capture)
         stills = []
-        while isinstance(still := heard(capture), StillPicture):
+        while isinstance(still := next_event(capture), StillPicture):
             stills.append(still)
         assert still == "end"
         assert len(stills) == 29
@@ -78,36 +79,36 @@ def test_a_still_scene_gives_one_frame_and_news_that_it_is_still(quiet: Path) ->
 
 def test_nothing_is_confirmed_before_its_frame_was_analysed(quiet: Path) -> None:
     with watching(quiet) as capture:
-        assert heard(capture) == "frame"
+        assert next_event(capture) == "frame"
         for _ in range(3):
-            still = heard(capture)
+            still = next_event(capture)
             assert isinstance(still, StillPicture)
             assert not still.confirmed
         analyse(capture)
-        still = heard(capture)
+        still = next_event(capture)
         while isinstance(still, StillPicture) and not still.confirmed:
-            still = heard(capture)
+            still = next_event(capture)
         assert isinstance(still, StillPicture)
 
 
 def test_a_frame_that_was_not_analysed_is_followed_by_another(quiet: Path) -> None:
     with watching(quiet) as capture:
         for _ in range(3):
-            while heard(capture) != "frame":
+            while next_event(capture) != "frame":
                 pass
             analyse(capture, confirm=False)
 
 
-def test_a_wanted_frame_comes_though_nothing_moves(quiet: Path) -> None:
+def test_a_requested_frame_comes_though_nothing_moves(quiet: Path) -> None:
     with watching(quiet) as capture:
-        assert heard(capture) == "frame"
+        assert next_event(capture) == "frame"
         analyse(capture)
-        assert isinstance(heard(capture), StillPicture)
+        assert isinstance(next_event(capture), StillPicture)
         capture.request_frame()
-        while heard(capture) != "frame":
+        while next_event(capture) != "frame":
             pass
         analyse(capture)
-        assert isinstance(heard(capture), StillPicture)
+        assert isinstance(next_event(capture), StillPicture)
 
 
 def coming_and_going(index: int) -> bool:
@@ -119,23 +120,23 @@ def test_a_quiet_rtsp_camera_is_decoded_by_keyframes_and_still_seen(tmp_path: Pa
     """Keyframes are 1 s apart, 10 pictures a second of which 5 are due."""
     clip = clip_of(tmp_path / "yard.mp4", 100, coming_and_going)
     with RtspServer(clip) as server, watching(server.url, keyframes=True) as capture:
-        assert heard(capture) == "frame"
+        assert next_event(capture) == "frame"
         analyse(capture)
         # In the quiet seconds the looks become a second apart.
         before_s, apart_s = 0.0, 0.0
         while apart_s < 0.8:
-            still = heard(capture)
+            still = next_event(capture)
             assert isinstance(still, StillPicture), "the square came before keyframes sufficed"
             apart_s, before_s = (
                 still.time.camera_time_s - (before_s or still.time.camera_time_s),
                 (still.time.camera_time_s),
             )
-        while heard(capture) != "frame":
+        while next_event(capture) != "frame":
             pass
         analyse(capture)
         came = 1
         while came < 5:
-            if heard(capture) == "frame":
+            if next_event(capture) == "frame":
                 analyse(capture)
                 came += 1
         # Pictures that were due and not even decoded count as gated.

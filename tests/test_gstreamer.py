@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeseg.capture.events import NewFrame
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import SystemClock
 from edgeseg.errors import SourceError, SourceReason
@@ -260,13 +262,12 @@ def test_pictures_outlive_nothing_and_leak_nothing(tiny_clip: Path) -> None:
 
 def test_in_a_camera_process_it_leaves_no_orphans(tiny_clip: Path) -> None:
     source = f"{TEST_PICTURES} ! video/x-raw,{SIZE} ! appsink"
-    capture = CaptureProcess("yard", source, "SHOWN", Preprocess("stretch", (64, 48)), 10)
+    capture = CaptureProcess("yard", CaptureOrder(source, "SHOWN", Preprocess("stretch", (64, 48)), 10))
     with capture:
         times = []
         while len(times) < 5:
-            time = capture.receive(5.0)
-            if time is not None:
-                times.append(time)
+            events = capture.receive(5.0)
+            times.extend(event.time for event in events if isinstance(event, NewFrame))
         assert all(one.camera_time_s < two.camera_time_s for one, two in pairwise(times))
         assert times[-1].captured_at_s == pytest.approx(CLOCK.utc_s(), abs=5)
         assert capture.picture_size_px == (64, 48)

@@ -13,6 +13,7 @@ import pytest
 from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.settings import DecodeName
 from edgeseg.sources.decode import Decoder, Opening
@@ -103,9 +104,11 @@ def test_a_camera_process_tells_its_daemon(tiny_clip: Path) -> None:
     preprocess = Preprocess("stretch", (64, 48))
     with (
         RtspServer(tiny_clip, fps=25) as server,
-        CaptureProcess("yard", server.url, "SHOWN", preprocess, 10, decode="v4l2m2m") as capture,
+        CaptureProcess(
+            "yard", CaptureOrder(server.url, "SHOWN", preprocess, 10, decode="v4l2m2m")
+        ) as capture,
     ):
-        while capture.receive(5.0) is None:
+        while not capture.receive(5.0):
             pass
         with capture.take() as frame:
             assert frame is not None

@@ -12,7 +12,7 @@ import pytest
 from av.video.frame import PictureType
 
 from edgeseg.replay.clip import ClipFrame, gated_frames
-from edgeseg.screening.motion_gate import Gate, GateOrder
+from edgeseg.screening.motion_gate import MotionGate, MotionGateSettings
 from edgeseg.settings import GateSettings
 from edgeseg.sources.file import FileSource
 from edgeseg.stages.preprocess import Preprocess
@@ -122,7 +122,7 @@ def test_a_quiet_camera_decodes_keyframes_and_wakes_up_with_the_first_that_shows
     tmp_path: Path, keyframes: bool, late_s: float
 ) -> None:
     path = clip_of(tmp_path / "a.mp4", 200, occupied_from_8_to_10)
-    gate = Gate(GateOrder(GateSettings(5.0, "medium", keyframes), ()))
+    gate = MotionGate(MotionGateSettings(GateSettings(5.0, "medium", keyframes), ()))
     looked, passed = [], []
     for one in gated_frames(path, "yard", Preprocess("stretch", (64, 48)), 5, None, gate):
         time_s = one.frame.time.camera_time_s if isinstance(one, ClipFrame) else one.camera_time_s

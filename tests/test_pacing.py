@@ -18,7 +18,7 @@ gaps = st.lists(st.floats(0.0005, 3.0), min_size=1, max_size=200)
 
 def picked(rate_fps: float, times_s: list[float]) -> list[float]:
     pacer = Pacer(rate_fps)
-    return [time_s for time_s in times_s if pacer.takes(time_s)]
+    return [time_s for time_s in times_s if pacer.is_due(time_s)]
 
 
 def running(gaps_s: list[float]) -> list[float]:
@@ -80,7 +80,7 @@ def test_the_rate_can_change_on_the_way() -> None:
     for time_s in times_s:
         if time_s == 1.0:
             pacer.set_rate(1)
-        if pacer.takes(time_s):
+        if pacer.is_due(time_s):
             picks.append(time_s)
     assert picks == [*times_s[:10], 1.9, 2.9]
 

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeseg.capture.events import NewFrame, UnusablePicture
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import ManualClock, SystemClock
 from edgeseg.engines.base import Engine
@@ -32,7 +34,7 @@ from edgeseg.geometry.view_registration import (
 from edgeseg.publish.payloads import CameraStatusPayload
 from edgeseg.runtime.camera import Camera
 from edgeseg.screening.health.drift import ReferenceView
-from edgeseg.screening.health.monitor import Health, HealthOrder
+from edgeseg.screening.health.monitor import HealthMonitor, HealthMonitorSettings
 from edgeseg.screening.health.reference_store import decode, encode
 from edgeseg.settings import HealthSettings, ZoneSettings
 from edgeseg.stages.confidence_gate import ConfidenceGate
@@ -94,11 +96,11 @@ def spoilt(pictures: Sequence[Picture], name: str, since_s: float, until_s: floa
 
 
 def test_it_is_in_doubt_at_once_and_well_again_after_a_while(pictures: list[Picture]) -> None:
-    health = Health(HealthOrder(HealthSettings(), (ZONE,)))
+    health = HealthMonitor(HealthMonitorSettings(HealthSettings(), (ZONE,)))
     heard = []
     for picture in spoilt(pictures, "covered", 12.0, 18.0):
-        health.look(picture, picture.time.camera_time_s)
-        now = (health.verdict.state, health.doubtful)
+        health.update(picture, picture.time.camera_time_s)
+        now = (health.health.state, health.suspect)
         if not heard or heard[-1][1] != now:
             heard.append((round(picture.time.camera_time_s, 1), now))
     assert heard == [
@@ -110,54 +112,54 @@ def test_it_is_in_doubt_at_once_and_well_again_after_a_while(pictures: list[Pict
 
 
 def test_a_clip_in_a_loop_is_not_frozen(pictures: list[Picture]) -> None:
-    health = Health(HealthOrder(HealthSettings(tolerance=None), ()))
+    health = HealthMonitor(HealthMonitorSettings(HealthSettings(tolerance=None), ()))
     for number in range(300):
         time_s = number * 0.2
-        health.look(replace(pictures[number % 40], time=FrameTime(time_s, time_s)), time_s)
-        assert health.verdict.state is None, time_s
+        health.update(replace(pictures[number % 40], time=FrameTime(time_s, time_s)), time_s)
+        assert health.health.state is None, time_s
 
 
 def test_each_check_can_be_switched_off(pictures: list[Picture]) -> None:
     off = HealthSettings(None, dark=False, blown_out=False, blurred=False, covered=False, tolerance=None)
     for name in ("fade to dark, 3 s", "fade to white, 3 s", "blur of 2 %", "covered", "turned by 8 degrees"):
-        health = Health(HealthOrder(off, ()))
+        health = HealthMonitor(HealthMonitorSettings(off, ()))
         for picture in spoilt(pictures[::3], name, 12.0, 28.0):
-            health.look(picture, picture.time.camera_time_s)
-            assert not health.doubtful, name
+            health.update(picture, picture.time.camera_time_s)
+            assert not health.suspect, name
 
 
 def test_zones_follow_a_nudge_to_within_one_percent_of_the_width(pictures: list[Picture]) -> None:
-    health = Health(HealthOrder(HealthSettings(follow=True), (ZONE,)))
+    health = HealthMonitor(HealthMonitorSettings(HealthSettings(follow=True), (ZONE,)))
     for picture in spoilt(pictures, "shifted by 12 %", 12.0, 30.0):
-        health.look(picture, picture.time.camera_time_s)
+        health.update(picture, picture.time.camera_time_s)
     truth = OF["shifted by 12 %"].truth((432, 768))
     assert truth is not None
-    assert (health.verdict.state, health.doubtful) == (None, False)
+    assert (health.health.state, health.suspect) == (None, False)
     there, should = np.array(health.zones[0].include[0]), np.array(moved_points(ZONE.include[0], truth))
     apart = (there - should) * (1.0, 432 / 768)
     assert np.hypot(apart[:, 0], apart[:, 1]).max() < 0.01
     # The next process begins there.
-    learned = [view for view in (health.take_learned(), health.take_learned()) if view is not None]
-    later = Health(HealthOrder(HealthSettings(follow=True), (ZONE,), (learned[-1],)))
+    learned = [view for view in (health.take_learned_view(), health.take_learned_view()) if view is not None]
+    later = HealthMonitor(HealthMonitorSettings(HealthSettings(follow=True), (ZONE,), (learned[-1],)))
     for picture in spoilt(pictures[:30], "shifted by 12 %", 0.0, 30.0):
-        later.look(picture, picture.time.camera_time_s)
-    assert (later.verdict, later.zones) == (health.verdict, health.zones)
+        later.update(picture, picture.time.camera_time_s)
+    assert (later.health, later.zones) == (health.health, health.zones)
     # What would leave the picture is not followed.
     edge = replace(ZONE, include=(((0.9, 0.0), (1.0, 0.0), (1.0, 1.0), (0.9, 1.0)),))
-    staying = Health(HealthOrder(HealthSettings(follow=True), (edge,)))
+    staying = HealthMonitor(HealthMonitorSettings(HealthSettings(follow=True), (edge,)))
     for picture in spoilt(pictures, "shifted by 12 %", 12.0, 30.0):
-        staying.look(picture, picture.time.camera_time_s)
-    assert staying.verdict.state == "moved"
+        staying.update(picture, picture.time.camera_time_s)
+    assert staying.health.state == "moved"
     assert staying.zones == (edge,)
 
 
 def test_the_reference_view_outlives_the_connection(pictures: list[Picture]) -> None:
-    first = Health(HealthOrder(HealthSettings(), (ZONE,)))
+    first = HealthMonitor(HealthMonitorSettings(HealthSettings(), (ZONE,)))
     for picture in pictures[:80]:
-        first.look(picture, picture.time.camera_time_s)
-    learned = first.take_learned()
+        first.update(picture, picture.time.camera_time_s)
+    learned = first.take_learned_view()
     assert learned is not None
-    assert first.take_learned() is None
+    assert first.take_learned_view() is None
     with NodeState(None, ManualClock()) as state:
         CameraViews(state, "room").keep(encode(learned, (ZONE,)), grey=learned.grey)
         (text,) = CameraViews(state, "room").stored()
@@ -170,20 +172,22 @@ def test_the_reference_view_outlives_the_connection(pictures: list[Picture]) -> 
     assert decode(text, (replace(ZONE, include=(((0, 0), (1, 0), (1, 1)),)),)) is None
     assert decode('{"zones": 1}', (ZONE,)) is None
     # Nudged while nobody watched.
-    second = Health(HealthOrder(HealthSettings(), (ZONE,), (kept,)))
+    second = HealthMonitor(HealthMonitorSettings(HealthSettings(), (ZONE,), (kept,)))
     for picture in spoilt(pictures[:80], "shifted by 12 %", 0.0, 28.0):
-        second.look(picture, picture.time.camera_time_s)
-    assert second.verdict.state == "moved"
-    assert second.verdict.transform is not None
-    assert second.verdict.transform.right == pytest.approx(0.12, abs=0.01)
+        second.update(picture, picture.time.camera_time_s)
+    assert second.health.state == "moved"
+    assert second.health.transform is not None
+    assert second.health.transform.right == pytest.approx(0.12, abs=0.01)
 
 
 def test_a_stored_view_that_is_no_picture_is_learned_anew(pictures: list[Picture]) -> None:
-    health = Health(HealthOrder(HealthSettings(), (ZONE,), (ReferenceView("bm8gcGljdHVyZQ==", False),)))
+    health = HealthMonitor(
+        HealthMonitorSettings(HealthSettings(), (ZONE,), (ReferenceView("bm8gcGljdHVyZQ==", False),))
+    )
     for picture in pictures[:80]:
-        health.look(picture, picture.time.camera_time_s)
-    assert health.verdict == PictureHealth()
-    assert health.take_learned() is not None
+        health.update(picture, picture.time.camera_time_s)
+    assert health.health == PictureHealth()
+    assert health.take_learned_view() is not None
 
 
 def test_registration_says_what_it_cannot_compare() -> None:
@@ -276,27 +280,26 @@ def stage(model_folder: Path, engine: Engine) -> Stage:  # noqa: F811
 def test_a_camera_process_holds_back_what_is_covered_and_says_so(tmp_path: Path) -> None:
     """A clip of noise that goes dark after a second."""
     clip = _noise_that_goes_dark(tmp_path / "dark.mp4")
-    order = HealthOrder(HealthSettings(), ())
-    frames, unfit, told = [], [], None
-    with CaptureProcess(
-        "yard", str(clip), "SHOWN", Preprocess("stretch", (64, 48)), 5, health=order
-    ) as capture:
+    order = HealthMonitorSettings(HealthSettings(), ())
+    frames, unusable, reported = [], [], None
+    capture_order = CaptureOrder(str(clip), "SHOWN", Preprocess("stretch", (64, 48)), 5, health=order)
+    with CaptureProcess("yard", capture_order) as capture:
         until_s = SystemClock().monotonic_s() + 30.0
         while SystemClock().monotonic_s() < until_s:
             try:
-                time = capture.receive(0.5)
+                events = capture.receive(0.5)
             except SourceError:
                 break
-            late = capture.take_unfit()
-            if time is not None:
-                frames.append(time.camera_time_s)
-            if late is not None:
-                unfit.append(late.camera_time_s)
-                told = capture.health.state or told
+            for event in events:
+                if isinstance(event, NewFrame):
+                    frames.append(event.time.camera_time_s)
+                elif isinstance(event, UnusablePicture):
+                    unusable.append(event.time.camera_time_s)
+                    reported = capture.health.state or reported
     assert frames
-    assert unfit
-    assert max(frames) < min(unfit)
-    assert told == "dark"
+    assert unusable
+    assert max(frames) < min(unusable)
+    assert reported == "dark"
     assert capture.dropped["unfit"] >= 5
 
 

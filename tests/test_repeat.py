@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgeseg import config
+from edgeseg.capture.events import NewFrame
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.errors import ConfigError
 from edgeseg.stages.preprocess import Preprocess
@@ -21,16 +23,15 @@ def test_a_clip_begins_again(tiny_clip: Path) -> None:
     preprocess = Preprocess("stretch", (64, 48))
     began = 0
     last_s = 1.0
-    with CaptureProcess(
-        "hall", str(tiny_clip), "clip", preprocess, 10, realtime=False, repeat=True
-    ) as capture:
+    order = CaptureOrder(str(tiny_clip), "clip", preprocess, 10, realtime=False, repeat=True)
+    with CaptureProcess("hall", order) as capture:
 
         def beginnings() -> int:
             nonlocal began, last_s
-            time = capture.receive(0.1)
-            if time is not None:
-                began += time.camera_time_s < last_s
-                last_s = time.camera_time_s
+            for event in capture.receive(0.1):
+                assert isinstance(event, NewFrame)
+                began += event.time.camera_time_s < last_s
+                last_s = event.time.camera_time_s
             return began
 
         wait_until(lambda: beginnings() >= 3, "a third time round")

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseg.capture.messages import Alive, Failed, FromCamera, Layout, Ready, Tally
+from edgeseg.capture.messages import CaptureCounts, Failed, FrameReady, FromCamera, Heartbeat, SlotLayout
 from edgeseg.capture.wire_format import MAX_MESSAGE_BYTES, WireError, decode, encode
 from edgeseg.errors import SourceError
 from edgeseg.frames import FrameTime
 from edgeseg.stages.preprocess import Preprocess
 
-TALLY = Tally(decoded=7, corrupt_packets=1, no_slot=0, source_fps=None, gated=2)
+TALLY = CaptureCounts(decoded=7, corrupt_packets=1, no_slot=0, source_fps=None, gated=2)
 TILES = Preprocess("tiles", (64, 48)).fit_for((1920, 1080))
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @pytest.mark.parametrize(
-    "message", [Layout(3, TILES), Alive(TALLY)], ids=lambda message: type(message).__name__
+    "message", [SlotLayout(3, TILES), Heartbeat(TALLY)], ids=lambda message: type(message).__name__
 )
 def test_messages_arrive_as_they_were(message: FromCamera) -> None:
     arrived = decode(encode(message))
@@ -34,13 +34,13 @@ def test_messages_arrive_as_they_were(message: FromCamera) -> None:
 
 @given(NUMBERS, NUMBERS, st.none() | NUMBERS, st.integers(0, 2**40))
 def test_times_arrive_to_the_last_bit(camera: float, utc: float, pts: float | None, decoded: int) -> None:
-    message = Ready(9, 1, 2, FrameTime(camera, utc, pts, None), Tally(decoded, 0, 0, 25.0, 0))
+    message = FrameReady(9, 1, 2, FrameTime(camera, utc, pts, None), CaptureCounts(decoded, 0, 0, 25.0, 0))
     assert decode(encode(message)) == message
 
 
 def test_a_fit_that_arrived_is_still_a_cache_key() -> None:
-    arrived = decode(encode(Layout(1, TILES)))
-    assert isinstance(arrived, Layout)
+    arrived = decode(encode(SlotLayout(1, TILES)))
+    assert isinstance(arrived, SlotLayout)
     assert hash(arrived.fit) == hash(TILES)
 
 
@@ -66,12 +66,12 @@ def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
 
 
 def alive(decoded: bytes, source_fps: bytes) -> bytes:
-    tally = b'"decoded": %b, "corrupt_packets": 0, "no_slot": 0, "gated": 0, "source_fps": %b'
-    return b'["Alive", {"tally": {' + tally % (decoded, source_fps) + b"}}]"
+    counts = b'"decoded": %b, "corrupt_packets": 0, "no_slot": 0, "gated": 0, "source_fps": %b'
+    return b'["Heartbeat", {"counts": {' + counts % (decoded, source_fps) + b"}}]"
 
 
 def test_the_nonsense_below_is_nearly_sense() -> None:
-    assert decode(alive(b"7", b"25.0")) == Alive(Tally(7, 0, 0, 25.0, 0))
+    assert decode(alive(b"7", b"25.0")) == Heartbeat(CaptureCounts(7, 0, 0, 25.0, 0))
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_the_nonsense_below_is_nearly_sense() -> None:
         b"",
         b"null",
         b"[]",
-        b'["Alive"]',
-        b'["Alive", {}]',
+        b'["Heartbeat"]',
+        b'["Heartbeat", {}]',
         b'["SetRate", {"rate_fps": 5}]',
-        b'[["Alive"], {}]',
+        b'[["Heartbeat"], {}]',
         b'["Failed", {"reason": "no such reason", "message": ""}]',
         alive(b'"many"', b"null"),
         alive(b"1", b"NaN"),

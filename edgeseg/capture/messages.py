@@ -1,4 +1,4 @@
-"""What a camera process and the daemon say to each other.
+"""Messages between a camera process and the daemon.
 
 Slots of shared memory change hands by message only. There is no lock between the two, because one that
 is held by a process that gets killed is never released.
@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, Union
 
-from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.clip_request import ClipRequest
 from edgeseg.errors import SourceError
 from edgeseg.frames import U8, Fit, FrameTime, Picture, PictureHealth
 from edgeseg.screening.health.drift import ReferenceView
-from edgeseg.screening.health.monitor import HealthOrder
-from edgeseg.screening.motion_gate import GateOrder
+from edgeseg.screening.health.monitor import HealthMonitorSettings
+from edgeseg.screening.motion_gate import MotionGateSettings
 from edgeseg.settings import DecodeName
 
 # One being written, one on its way, one waiting to be taken, one under analysis: the writer never waits.
 SLOTS = 4
 
 
-class PlacesPictures(Protocol):
-    """What makes network inputs of pictures (``preprocess.Preprocess``); it must pickle."""
+class PicturePlacer(Protocol):
+    """Makes network inputs of pictures (``preprocess.Preprocess``); it must pickle."""
 
     def fit_for(self, picture_size_px: tuple[int, int]) -> Fit: ...
 
@@ -31,23 +31,30 @@ class PlacesPictures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CaptureOrder:
-    """What a camera process is to do; see ``CaptureProcess``. gate: None hands over all that is due.
-    health: None checks no picture. repeat: a clip begins again after its end.
+    """What a camera process does; it pickles.
 
-    record_s: how far back clips begin that are made of the packets; None keeps no packets. record_only:
-    nothing is decoded.
+    Args:
+        url, shown: the source, and its name in messages.
+        preprocess: makes the network inputs.
+        rate_fps: frames handed over a second.
+        realtime: a clip stands for a camera: paced by its timestamps against the clock, with arrival times.
+        gate: hands over frames that show motion, and one every so often; None hands over all that are due.
+        health: checks whether pictures can be measured and hands over none that cannot; None checks nothing.
+        repeat: a clip begins again after its end.
+        record_s: how far back clips begin that are made of the packets; None keeps no packets.
+        record_only: nothing is decoded.
     """
 
     url: str = field(repr=False)
     shown: str
-    preprocess: PlacesPictures
+    preprocess: PicturePlacer
     rate_fps: float
-    realtime: bool
-    open_timeout_s: float
-    read_timeout_s: float
-    gate: GateOrder | None = None
+    realtime: bool = True
+    open_timeout_s: float = 5.0
+    read_timeout_s: float = 3.0
+    gate: MotionGateSettings | None = None
     decode: DecodeName = "software"
-    health: HealthOrder | None = None
+    health: HealthMonitorSettings | None = None
     repeat: bool = False
     record_s: float | None = None
     record_only: bool = False
@@ -63,12 +70,12 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class CaptureCounts:
     """Counts since the process started. source_fps: measured, None in the first seconds.
 
     gated: pictures that were due and not handed over because nothing had moved; those that were not even
     decoded count. notice: the source's, see ``Source``. stream: None where no decoder of ours reads it.
-    health: of the pictures now. unfit: pictures that were due and not handed over for their health.
+    health: of the pictures now. unusable: pictures that were due and not handed over for their health.
     """
 
     decoded: int
@@ -79,11 +86,11 @@ class Tally:
     notice: str | None = None
     stream: Stream | None = None
     health: PictureHealth = field(default_factory=PictureHealth)
-    unfit: int = 0
+    unusable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class SlotLayout:
     """Frames from now on have this fit and lie in new shared memory, whose descriptor follows.
 
     The memory holds ``SLOTS`` arrays uint8 (n, input_height_px, input_width_px, 3), one after another.
@@ -94,51 +101,51 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """A slot is the daemon's, with a frame in it, until it sends ``Release``. number: counts the frames."""
+class FrameReady:
+    """A slot holds a frame and is the daemon's until it sends ``Release``. number: counts the frames."""
 
     number: int
     layout: int
     slot: int
     time: FrameTime
-    tally: Tally
+    counts: CaptureCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Still:
+class NothingMoved:
     """A picture was due in which nothing has moved since the frame of that number."""
 
     number: int
     time: FrameTime
-    tally: Tally
+    counts: CaptureCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
-    """There is a picture that must not be measured: for what ``tally.health`` says, or it is in doubt yet."""
+class Unusable:
+    """A picture must not be measured, for the reason in ``counts.health``, or because it is in doubt yet."""
 
     time: FrameTime
-    tally: Tally
+    counts: CaptureCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """A view to keep for the next process of this camera."""
+class ViewLearned:
+    """A reference view was learned; the daemon saves it for the next process of this camera."""
 
     view: ReferenceView
 
 
 @dataclass(frozen=True, slots=True)
-class Alive:
+class Heartbeat:
     """Pictures are decoded; none was due."""
 
-    tally: Tally
+    counts: CaptureCounts
 
 
 @dataclass(frozen=True, slots=True)
-class ClipTaken:
-    """The clip of an alert is done; a descriptor of it follows. size_bytes: 0, and nothing follows, where it
-    came to nothing."""
+class ClipFinished:
+    """The clip of an alert is finished; its descriptor follows. size_bytes: 0, and nothing follows, where it
+    failed."""
 
     alert_id: str
     size_bytes: int
@@ -153,7 +160,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A slot is the camera process's again. analysed: whether that became of its frame."""
+    """A slot is the camera process's again. analysed: whether its frame was analysed."""
 
     number: int
     layout: int
@@ -170,14 +177,14 @@ class SetRate:
 
 @dataclass(frozen=True, slots=True)
 class SetPreprocess:
-    """Place pictures so from now on: into another size, and so into new memory."""
+    """Place pictures by this preprocess from now on: in another size, and so in new memory."""
 
-    preprocess: PlacesPictures
+    preprocess: PicturePlacer
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """Hand over the next picture that is due, whatever it shows."""
+class RequestFrame:
+    """Hand over the next picture that is due, even if nothing moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +192,10 @@ class Stop:
     """Say goodbye to the camera and end."""
 
 
-FromCamera = Union[Layout, Ready, Still, Unfit, Learned, Alive, ClipTaken, Failed]
-ToCamera = Union[Release, SetRate, SetPreprocess, Want, TakeClip, Stop]
+FromCamera = Union[
+    SlotLayout, FrameReady, NothingMoved, Unusable, ViewLearned, Heartbeat, ClipFinished, Failed
+]
+ToCamera = Union[Release, SetRate, SetPreprocess, RequestFrame, ClipRequest, Stop]
 
 
 def views_shape(fit: Fit) -> tuple[int, int, int, int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from edgeseg.capture.messages import PlacesPictures
+from edgeseg.capture.events import NewFrame
+from edgeseg.capture.messages import CaptureOrder, PicturePlacer
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
@@ -48,7 +49,7 @@ class SourceFacts:
 def probe(
     url: str,
     shown: str,
-    preprocess: PlacesPictures,
+    preprocess: PicturePlacer,
     clock: Clock,
     stop: threading.Event,
     *,
@@ -63,14 +64,10 @@ def probe(
     """
     capture = CaptureProcess(
         "probe",
-        url,
-        shown,
-        preprocess,
-        _RATE_FPS,
-        first_picture_within_s=FIRST_PICTURE_WITHIN_S,
-        stall_after_s=watch_s + 1,
+        CaptureOrder(url, shown, preprocess, _RATE_FPS, decode=decode),
         clock=clock,
-        decode=decode,
+        stall_after_s=watch_s + 1,
+        first_picture_within_s=FIRST_PICTURE_WITHIN_S,
     )
     with capture:
         return _watch(capture, url, shown, clock, stop, watch_s)
@@ -83,16 +80,18 @@ def _watch(
     ahead_s: float | None = None
     while not stop.is_set():
         try:
-            time = capture.receive(_TICK_S)
+            events = capture.receive(_TICK_S)
         except SourceError as error:
             if first_s is None or error.reason != "ended" or not is_finite(url):
                 raise
             break
         now_s = clock.monotonic_s()
-        if time is not None:
+        for event in events:
+            if not isinstance(event, NewFrame):
+                continue
             first_s = now_s if first_s is None else first_s
-            if time.sender_utc_s is not None:
-                ahead_s = time.sender_utc_s - time.captured_at_s
+            if event.time.sender_utc_s is not None:
+                ahead_s = event.time.sender_utc_s - event.time.captured_at_s
             with capture.take():
                 # Given back at once: what counts is that it came.
                 pass

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeseg.capture.messages import SLOTS, ClipTaken, Layout, PlacesPictures, views_shape
+from edgeseg.capture.messages import SLOTS, ClipFinished, PicturePlacer, SlotLayout, views_shape
 from edgeseg.capture.wire_format import WireError
 from edgeseg.frames import U8, Fit
 
@@ -39,14 +39,14 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenClip:
+class AlertClip:
     """The clip of an alert. descriptor: of its bytes, which do not change; None where it came to nothing."""
 
     alert_id: str
     descriptor: int | None
 
 
-def receive_slots(link: Connection[Any, Any], layout: Layout, told: Iterable[PlacesPictures]) -> Slots:
+def receive_slots(link: Connection[Any, Any], layout: SlotLayout, told: Iterable[PicturePlacer]) -> Slots:
     """The memory of a layout. told: how the process was told to place pictures; the layout must follow from
     one of them. Raises WireError and OSError."""
     size_px = (layout.fit.picture_width_px, layout.fit.picture_height_px)
@@ -68,10 +68,10 @@ def receive_slots(link: Connection[Any, Any], layout: Layout, told: Iterable[Pla
     return Slots(layout.number, layout.fit, np.frombuffer(memory, np.uint8).reshape(shape))
 
 
-def receive_clip(link: Connection[Any, Any], taken: ClipTaken) -> TakenClip:
+def receive_clip(link: Connection[Any, Any], taken: ClipFinished) -> AlertClip:
     """The clip that a message tells of. Raises WireError and OSError."""
     if taken.size_bytes == 0:
-        return TakenClip(taken.alert_id, None)
+        return AlertClip(taken.alert_id, None)
     if not link.poll(_COMES_WITHIN_S):
         raise WireError("a clip without memory")
     descriptor = recv_handle(link)
@@ -84,4 +84,4 @@ def receive_clip(link: Connection[Any, Any], taken: ClipTaken) -> TakenClip:
     if not whole:
         os.close(descriptor)
         raise WireError("a clip that is not what was said, or could change under its reader")
-    return TakenClip(taken.alert_id, descriptor)
+    return AlertClip(taken.alert_id, descriptor)

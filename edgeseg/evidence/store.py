@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 from edgeseg.capture.clip_recorder import LATE_S
-from edgeseg.capture.clip_request import TakeClip
-from edgeseg.capture.shared_memory import TakenClip
+from edgeseg.capture.clip_request import ClipRequest
+from edgeseg.capture.shared_memory import AlertClip
 from edgeseg.clock import Clock, iso_utc
 from edgeseg.drawing.snapshot import Snapshot
 from edgeseg.events import Alert
@@ -66,7 +66,7 @@ class EvidenceFile:
     data: bytes
 
 
-TakesClips = Callable[[TakeClip], "str | None"]
+TakesClips = Callable[[ClipRequest], "str | None"]
 """Has a clip made; returns the suffix of its file, or None where there is nothing to make it of."""
 
 
@@ -130,7 +130,7 @@ class EvidenceStore:
         """From now on clips of this camera come from there."""
         self._tapes[camera] = takes_clips
 
-    def keep_clip(self, camera: str, clip: TakenClip, suffix: str) -> None:
+    def keep_clip(self, camera: str, clip: AlertClip, suffix: str) -> None:
         """Keep a clip that was asked for. Its descriptor is closed here. Any thread."""
         if clip.descriptor is None:
             log.warning("evidence: camera %s: no clip of alert %s could be made", camera, clip.alert_id)
@@ -190,7 +190,7 @@ class EvidenceStore:
         late_s = min(max(0.0, self._clock.utc_s() - alert.at_s), LATE_S)
         at_s = self._clock.monotonic_s() - late_s
         words = f"edgeseg: camera {alert.camera}, alert {alert.id}, {iso_utc(alert.at_s)}"
-        suffix = takes_clips(TakeClip(alert.id, at_s, clip.before_s, clip.after_s, words))
+        suffix = takes_clips(ClipRequest(alert.id, at_s, clip.before_s, clip.after_s, words))
         return file_name(alert.id, "clip", suffix) if suffix is not None else None
 
     def _start(self) -> None:

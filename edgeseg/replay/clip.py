@@ -25,8 +25,8 @@ from edgeseg.pipeline import Analysis
 from edgeseg.publish.jsonl import JsonLinesPublisher
 from edgeseg.publish.topics import Topics
 from edgeseg.runtime.camera import Camera
-from edgeseg.screening.health.monitor import Health, health_order
-from edgeseg.screening.motion_gate import Gate, gate_order
+from edgeseg.screening.health.monitor import HealthMonitor, health_monitor_settings
+from edgeseg.screening.motion_gate import MotionGate, motion_gate_settings
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
@@ -67,8 +67,8 @@ def gated_frames(
     preprocess: Preprocess,
     rate_fps: float,
     epoch_s: float | None,
-    gate: Gate | None,
-    health: Health | None = None,
+    gate: MotionGate | None,
+    health: HealthMonitor | None = None,
 ) -> Iterator[ClipFrame | FrameTime]:
     """Yield ``frames`` with a gate: for a skipped frame its time. Every frame counts as analysed.
 
@@ -78,21 +78,21 @@ def gated_frames(
         pacer, seq, duration_s = Pacer(rate_fps), 0, source.duration_s
         for picture in source:
             time_s = picture.time.camera_time_s
-            if health is not None and health.look(picture, time_s) and gate is not None:
-                gate.watch(health.zones)
-            if not pacer.takes(time_s):
+            if health is not None and health.update(picture, time_s) and gate is not None:
+                gate.set_zones(health.zones)
+            if not pacer.is_due(time_s):
                 continue
-            if health is not None and health.doubtful:
+            if health is not None and health.suspect:
                 yield picture.time
                 continue
             if gate is not None:
                 passes = gate.passes(picture, time_s)
-                gate.steer(source, rate_fps)
+                gate.choose_decoding(source, rate_fps)
                 if not passes:
                     yield picture.time
                     continue
-                gate.handed_over(seq)
-                gate.settle(seq, analysed=True)
+                gate.mark_handed_over(seq)
+                gate.mark_done(seq, analysed=True)
             fit, views = preprocess(picture)
             done_share = min(time_s / duration_s, 1.0) if duration_s else 0.0
             yield ClipFrame(picture, Frame(camera, seq, views, fit, picture.time), done_share)
@@ -178,10 +178,10 @@ class Replay:
         assert self._engine is not None, "use Replay as a context manager"
         chosen = self._chosen
         preprocess = Preprocess(chosen.fit or self.model.fit, self._engine.input_size_px)
-        order, started = gate_order(chosen), False
-        gate = None if order is None else Gate(order)
-        checks = health_order(chosen)
-        health = None if checks is None else Health(checks)
+        order, started = motion_gate_settings(chosen), False
+        gate = None if order is None else MotionGate(order)
+        checks = health_monitor_settings(chosen)
+        health = None if checks is None else HealthMonitor(checks)
         for one in gated_frames(clip, chosen.name, preprocess, chosen.rate_fps, epoch_s, gate, health):
             time = one.frame.time if isinstance(one, ClipFrame) else one
             if not started:
@@ -194,8 +194,8 @@ class Replay:
             self.clock.set(time.camera_time_s, time.captured_at_s)
             self.camera.received(time)
             if health is not None:
-                self.camera.judged(health.verdict, time)
-                if health.doubtful:
+                self.camera.judged(health.health, time)
+                if health.suspect:
                     self.camera.tick()
                     continue
             if not isinstance(one, ClipFrame):

@@ -1,4 +1,4 @@
-"""Keeps one camera's capture process going: the only place that reconnects."""
+"""Capture loop: receives one camera's pictures in a thread and reconnects when the camera fails."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from itertools import count
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set
-from tenacity.wait import wait_exponential, wait_random
-
-from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.clip_request import ClipRequest
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
-from edgeseg.capture.reachability import answers
 from edgeseg.clock import Clock
 from edgeseg.engines.base import Engine
 from edgeseg.errors import EngineAwayError, EngineCancelledError, SourceError
 from edgeseg.runtime.camera import Camera
-from edgeseg.runtime.clip_stream import ClipStream, KeepClip, hand_over, take_from
-from edgeseg.runtime.scheduler import Scheduler, due_s, staleness_budget_s
-from edgeseg.screening.health.drift import ReferenceView
-from edgeseg.screening.health.monitor import health_order
-from edgeseg.screening.health.reference_store import decode, encode
-from edgeseg.screening.motion_gate import gate_order
+from edgeseg.runtime.capture_events import CaptureEventHandler
+from edgeseg.runtime.clip_stream import ClipStream, SaveClip, take_from
+from edgeseg.runtime.reconnect import GOOD_AFTER_S, reconnect
+from edgeseg.runtime.scheduler import Scheduler, staleness_budget_s
+from edgeseg.screening.health.monitor import health_monitor_settings
+from edgeseg.screening.motion_gate import motion_gate_settings
 from edgeseg.settings import SLOWEST_FPS, CameraSettings
 from edgeseg.sources.open import is_finite
 from edgeseg.stages.preprocess import Preprocess
@@ -32,28 +28,26 @@ from edgeseg.state.reference_views import CameraViews
 
 log = logging.getLogger(__name__)
 
-# After a failure about 1, 2, 4 ... 30 s; what is random keeps cameras that lost one switch apart.
-_PAUSE = wait_exponential(multiplier=1.0, max=30.0) + wait_random(0.0, 2.0)
-# How often a camera that was off is looked for within a pause: it should be seen within 3 s of its return.
-_KNOCK_EVERY_S = 1.0
-# A connection that gave pictures this long was good: after it the pauses begin anew.
-_GOOD_AFTER_S = 30.0
 _RECEIVE_TIMEOUT_S = 0.5
-# Many cameras lock an account after some wrong passwords; a person has to mend it anyway.
-_AFTER_REFUSED_LOGIN_S = 60.0
-# A signal to the whole process group ends the camera process before we are told to stop.
+# A signal to the whole process group ends the camera process before the daemon stops it.
 _STOPPING_WITHIN_S = 0.2
 
 
 class LiveCapture:
     """Feeds a ``Camera`` from a capture process, in a thread of its own, until it is stopped.
 
-    A source that fails is tried again for ever, a first connect like any other; so is an HTTP clip, which
+    A source that fails is tried again without end, a first connect like any other; so is an HTTP clip, which
     then begins anew. A clip or a folder on disk ends: then ``finished`` is true, and ``failure`` says why.
     ``start``, ``stop``, ``set_rate`` and ``set_quality`` belong to one thread. ``turns`` grows as long as the
-    thread that receives is well. views: where the camera's reference views are kept, but a clip's are not.
-    keep_clip: is given clips of alerts; without it there are none. Raises ValueError for settings that were
-    not resolved.
+    thread that receives is alive.
+
+    Args:
+        settings: the camera's. Raises ValueError where they were not resolved.
+        camera: receives pictures, health and status.
+        preprocess: makes the network inputs, until ``set_quality`` changes it.
+        scheduler: is offered each new frame.
+        views: store of the camera's reference views; a clip's are not saved.
+        save_clip: is called with clips of alerts; None makes no clips.
     """
 
     def __init__(
@@ -64,7 +58,7 @@ class LiveCapture:
         scheduler: Scheduler,
         clock: Clock,
         views: CameraViews | None = None,
-        keep_clip: KeepClip | None = None,
+        save_clip: SaveClip | None = None,
     ) -> None:
         if settings.source.url is None:
             raise ValueError(f"camera {settings.name}: its source was not resolved")
@@ -75,7 +69,7 @@ class LiveCapture:
         self._url = settings.source.url.reveal()
         self._settings = settings
         self._preprocess = preprocess
-        self._views = views
+        self._events = CaptureEventHandler(settings, camera, scheduler, views, save_clip)
         self._rate_share = 1.0
         self._scheduler = scheduler
         self._clock = clock
@@ -83,21 +77,19 @@ class LiveCapture:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._capture: CaptureProcess | None = None
-        self._first_frame_s: float | None = None
-        self._back = threading.Event()
         self._dropped: Counter[str] = Counter()
         self._seq = count()
-        self._noticed: str | None = None
-        self._keep_clip = keep_clip
         self._record_s: float | None = None
-        self._second: ClipStream | None = None
-        wanted = settings.evidence
-        if keep_clip is not None and wanted is not None and wanted.clip is not None:
-            if wanted.record_source is None:
-                self._record_s = wanted.clip.before_s
+        self._clip_stream: ClipStream | None = None
+        evidence = settings.evidence
+        if save_clip is not None and evidence is not None and evidence.clip is not None:
+            before_s = evidence.clip.before_s
+            if evidence.record_source is None:
+                self._record_s = before_s
             else:
-                before_s = wanted.clip.before_s
-                self._second = ClipStream(settings.name, wanted.record_source, before_s, keep_clip)
+                self._clip_stream = ClipStream(
+                    settings.name, evidence.record_source, before_s, save_clip, clock
+                )
 
     def start(self) -> None:
         """Begin to try the camera. Returns at once."""
@@ -106,14 +98,14 @@ class LiveCapture:
         self.camera.connecting()
         self._thread = threading.Thread(target=self._run, name=f"camera {self.camera.name}", daemon=True)
         self._thread.start()
-        if self._second is not None:
-            self._second.start()
+        if self._clip_stream is not None:
+            self._clip_stream.start()
 
     def ask_to_stop(self) -> None:
         """Stop soon; ``stop`` waits for it."""
         self._stop.set()
-        if self._second is not None:
-            self._second.ask_to_stop()
+        if self._clip_stream is not None:
+            self._clip_stream.ask_to_stop()
 
     def stop(self) -> None:
         """Stop; the capture process is gone when this returns. Idempotent."""
@@ -121,8 +113,8 @@ class LiveCapture:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        if self._second is not None:
-            self._second.stop()
+        if self._clip_stream is not None:
+            self._clip_stream.stop()
         self._scheduler.forget(self.camera.name)
 
     def analyse(self, engine_for: Callable[[tuple[int, int]], Engine | None]) -> bool:
@@ -157,12 +149,14 @@ class LiveCapture:
                     return True
         return False
 
-    def take_clip(self, wish: TakeClip) -> str | None:
-        """Make a clip of the camera's packets, or of its second stream's. Returns the suffix of its file, or
-        None while there is nothing to make it of. Any thread."""
-        if self._second is not None:
-            return self._second.take(wish)
-        return None if self._record_s is None else take_from(self._capture, wish)
+    def take_clip(self, request: ClipRequest) -> str | None:
+        """Make a clip of the camera's packets, or of its second stream's. Any thread.
+
+        Returns the suffix of its file, or None while there is nothing to make it of.
+        """
+        if self._clip_stream is not None:
+            return self._clip_stream.take(request)
+        return None if self._record_s is None else take_from(self._capture, request)
 
     def ask_for_snapshot(self) -> None:
         """The next picture that is due is analysed and published, whether or not anything moves."""
@@ -228,78 +222,51 @@ class LiveCapture:
             self._dropped[cause] += 1
 
     def _run(self) -> None:
-        # A good connection that was lost begins anew, at once and with short pauses.
-        while not self._stop.is_set() and not self.finished:
-            self._back.clear()
-            attempts = Retrying(
-                retry=retry_if_exception_type(SourceError),
-                wait=_pause,
-                stop=stop_when_event_set(self._stop) | stop_when_event_set(self._back),
-                sleep=self._wait_for_camera,
-                reraise=True,
-            )
-            # Told to stop in the middle of a failure, tenacity raises that failure once more.
-            with suppress(SourceError):
-                attempts(self._connection)
+        reconnect(self._connect, self._url, self._stop, self._clock, on_wait=self._count_turn)
 
-    def _references(self) -> tuple[ReferenceView, ...]:
-        """Views that earlier connections learned. A clip is another scene each time."""
-        if self._views is None or self.finite:
-            return ()
-        kept = (decode(body, self._settings.zones) for body in self._views.stored())
-        return tuple(view for view in kept if view is not None)
-
-    def _wait_for_camera(self, pause_s: float) -> None:
-        """A pause between two attempts, cut short when a camera that was off takes connections again. It may
-        still be starting, so the pauses then begin anew."""
-        until_s = self._clock.monotonic_s() + pause_s
-        was_off = answers(self._url) is False
-        while (left_s := until_s - self._clock.monotonic_s()) > 0:
-            self.turns += 1
-            if self._stop.wait(min(left_s, _KNOCK_EVERY_S)):
-                return
-            if was_off and answers(self._url):
-                self._back.set()
-                return
-
-    def _connection(self) -> None:
-        """One connection from opening to its end. Raises SourceError where a pause should follow."""
+    def _count_turn(self) -> None:
         self.turns += 1
-        self._first_frame_s = None
+
+    def _connect(self) -> bool:
+        """Run one connection. Returns whether to connect again; raises SourceError where a pause should
+        follow."""
+        self.turns += 1
+        self._events.begin()
         try:
             self._read()
         except SourceError as error:
             if self._stop.wait(_STOPPING_WITHIN_S):
-                return
+                return False
             self.camera.offline(error)
             if self.finite:
                 level = logging.INFO if error.reason == "ended" else logging.ERROR
                 log.log(level, "camera %s: %s", self.camera.name, error)
                 self.failure = error
-                return
+                return False
             self.reconnects += 1
             log.warning("camera %s: %s; trying again", self.camera.name, error)
-            first_s = self._first_frame_s
-            if first_s is None or self._clock.monotonic_s() - first_s < _GOOD_AFTER_S:
+            first_s = self._events.first_frame_s
+            if first_s is None or self._clock.monotonic_s() - first_s < GOOD_AFTER_S:
                 raise
+        return True
 
-    def _read(self) -> None:
-        """Read until told to stop. Raises SourceError."""
-        capture = CaptureProcess(
-            self.camera.name,
+    def _order(self) -> CaptureOrder:
+        settings = self._settings
+        return CaptureOrder(
             self._url,
-            self._settings.source.shown,
+            settings.source.shown,
             self._preprocess,
             self.effective_fps,
-            seq=self._seq,
-            clock=self._clock,
-            gate=gate_order(self._settings),
-            decode=self._settings.decode,
-            health=health_order(self._settings, self._references()),
-            repeat=self._settings.repeat,
+            gate=motion_gate_settings(settings),
+            decode=settings.decode,
+            health=health_monitor_settings(settings, self._events.references()),
+            repeat=settings.repeat,
             record_s=self._record_s,
         )
-        with capture:
+
+    def _read(self) -> None:
+        """Receive until stopped. Raises SourceError."""
+        with CaptureProcess(self.camera.name, self._order(), seq=self._seq, clock=self._clock) as capture:
             with self._lock:
                 self._capture = capture
                 # They may have been changed while the process started.
@@ -308,43 +275,9 @@ class LiveCapture:
             try:
                 while not self._stop.is_set():
                     self.turns += 1
-                    time = capture.receive(_RECEIVE_TIMEOUT_S)
-                    if capture.notice and capture.notice != self._noticed:
-                        # Once, not at every connect.
-                        self._noticed = capture.notice
-                        log.warning("camera %s: %s", self.camera.name, capture.notice)
-                    if self._keep_clip is not None:
-                        hand_over(self.camera.name, capture, self._keep_clip)
-                    unfit = capture.take_unfit()
-                    if unfit is not None:
-                        self.camera.received(unfit)
-                    self.camera.judged(capture.health, unfit or time)
-                    learned = capture.take_learned()
-                    if learned is not None and self._views is not None and not self.finite:
-                        self._views.keep(encode(learned, self._settings.zones), grey=learned.grey)
-                    still = capture.take_still()
-                    if still is not None:
-                        self.camera.received(still.time)
-                        if still.confirmed:
-                            self.camera.still(still.time)
-                    if time is not None:
-                        if self._first_frame_s is None:
-                            self._first_frame_s = time.camera_time_s
-                            width, height = capture.picture_size_px or (0, 0)
-                            log.info("camera %s: %d x %d pictures", self.camera.name, width, height)
-                        self.camera.received(time)
-                        place_s = due_s(time.camera_time_s, self._settings.priority)
-                        self._scheduler.offer(self.camera.name, place_s)
+                    events = capture.receive(_RECEIVE_TIMEOUT_S)
+                    self._events.handle(events, capture)
             finally:
-                if self._keep_clip is not None:
-                    hand_over(self.camera.name, capture, self._keep_clip)
                 with self._lock:
                     self._capture = None
                     self._dropped.update(capture.dropped)
-
-
-def _pause(state: RetryCallState) -> float:
-    """Seconds until the next attempt."""
-    error = state.outcome.exception() if state.outcome is not None else None
-    refused_login = isinstance(error, SourceError) and error.reason == "auth"
-    return max(_PAUSE(state), _AFTER_REFUSED_LOGIN_S if refused_login else 0.0)

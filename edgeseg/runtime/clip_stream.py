@@ -1,4 +1,4 @@
-"""A second stream of a camera, read for clips alone: nothing of it is decoded."""
+"""Clip stream: the second stream of a camera, read for clips alone. Nothing of it is decoded."""
 
 from __future__ import annotations
 
@@ -6,41 +6,52 @@ import logging
 import threading
 from collections.abc import Callable
 
-from edgeseg.capture.clip_request import TakeClip
+from edgeseg.capture.clip_request import ClipRequest
+from edgeseg.capture.events import ClipReady
+from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
-from edgeseg.capture.shared_memory import TakenClip
+from edgeseg.capture.shared_memory import AlertClip
+from edgeseg.clock import Clock
 from edgeseg.errors import SourceError
+from edgeseg.runtime.reconnect import GOOD_AFTER_S, reconnect
 from edgeseg.settings import SourceUrl
 from edgeseg.sources.packets import suffix_of
 from edgeseg.stages.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
-KeepClip = Callable[[str, TakenClip, str], None]
+SaveClip = Callable[[str, AlertClip, str], None]
 """Takes a camera's name, a clip of it and the suffix of its file; the descriptor is the taker's to close."""
 
 _RECEIVE_TIMEOUT_S = 0.5
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
 # Of no effect where nothing is decoded.
 _NO_PICTURES = Preprocess("stretch", (16, 16))
 
 
 class ClipStream:
-    """Keeps the newest packets of ``source`` in a process of its own, watched by a thread, and reads it again
-    whenever it fails. ``start`` and ``stop`` belong to one thread, ``take`` to any.
+    """Keeps the newest packets of a source, in a process of its own that a thread watches and reconnects.
 
-    before_s: how far back clips begin. keep: is given each clip.
+    ``start`` and ``stop`` belong to one thread, ``take`` to any.
+
+    Args:
+        camera: the name of the camera whose second stream this is.
+        source: the stream. Raises ValueError where its address was not resolved.
+        before_s: how far back clips begin.
+        save: is called with each clip.
     """
 
-    def __init__(self, camera: str, source: SourceUrl, before_s: float, keep: KeepClip) -> None:
+    def __init__(self, camera: str, source: SourceUrl, before_s: float, save: SaveClip, clock: Clock) -> None:
+        if source.url is None:
+            raise ValueError(f"camera {camera}: the source of its clips was not resolved")
         self._camera = camera
-        self._source = source
+        self._url = source.url.reveal()
+        self._shown = source.shown
         self._before_s = before_s
-        self._keep = keep
+        self._save = save
+        self._clock = clock
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._capture: CaptureProcess | None = None
-        self._was_well = False
 
     def start(self) -> None:
         """Returns at once."""
@@ -60,55 +71,46 @@ class ClipStream:
             self._thread.join()
             self._thread = None
 
-    def take(self, wish: TakeClip) -> str | None:
+    def take(self, request: ClipRequest) -> str | None:
         """Make a clip. Returns the suffix of its file; None while there is nothing to make it of."""
-        return take_from(self._capture, wish)
+        return take_from(self._capture, request)
 
     def _run(self) -> None:
-        pause_s = _FIRST_PAUSE_S
-        while not self._stop.is_set():
-            try:
-                self._read()
-            except SourceError as error:
-                log.warning("camera %s: no clips: %s; trying again", self._camera, error)
-            pause_s = _FIRST_PAUSE_S if self._was_well else min(2 * pause_s, _LONGEST_PAUSE_S)
-            self._stop.wait(pause_s)
+        reconnect(self._connect, self._url, self._stop, self._clock)
 
-    def _read(self) -> None:
-        """Read until told to stop. Raises SourceError."""
-        self._was_well = False
-        assert self._source.url is not None, "its address was not resolved"
-        capture = CaptureProcess(
-            f"{self._camera} (clips)",
-            self._source.url.reveal(),
-            self._source.shown,
-            _NO_PICTURES,
-            1.0,
-            record_s=self._before_s,
-            record_only=True,
+    def _connect(self) -> bool:
+        """Run one connection. Raises SourceError where a pause should follow."""
+        order = CaptureOrder(
+            self._url, self._shown, _NO_PICTURES, 1.0, record_s=self._before_s, record_only=True
         )
-        with capture:
-            self._capture = capture
-            try:
-                while not self._stop.is_set():
-                    capture.receive(_RECEIVE_TIMEOUT_S)
-                    self._was_well = self._was_well or capture.stream is not None
-                    hand_over(self._camera, capture, self._keep)
-            finally:
-                self._capture = None
-                hand_over(self._camera, capture, self._keep)
+        first_s: float | None = None
+        try:
+            with CaptureProcess(f"{self._camera} (clips)", order) as capture:
+                self._capture = capture
+                try:
+                    while not self._stop.is_set():
+                        for event in capture.receive(_RECEIVE_TIMEOUT_S):
+                            if isinstance(event, ClipReady):
+                                self._save(self._camera, event.clip, clip_suffix(capture))
+                        if first_s is None and capture.stream is not None:
+                            first_s = self._clock.monotonic_s()
+                finally:
+                    self._capture = None
+        except SourceError as error:
+            log.warning("camera %s: no clips: %s; trying again", self._camera, error)
+            if first_s is None or self._clock.monotonic_s() - first_s < GOOD_AFTER_S:
+                raise
+        return True
 
 
-def take_from(capture: CaptureProcess | None, wish: TakeClip) -> str | None:
-    """Have a clip made. Returns the suffix of its file; None where there is nothing to make it of."""
-    stream = capture.stream if capture is not None else None
-    if capture is None or stream is None:
+def take_from(capture: CaptureProcess | None, request: ClipRequest) -> str | None:
+    """Request a clip. Returns the suffix of its file; None where there is nothing to make it of."""
+    if capture is None or capture.stream is None:
         return None
-    capture.take_clip(wish)
-    return suffix_of(stream.codec)
+    capture.take_clip(request)
+    return clip_suffix(capture)
 
 
-def hand_over(camera: str, capture: CaptureProcess, keep: KeepClip) -> None:
-    """Give what clips there are to who keeps them."""
-    for clip in capture.taken_clips():
-        keep(camera, clip, suffix_of(capture.stream.codec if capture.stream is not None else ""))
+def clip_suffix(capture: CaptureProcess) -> str:
+    """Return the suffix of a clip's file, which follows from the stream's codec."""
+    return suffix_of(capture.stream.codec if capture.stream is not None else "")

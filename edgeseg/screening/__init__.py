@@ -1,1 +1,1 @@
-"""Screening: is a picture worth an analysis, and fit for one?"""
+"""Screening: the motion gate, and picture health."""

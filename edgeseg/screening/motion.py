@@ -1,4 +1,4 @@
-"""Has anything moved in the zones? Asked of the luma plane, at about 160 pixels across.
+"""Motion meter: detects motion in the zones, on the luma plane at about 160 pixels across.
 
 A pixel has changed when its luma differs from the reference by more than ``levels`` after two corrections.
 Both come from the shortest interval that holds a third of all differences, over the whole picture (a

@@ -1,4 +1,4 @@
-"""Which of the pictures that are due are worth an analysis: those with motion, and one every so often.
+"""Motion gate: passes the pictures that show motion, and one every so often.
 
 A picture is compared with the one that was last handed over for analysis, not with the one before it, so
 that what moves slowly adds up. A frame that was handed over but not analysed (a newer one took its place,
@@ -32,8 +32,8 @@ _ROUNDING_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class GateOrder:
-    """What a gate has to know of its camera; it pickles."""
+class MotionGateSettings:
+    """Settings of one camera's motion gate; they pickle."""
 
     settings: GateSettings
     zones: tuple[ZoneSettings, ...]
@@ -47,13 +47,13 @@ class GateOrder:
         return min(_KEYFRAMES_WITHIN_S, self.settings.refresh_s, *half_dwells_s)
 
 
-def gate_order(camera: CameraSettings) -> GateOrder | None:
-    """What the camera's settings ask for; None for every picture that is due."""
-    return None if camera.gate is None else GateOrder(camera.gate, camera.zones)
+def motion_gate_settings(camera: CameraSettings) -> MotionGateSettings | None:
+    """Return the camera's settings for its gate; None passes every picture that is due."""
+    return None if camera.gate is None else MotionGateSettings(camera.gate, camera.zones)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
+class _HandedOver:
     """A frame that was handed over. luma: as ``MotionMeter.shrink`` gives it."""
 
     number: int
@@ -61,29 +61,29 @@ class _Seen:
     time_s: float
 
 
-class Gate:
-    """Judges the pictures of one connection to one camera. Single-threaded.
+class MotionGate:
+    """Compares the pictures of one connection to one camera. Single-threaded.
 
     In the steady state it allocates nothing: the small pictures that it compares are used again.
     reference: number of the frame that the last picture was compared with; None for none.
     """
 
-    def __init__(self, order: GateOrder) -> None:
+    def __init__(self, order: MotionGateSettings) -> None:
         self.reference: int | None = None
         self._order = order
         self._meter = MotionMeter(order.zones, SENSING[order.settings.sensitivity])
-        self._analysed: _Seen | None = None
-        self._under_way: dict[int, _Seen] = {}
+        self._analysed: _HandedOver | None = None
+        self._under_way: dict[int, _HandedOver] = {}
         self._spare: list[U8] = []
         self._luma: U8 | None = None
         self._time_s = 0.0
         self._moved_s = 0.0
-        self._wanted = False
+        self._frame_requested = False
 
     def passes(self, picture: Picture, time_s: float) -> bool:
         """Whether the picture, due at ``time_s`` of camera time, is worth an analysis."""
         if not self._meter.fits(picture):
-            self._forget()
+            self._reset()
         if self._luma is None and self._spare:
             self._luma = self._spare.pop()
         self._luma = self._meter.shrink(picture, self._luma)
@@ -93,16 +93,18 @@ class Gate:
         if reference is None or self._meter.moved(self._luma, reference.luma):
             self._moved_s = time_s
             return True
-        return self._wanted or time_s - reference.time_s >= self._order.settings.refresh_s - _ROUNDING_S
+        return (
+            self._frame_requested or time_s - reference.time_s >= self._order.settings.refresh_s - _ROUNDING_S
+        )
 
-    def handed_over(self, number: int) -> None:
+    def mark_handed_over(self, number: int) -> None:
         """The picture that passed last was handed over as this frame; numbers only grow."""
         assert self._luma is not None, "no picture has passed"
-        self._under_way[number] = _Seen(number, self._luma, self._time_s)
-        self._luma, self._wanted = None, False
+        self._under_way[number] = _HandedOver(number, self._luma, self._time_s)
+        self._luma, self._frame_requested = None, False
 
-    def settle(self, number: int, *, analysed: bool) -> None:
-        """A frame that was handed over has been analysed, or never will be."""
+    def mark_done(self, number: int, *, analysed: bool) -> None:
+        """A frame that was handed over has been analysed, or is dropped."""
         seen = self._under_way.pop(number, None)
         if seen is None:
             return
@@ -111,16 +113,16 @@ class Gate:
         if seen is not None:
             self._spare.append(seen.luma)
 
-    def watch(self, zones: Sequence[ZoneSettings]) -> None:
-        """Motion counts in these zones from now on; the next picture that is due passes."""
+    def set_zones(self, zones: Sequence[ZoneSettings]) -> None:
+        """Look for motion in these zones from now on; the next picture that is due passes."""
         self._meter = MotionMeter(zones, SENSING[self._order.settings.sensitivity])
-        self._forget()
+        self._reset()
 
     def request_frame(self) -> None:
-        """The next picture that is due passes, whatever it shows."""
-        self._wanted = True
+        """Let the next picture that is due pass, even if nothing moves."""
+        self._frame_requested = True
 
-    def steer(self, source: Source, rate_fps: float) -> bool:
+    def choose_decoding(self, source: Source, rate_fps: float) -> bool:
         """Let the source decode all pictures, or keyframes alone. rate_fps: analysed pictures a second.
 
         Returns whether it decodes keyframes alone from now on.
@@ -135,10 +137,10 @@ class Gate:
         keyframes.within_s = within_s if quiet and near and worthwhile else None
         return keyframes.within_s is not None
 
-    def _newest(self) -> _Seen | None:
+    def _newest(self) -> _HandedOver | None:
         return self._under_way[max(self._under_way)] if self._under_way else self._analysed
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         """Pictures of another size cannot be compared."""
         self._analysed = self._luma = None
         self._under_way.clear()

@@ -28,7 +28,7 @@ from edgeseg.frames import U8
 from edgeseg.settings import DecodeName
 from edgeseg.sources.hardware import Codec, OpensHardware, open_hardware
 from edgeseg.sources.keyframes import Keyframes
-from edgeseg.sources.packets import ClipWriter, KeptPacket
+from edgeseg.sources.packets import BufferedPacket, ClipWriter
 from edgeseg.system.out_of_memory import is_out_of_memory
 
 av.logging.set_level(None)
@@ -126,7 +126,7 @@ class Decoder:
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
         self._sent: tuple[float, int] | None = None
-        self.tap: Callable[[KeptPacket], None] | None = None
+        self.tap: Callable[[BufferedPacket], None] | None = None
 
     def open(self) -> None:
         """Connect and find the video stream. Raises SourceError."""
@@ -210,9 +210,9 @@ class Decoder:
             return None
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
-    def clip_writer(self, words: str) -> ClipWriter:
-        """For a clip of this video's packets. words: what the file says of itself."""
-        return ClipWriter(self._opened()[1], words)
+    def clip_writer(self, comment: str) -> ClipWriter:
+        """Return a writer for a clip of this video's packets. comment: written into the file's metadata."""
+        return ClipWriter(self._opened()[1], comment)
 
     def packets(self) -> Iterator[None]:
         """Read to the end without decoding; the tap sees it all. Raises SourceError."""
@@ -245,7 +245,7 @@ class Decoder:
             late_s = self._kept_back_s(asked_s)
             self._note_sender_time(packet)
             if self.tap is not None and packet.size:
-                self.tap(KeptPacket.of(packet, self._clock.monotonic_s() - late_s))
+                self.tap(BufferedPacket.of(packet, self._clock.monotonic_s() - late_s))
             yield packet, late_s
 
     def _kept_back_s(self, asked_s: float) -> float:

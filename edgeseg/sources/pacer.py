@@ -37,7 +37,7 @@ class Pacer:
         if self._due_s is not None:
             self._due_s = self._taken_s + self._period_s
 
-    def takes(self, time_s: float) -> bool:
+    def is_due(self, time_s: float) -> bool:
         """Whether to analyse the picture of this camera time; call it once for every picture."""
         interval_s = 0.0 if self._last_s is None else time_s - self._last_s
         self._last_s = time_s

@@ -1,4 +1,4 @@
-"""A camera's own packets: the newest of them, and clips that are made of them without decoding anything."""
+"""Packets of a camera: a ring of the newest, and clips that are made of them without decoding."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPacket:
+class BufferedPacket:
     """One packet, still compressed. pts, dts: in units of ``time_base``. at_s: monotonic, when it came."""
 
     data: bytes
@@ -43,7 +43,7 @@ class KeptPacket:
     at_s: float
 
     @classmethod
-    def of(cls, packet: Packet[Any], at_s: float) -> KeptPacket:
+    def of(cls, packet: Packet[Any], at_s: float) -> BufferedPacket:
         time_base = packet.time_base or Fraction(1, 90_000)
         return cls(bytes(packet), packet.pts, packet.dts, time_base, packet.is_keyframe, at_s)
 
@@ -58,13 +58,13 @@ class PacketRing:
         self._most_bytes = most_bytes
         self._bytes = 0
         # Each begins with a keyframe.
-        self._groups: deque[list[KeptPacket]] = deque()
+        self._groups: deque[list[BufferedPacket]] = deque()
 
     @property
     def size_bytes(self) -> int:
         return self._bytes
 
-    def add(self, packet: KeptPacket) -> None:
+    def add(self, packet: BufferedPacket) -> None:
         if packet.key:
             self._groups.append([packet])
         elif self._groups:
@@ -78,7 +78,7 @@ class PacketRing:
         while self._bytes > self._most_bytes:
             self._drop()
 
-    def since(self, begin_s: float) -> list[KeptPacket]:
+    def since(self, begin_s: float) -> list[BufferedPacket]:
         """From the last keyframe at or before ``begin_s``, or the first there is after it."""
         first = 0
         for number, group in enumerate(self._groups):
@@ -93,12 +93,12 @@ class PacketRing:
 class ClipWriter:
     """Muxes packets into a file in memory. They raise ``ClipError`` for a stream that no file holds.
 
-    stream: the packets' own; its source has to stay open. words: what the file says of itself.
+    stream: the packets' own; its source has to stay open. comment: written into its metadata.
     """
 
-    def __init__(self, stream: VideoStream, words: str) -> None:
+    def __init__(self, stream: VideoStream, comment: str) -> None:
         self._template = stream
-        self._words = words
+        self._comment = comment
         self._output: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._memory = -1
@@ -112,14 +112,14 @@ class ClipWriter:
     def full(self) -> bool:
         return self._size_bytes >= MOST_CLIP_BYTES
 
-    def begin(self, packets: Sequence[KeptPacket]) -> None:
+    def begin(self, packets: Sequence[BufferedPacket]) -> None:
         """Open the file and write what was kept; the first is a keyframe."""
         self._memory = os.memfd_create("edgeseg-clip", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self._file = os.fdopen(os.dup(self._memory), "w+b", buffering=0)
         try:
             kind = _FORMATS[suffix_of(self._template.codec_context.name)]
             self._output = av.open(self._file, "w", format=kind)
-            self._output.metadata["comment"] = self._words
+            self._output.metadata["comment"] = self._comment
             self._stream = self._output.add_stream_from_template(self._template)
             # MP4 would count in whole pictures where a camera declares a low rate.
             self._stream.time_base = packets[0].time_base
@@ -128,7 +128,7 @@ class ClipWriter:
         for packet in packets:
             self.add(packet)
 
-    def add(self, packet: KeptPacket) -> None:
+    def add(self, packet: BufferedPacket) -> None:
         assert self._output is not None, "begin the clip first"
         assert self._stream is not None, "begin the clip first"
         if self.full:
@@ -145,7 +145,7 @@ class ClipWriter:
         self._size_bytes += len(packet.data)
 
     def finish(self) -> int:
-        """Returns a descriptor of the whole file, which nobody can change any more."""
+        """Close the file. Returns its descriptor, sealed against changes. Raises ClipError."""
         assert self._output is not None, "begin the clip first"
         try:
             self._output.close()
@@ -168,15 +168,15 @@ class ClipWriter:
         if self._file is not None:
             self._file.close()
 
-    def _times(self, packet: KeptPacket) -> tuple[int, int]:
+    def _times(self, packet: BufferedPacket) -> tuple[int, int]:
         """dts and pts that a file can hold: from 0, ever increasing, without leaps."""
-        said = packet.dts if packet.dts is not None else packet.pts
+        declared = packet.dts if packet.dts is not None else packet.pts
         if self._last_dts is None:
-            self._offset = -(said or 0)
+            self._offset = -(declared or 0)
             dts = 0
         else:
             expected = self._last_dts + self._step
-            dts = expected if said is None else said + self._offset
+            dts = expected if declared is None else declared + self._offset
             if abs(dts - expected) * packet.time_base > _LEAP_S:
                 self._offset += expected - dts
                 dts = expected
@@ -188,12 +188,13 @@ class ClipWriter:
 
 
 class ClipError(Exception):
-    """These packets make no file."""
+    """The packets cannot be written into a file."""
 
 
+# What browsers play in MP4, by libav's names. All others go into Matroska, which takes nearly everything.
 _IN_MP4 = frozenset({"h264", "hevc", "av1"})
 
 
 def suffix_of(codec: str) -> Literal["mp4", "mkv"]:
-    """Of a clip of packets of this codec."""
+    """Return the suffix of a clip with packets of this codec."""
     return "mp4" if codec in _IN_MP4 else "mkv"

@@ -11,7 +11,7 @@ from edgeseg.errors import SourceError
 from edgeseg.frames import Picture
 from edgeseg.sources.decode import Decoder, Opening
 from edgeseg.sources.keyframes import Keyframes
-from edgeseg.sources.packets import ClipWriter, KeptPacket
+from edgeseg.sources.packets import BufferedPacket, ClipWriter
 from edgeseg.sources.timestamps import ArrivalTimes, ClipTimes
 
 # The rate assumed for timestamps that are missing in a clip that declares none.
@@ -85,13 +85,13 @@ class VideoSource:
     ) -> None:
         self._decoder.close()
 
-    def tap(self, taker: Callable[[KeptPacket], None]) -> None:
-        """Give each packet to ``taker`` from now on, as it comes."""
-        self._decoder.tap = taker
+    def tap(self, on_packet: Callable[[BufferedPacket], None]) -> None:
+        """Call ``on_packet`` with each packet from now on, before it is decoded."""
+        self._decoder.tap = on_packet
 
-    def clip_writer(self, words: str) -> ClipWriter:
-        """For a clip of its packets, which says ``words`` of itself. Open it first."""
-        return self._decoder.clip_writer(words)
+    def clip_writer(self, comment: str) -> ClipWriter:
+        """Return a writer for a clip of its packets. comment: written into its metadata. Open it first."""
+        return self._decoder.clip_writer(comment)
 
     def packets(self) -> Iterator[None]:
         """Read without decoding, one step for each packet. Raises SourceError."""

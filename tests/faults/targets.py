@@ -85,9 +85,9 @@ def seeds(target: str) -> list[bytes]:
             pairs = (("enabled", "ON"), ("rate", "2.5"), ("snapshot", ""), ("rate", "1e999"), ("x/y", "\0"))
             pairs += (("evidence", "0123456789abcdef"), ("evidence", "0123456789abcdef-before.jpg"))
             return [f"edgeseg/test/yard/set/{thing}\n{value}".encode() for thing, value in pairs]
-    tally = '{"decoded":1,"corrupt_packets":0,"no_slot":0,"source_fps":null}'
+    counts = '{"decoded":1,"corrupt_packets":0,"no_slot":0,"source_fps":null}'
     return [
-        f'["Alive",{{"tally":{tally}}}]'.encode(),
+        f'["Heartbeat",{{"counts":{counts}}}]'.encode(),
         b'["Failed",{"reason":"timeout","message":"x"}]',
-        b'["Ready",{"layout":1,"slot":0,"time":{"camera_time_s":1.0,"captured_at_s":2.0}}]',
+        b'["FrameReady",{"layout":1,"slot":0,"time":{"camera_time_s":1.0,"captured_at_s":2.0}}]',
     ]

@@ -1,1 +1,1 @@
-"""Picture health: is a camera covered, out of focus, turned, frozen?"""
+"""Picture health: detects covered, blurred, moved, frozen, dark and blown out cameras."""

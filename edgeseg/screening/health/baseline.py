@@ -1,4 +1,4 @@
-"""What a camera's pictures usually look like, and how one differs from that."""
+"""Picture baseline: a running mean of a camera's healthy pictures, and how one differs from it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy.typing as npt
 from edgeseg.geometry.view_registration import F32, LEAST_BLOCKS, Edges
 from edgeseg.screening.health.measures import PictureMeasures
 
-# Long enough for who walks by to blur, short enough to be of use soon.
+# Long enough for people who walk by to blur, short enough to be of use soon.
 LEARN_S = 10.0
-_LEAST_LOOKS = 10
+_LEAST_PICTURES = 10
 # The sun moves shadows, cars are parked: what was long ago counts less.
 _FORGETS_S = 600.0
 # Edges of the mean are computed anew that often.
@@ -32,7 +32,7 @@ _NO_SHARPNESS = 1 / 16
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of one picture from the usual one.
+    """Of one picture from the baseline.
 
     agreement: share of the blocks with edges whose edges lie where they usually do, 0-1; as a share of
     what is usual: ``alike``. lost: share of the blocks with edges that have lost them. fine: fine detail
@@ -47,49 +47,49 @@ class Difference:
 
 
 class PictureBaseline:
-    """A running mean of healthy looks. Single-threaded."""
+    """A running mean of healthy pictures. Single-threaded."""
 
     def __init__(self) -> None:
         self._luma: F32 | None = None
         self._means: npt.NDArray[np.float64] = np.zeros(4)
         self._edges: Edges | None = None
         self._edges_s = 0.0
-        self._looks = 0
+        self._pictures = 0
         self._began_s = 0.0
         self._last_s = 0.0
 
     @property
     def ready(self) -> bool:
-        return self._looks >= _LEAST_LOOKS and self._last_s - self._began_s >= LEARN_S - 1e-3
+        return self._pictures >= _LEAST_PICTURES and self._last_s - self._began_s >= LEARN_S - 1e-3
 
     def learn(
-        self, look: PictureMeasures, edges: Edges, difference: Difference | None, time_s: float
+        self, measures: PictureMeasures, edges: Edges, difference: Difference | None, time_s: float
     ) -> None:
-        """Take a healthy look into the mean. difference: of this look, where it was compared."""
+        """Add a healthy picture to the mean. difference: of this picture, where it was compared."""
         agreement = difference.agreement if difference else 1.0
-        numbers = np.array([look.fine, look.sharpness, float(edges.energy.mean()), agreement])
-        if self._luma is None or self._luma.shape != look.luma.shape or time_s < self._last_s:
-            self._luma, self._means, self._edges = look.luma.astype(np.float32), numbers, edges
-            self._looks, self._began_s, self._last_s = 1, time_s, time_s
+        numbers = np.array([measures.fine, measures.sharpness, float(edges.energy.mean()), agreement])
+        if self._luma is None or self._luma.shape != measures.luma.shape or time_s < self._last_s:
+            self._luma, self._means, self._edges = measures.luma.astype(np.float32), numbers, edges
+            self._pictures, self._began_s, self._last_s = 1, time_s, time_s
             self._edges_s = time_s
             return
-        self._looks += 1
-        weight = max(1 / self._looks, min(1.0, (time_s - self._last_s) / _FORGETS_S))
+        self._pictures += 1
+        weight = max(1 / self._pictures, min(1.0, (time_s - self._last_s) / _FORGETS_S))
         self._last_s = time_s
-        cv2.accumulateWeighted(look.luma, self._luma, weight)
+        cv2.accumulateWeighted(measures.luma, self._luma, weight)
         self._means += weight * (numbers - self._means)
         if time_s - self._edges_s >= _ANEW_S:
             self._edges_s = time_s
             self._edges = Edges(np.asarray(cv2.convertScaleAbs(self._luma), np.uint8))
 
-    def compare(self, look: PictureMeasures, edges: Edges) -> Difference | None:
+    def compare(self, measures: PictureMeasures, edges: Edges) -> Difference | None:
         """None while too little is known, or the usual view has no edges."""
-        mine = self._edges
-        if not self.ready or mine is None or self._luma is None or self._luma.shape != look.luma.shape:
+        own = self._edges
+        if not self.ready or own is None or self._luma is None or self._luma.shape != measures.luma.shape:
             return None
-        usual = mine.energy
+        usual = own.energy
         has = usual >= _HAS_EDGES
-        alike, compared = mine.in_blocks(edges, _NOTHING_MOVED)
+        alike, compared = own.in_blocks(edges, _NOTHING_MOVED)
         if compared.sum() < LEAST_BLOCKS or not has.any():
             return None
         agreement = float((alike & compared).sum() / compared.sum())
@@ -105,8 +105,8 @@ class PictureBaseline:
             agreement=agreement,
             alike=agreement / max(usually, 1e-6),
             lost=float(lost.sum() / has.sum()),
-            fine=look.fine / max(fine, 1e-6) / contrast,
-            sharpness=(look.sharpness - _NO_SHARPNESS) / max(sharpness - _NO_SHARPNESS, 1e-6),
+            fine=measures.fine / max(fine, 1e-6) / contrast,
+            sharpness=(measures.sharpness - _NO_SHARPNESS) / max(sharpness - _NO_SHARPNESS, 1e-6),
         )
 
 

@@ -1,6 +1,6 @@
-"""The drift guard: is the view still the one that the zones were drawn on?
+"""Drift guard: checks that the view is still the one that the zones were drawn on.
 
-The view of the first healthy seconds is kept, over restarts too, and later ones are registered with it:
+The view of the first healthy seconds is saved, over restarts too, and later ones are registered with it:
 when the picture looks unlike what is usual at once, else twice a minute. Of several views the
 median is taken, so that what moves through the scene is gone.
 """
@@ -75,8 +75,11 @@ class DriftGuard:
         self._pause_s = _SUSPECT_EVERY_S
         self._anew_s = float("-inf")
 
-    def look(self, view: Callable[[], U8], time_s: float, *, suspicious: bool) -> None:
-        """view: makes the picture's ``view_of``. suspicious: it looks unlike what is usual."""
+    def update(self, view: Callable[[], U8], time_s: float, *, suspicious: bool) -> None:
+        """Check a picture where a check is due.
+
+        view: makes the picture's ``view_of``. suspicious: the picture looks unlike the baseline.
+        """
         if time_s < self._view_s:
             self._view_s = self._due_s = self._anew_s = self._checked_s = self._restless_s = float("-inf")
         newly = suspicious and not self._suspicious
@@ -100,21 +103,21 @@ class DriftGuard:
         elif time_s >= self._due_s:
             self._check(reference, time_s, suspicious=suspicious)
 
-    def begin_where(self, other: DriftGuard) -> None:
-        """The camera and its zones are where another kind of light has shown them to be."""
+    def start_from(self, other: DriftGuard) -> None:
+        """Start where the guard of another kind of light has found the camera and its zones."""
         self.followed = other.followed
         self._pose = self._pose_now = other._pose_now
 
     def follow(self) -> None:
-        """The zones go along to where the view is now."""
+        """Move the zones to where the view is now."""
         if self.moved is not None:
             self.followed = IDENTITY if self.moved.farthest <= self.tolerance else self.moved
             self.moved = None
             if self._view is not None:
-                self._keep(self._middle(), self._pose_now)
+                self._set_reference(self._middle(), self._pose_now)
 
-    def forget(self) -> None:
-        """The view as it is now is the one that zones are drawn on."""
+    def reset(self) -> None:
+        """Take the view as it is now for the one that the zones were drawn on."""
         self._view = self._stored = self.moved = None
         self._pose = self.followed = IDENTITY
         self._learning.clear()
@@ -137,13 +140,13 @@ class DriftGuard:
             self._stored = None
         if self._view is not None and self._view.shape != like.shape:
             # Another size of pictures, another crop of the sensor perhaps.
-            self.forget()
+            self.reset()
         return self._view
 
     def _learn(self, current: U8) -> None:
         self._learning.append(current)
         if len(self._learning) >= _LEARN_VIEWS:
-            self._keep(_middle(self._learning), self._pose)
+            self._set_reference(_middle(self._learning), self._pose)
             self._learning.clear()
 
     def _check(self, reference: U8, time_s: float, *, suspicious: bool) -> None:
@@ -167,9 +170,9 @@ class DriftGuard:
             self._pause_s = min(2 * self._pause_s, _RESTLESS_EVERY_S)
         elif agreement < _FADED and self.settled and time_s - self._anew_s >= _ANEW_AFTER_S:
             self._anew_s = time_s
-            self._keep(self._middle(), self._pose_now)
+            self._set_reference(self._middle(), self._pose_now)
 
-    def _keep(self, view: U8, pose: Transform) -> None:
+    def _set_reference(self, view: U8, pose: Transform) -> None:
         self._view, self._pose = view, pose
         self.learned = ReferenceView(_encoded(view), self._grey, pose.matrix, self.followed.matrix)
 

@@ -1,4 +1,4 @@
-"""What one picture shows of its own quality: cheap numbers from the luma plane."""
+"""Picture measures: brightness, contrast and sharpness of one picture, from its luma plane."""
 
 from __future__ import annotations
 

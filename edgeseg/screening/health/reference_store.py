@@ -1,5 +1,5 @@
-"""Reference views as text, for the state database. They belong to zones as they were drawn: where these are
-drawn anew, the view that people drew them on is learned anew."""
+"""Reference views: serialization for the state database. A view belongs to the zones as they were drawn:
+where these are drawn anew, the view is learned anew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Matrix = tuple[float, float, float, float, float, float]
 
 
 def encode(view: ReferenceView, zones: Sequence[ZoneSettings]) -> str:
-    """zones: as in the pipeline file."""
+    """Return a view as JSON. zones: as in the pipeline file."""
     return json.dumps(
         {
             "zones": _digest(zones),
@@ -28,13 +28,13 @@ def encode(view: ReferenceView, zones: Sequence[ZoneSettings]) -> str:
 
 
 def decode(text: str, zones: Sequence[ZoneSettings]) -> ReferenceView | None:
-    """None for a view of other zones, and for text that is none of ``encode``."""
+    """Return the view; None for a view of other zones, and for text that is none of ``encode``."""
     try:
-        kept = json.loads(text)
-        if kept["zones"] != _digest(zones):
+        stored = json.loads(text)
+        if stored["zones"] != _digest(zones):
             return None
         return ReferenceView(
-            str(kept["png"]), bool(kept["grey"]), _matrix(kept["moved"]), _matrix(kept["followed"])
+            str(stored["png"]), bool(stored["grey"]), _matrix(stored["moved"]), _matrix(stored["followed"])
         )
     except (ValueError, TypeError, KeyError):
         return None

@@ -1,4 +1,4 @@
-"""Does a picture come again that was there before? A live scene never repeats itself, for sensors are noisy.
+"""Repetition detector: finds pictures that repeat. A live scene never does, since sensors are noisy.
 
 A camera whose sensor or pipeline hangs goes on encoding one picture, and no two decoded ones need be equal:
 rate control changes the quantiser, and keyframes undo what the pictures between refined. But the same states
@@ -42,13 +42,13 @@ class RepetitionDetector:
         self.since_s: float | None = None
         self._seen: deque[tuple[float, U8]] = deque()
 
-    def note(self, luma: U8, time_s: float) -> None:
-        """luma: uint8 (h, w), small and not smoothed."""
+    def add(self, luma: U8, time_s: float) -> None:
+        """Add a picture. luma: uint8 (h, w), small and not smoothed."""
         if self._seen and time_s - self._seen[-1][0] < _EVERY_S - 1e-3:
             return
         few = np.ascontiguousarray(luma[::_STEP, ::_STEP])
         if self._seen and (self._seen[-1][1].shape != few.shape or time_s < self._seen[-1][0]):
-            self.forget()
+            self.reset()
         while self._seen and time_s - self._seen[0][0] > _REMEMBERED_S:
             self._seen.popleft()
         from_s = self._seen[0][0] if self._seen and self.since_s is None else self.since_s
@@ -71,7 +71,7 @@ class RepetitionDetector:
         apart = cv2.absdiff(few, self._seen[-1][1])
         return bool(np.count_nonzero(apart > _MOVES_LEVELS) > _MOVES_SHARE * few.size)
 
-    def forget(self) -> None:
-        """What comes is another picture's size, or another clip."""
+    def reset(self) -> None:
+        """Begin anew: what comes is another picture's size, or another clip."""
         self._seen.clear()
         self.since_s = None

@@ -91,7 +91,7 @@ class ClipCuts(FileSource):
         due, last_s = [], 0.0
         for one in pts:
             last_s = times.stamp(float(one * self._cuts.unit), None).camera_time_s
-            if pacer.takes(last_s):
+            if pacer.is_due(last_s):
                 due.append(Due(one, last_s))
         if broken is None:
             try:

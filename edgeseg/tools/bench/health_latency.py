@@ -18,7 +18,7 @@ import numpy as np
 
 from edgeseg.frames import Picture, Transform
 from edgeseg.geometry.view_registration import moved_points
-from edgeseg.screening.health.monitor import Health, HealthOrder
+from edgeseg.screening.health.monitor import HealthMonitor, HealthMonitorSettings
 from edgeseg.settings import HealthSettings
 from edgeseg.sources.open import open_source
 from edgeseg.sources.pacer import Pacer
@@ -132,7 +132,7 @@ def _pictures(clip: Path, until_s: float) -> Iterator[Picture]:
         for picture in source:
             if picture.time.camera_time_s > until_s:
                 return
-            if pacer.takes(picture.time.camera_time_s):
+            if pacer.is_due(picture.time.camera_time_s):
                 yield replace(picture, planes=tuple(np.array(plane) for plane in picture.planes))
 
 
@@ -142,15 +142,15 @@ def _try(fault: Fault, clip: str, pictures: Sequence[Picture]) -> FaultTrial:
     last: Picture | None = None
     for picture, since_s in _spoilt(fault, pictures):
         last = picture
-        health.look(picture, picture.time.camera_time_s)
+        health.update(picture, picture.time.camera_time_s)
         if since_s is None:
             continue
-        if not health.doubtful:
+        if not health.suspect:
             held_s = None
         elif held_s is None:
             held_s = since_s
-        if health.verdict.state is not None:
-            told, found = health.verdict.state, health.verdict.transform
+        if health.health.state is not None:
+            told, found = health.health.state, health.health.transform
             truth = fault.truth((picture.height_px, picture.width_px))
             error = _error(truth, found, picture) if told == "moved" and truth and found else None
             return FaultTrial(fault.name, clip, fault.expected, told, held_s, since_s, error)
@@ -189,16 +189,16 @@ def _false_alarms_of(clip: Path, change: str) -> FalseAlarms:
         if change and last_s >= _ONSET_S:
             picture = HARMLESS[change](picture)
         began_s = time.process_time()
-        changed = health.look(picture, last_s)
+        changed = health.update(picture, last_s)
         cpu_s += time.process_time() - began_s
         looks += 1
-        doubtful += health.doubtful
-        if changed and health.verdict.state is not None:
-            alarms.append(health.verdict.state)
+        doubtful += health.suspect
+        if changed and health.health.state is not None:
+            alarms.append(health.health.state)
     return FalseAlarms(
         clip.stem, change, last_s, tuple(alarms), doubtful / _RATE_FPS, cpu_s / max(looks, 1) * 1e6
     )
 
 
-def _health() -> Health:
-    return Health(HealthOrder(HealthSettings(), ()))
+def _health() -> HealthMonitor:
+    return HealthMonitor(HealthMonitorSettings(HealthSettings(), ()))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
-from edgeseg.frames import U8, FrameTime, Picture, Transform, UnusablePicture
+from edgeseg.frames import U8, FrameTime, Picture, PictureFault, Transform
 from edgeseg.geometry.view_registration import transform_of
 from edgeseg.tools.bench.workload import SEED
 
@@ -34,7 +34,7 @@ class Fault:
     ``warp``."""
 
     name: str
-    expected: UnusablePicture
+    expected: PictureFault
     spoil: Spoil | None
     coded: tuple[str, int | None] | None = None
     warp: Callable[[tuple[int, int]], F64] | None = None

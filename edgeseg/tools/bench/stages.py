@@ -14,7 +14,7 @@ from edgeseg.engines.select import EngineCandidate, open_candidate
 from edgeseg.frames import U8, Fit, Picture
 from edgeseg.models.model import Model
 from edgeseg.rules import ZoneRules
-from edgeseg.screening.motion_gate import Gate, GateOrder
+from edgeseg.screening.motion_gate import MotionGate, MotionGateSettings
 from edgeseg.settings import GateSettings
 from edgeseg.sources.open import open_source
 from edgeseg.sources.video_source import VideoSource
@@ -214,10 +214,10 @@ def _some(clips: Clips, place: Preprocess) -> Iterator[tuple[Picture, Fit, U8]]:
 
 def _gate_ms(watching: Watching, clips: Clips, rounds: int) -> list[float]:
     """CPU of the gate's judgement of one picture."""
-    gate = Gate(GateOrder(_GATE, watching.settings.zones))
+    gate = MotionGate(MotionGateSettings(_GATE, watching.settings.zones))
     with open_source(str(clips.busy_5)) as source:
         picture = next(iter(source))
         gate.passes(picture, 0.0)
-        gate.handed_over(0)
-        gate.settle(0, analysed=True)
+        gate.mark_handed_over(0)
+        gate.mark_done(0, analysed=True)
         return [cost_of(lambda: gate.passes(picture, 1.0), 200).cpu_ms for _ in range(rounds)]

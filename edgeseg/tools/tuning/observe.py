@@ -16,7 +16,7 @@ from edgeseg.replay.clip import Replay
 from edgeseg.replay.recording.lines import header_for
 from edgeseg.replay.recording.reader import header_of, is_recording, occupancies, refusal
 from edgeseg.replay.recording.writer import RecordingWriter
-from edgeseg.screening.motion_gate import gate_order
+from edgeseg.screening.motion_gate import motion_gate_settings
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.system.atomic_files import atomic_write
 from edgeseg.system.paths import cache_dir
@@ -94,7 +94,7 @@ def _digest(clip: Path, settings: PipelineSettings, camera: CameraSettings) -> s
         model.classes,
         measured,
         # Rules decide how far apart keyframes may be.
-        order.keyframes_within_s if (order := gate_order(camera)) else None,
+        order.keyframes_within_s if (order := motion_gate_settings(camera)) else None,
         sorted(settings.groups.items()),
     )
     digest = hashlib.sha256(repr(parts).encode())
