@@ -15,7 +15,7 @@ from edgeseg.config import geometry, names, units
 from edgeseg.errors import ConfigError
 from edgeseg.models import registry
 from edgeseg.settings import ActiveHours, GateSettings, PipelineSettings, RuleSettings
-from edgeseg.yamlfile import Sexagesimal, nearest
+from edgeseg.yamlfile import Sexagesimal, suggestion
 
 FILE = "yard.yaml"
 ZONE = """\
@@ -365,12 +365,12 @@ def test_shapes_that_are_no_polygon(value: object, words: str) -> None:
     ],
 )
 def test_letters_that_changed_places_are_nearer(name: str, known: tuple[str, ...], meant: str) -> None:
-    assert nearest(name, known) == f"; did you mean '{meant}'?"
+    assert suggestion(name, known) == f"; did you mean '{meant}'?"
 
 
 def test_nothing_near() -> None:
-    assert nearest("xyz", ("car", "bus")) == "; known are: bus, car"
-    assert nearest("xyz", ()) == ""
+    assert suggestion("xyz", ("car", "bus")) == "; known are: bus, car"
+    assert suggestion("xyz", ()) == ""
 
 
 def test_a_zone_with_too_many_points() -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from edgeseg.settings import SourceUrl
 from edgeseg.sources.gstreamer import launch_line
 from edgeseg.system.redaction import redact_url
-from edgeseg.yamlfile import nearest
+from edgeseg.yamlfile import suggestion
 
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 SCHEMES = (*NETWORK_SCHEMES, "v4l2", "csi", "file")
@@ -58,7 +58,7 @@ def source(text: str) -> SourceUrl:
     else:
         scheme = found[1].lower()
         if scheme not in SCHEMES:
-            hint = nearest(scheme, SCHEMES) if scheme != "rtmp" else ""
+            hint = suggestion(scheme, SCHEMES) if scheme != "rtmp" else ""
             close = hint if "did you mean" in hint else ""
             raise ValueError(f"edgeseg reads no {found[1]}:// addresses; expected {_TAKES}{close}")
         if any(char.isspace() for char in text):

@@ -11,7 +11,7 @@ from edgeseg.config.classes import Vocabulary
 from edgeseg.config.keys.evidence import DEFAULT_PICTURES, CameraEvidenceFile, ClipFile, EvidenceFile
 from edgeseg.settings import ClipSettings, EvidenceBudget, EvidenceSettings, SourceUrl
 from edgeseg.sources.gstreamer import launch_line
-from edgeseg.yamlfile import Step, Steps
+from edgeseg.yamlfile import KeyPath, PathPart
 
 # Words in the names of classes, as data sets call people on foot, on wheels and in general.
 PEOPLE_WORDS = frozenset(
@@ -24,7 +24,7 @@ PEOPLE_WORDS = frozenset(
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 _RECORDABLE = (*_STREAMS, "file://")
 
-Wrong = Callable[[Sequence[Step], str], None]
+Wrong = Callable[[Sequence[PathPart], str], None]
 """Takes the path of what is wrong, and the message."""
 
 
@@ -43,7 +43,7 @@ class Written:
     camera: CameraEvidenceFile | None
 
     @property
-    def at(self) -> Steps:
+    def at(self) -> KeyPath:
         return ("cameras", self.name, "evidence")
 
     @property

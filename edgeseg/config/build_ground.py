@@ -9,11 +9,11 @@ from edgeseg.config.keys.rules import RuleFile
 from edgeseg.config.units import SquareMetres, area_text
 from edgeseg.geometry.ground_plane import area_m2, ground_of
 from edgeseg.settings import GroundSettings, Polygon
-from edgeseg.yamlfile import Step
+from edgeseg.yamlfile import PathPart
 
 _DECIMALS = 12
 
-Wrong = Callable[[Sequence[Step], str], None]
+Wrong = Callable[[Sequence[PathPart], str], None]
 
 
 @dataclass(frozen=True, slots=True)

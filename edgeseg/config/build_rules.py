@@ -12,7 +12,7 @@ from edgeseg.config.classes import Vocabulary
 from edgeseg.config.keys.rules import ChangedFrom, RuleFile
 from edgeseg.config.units import share_text
 from edgeseg.settings import ActiveHours, RuleSettings
-from edgeseg.yamlfile import Step, nearest, shown
+from edgeseg.yamlfile import PathPart, quoted, suggestion
 
 FOR_S = 5.0
 COOLDOWN_S = 0.0
@@ -22,7 +22,7 @@ UNLIKE: dict[str, Literal["normal", "before"]] = {"unusual": "normal", "drifted"
 ENTER = {"occupied": 0.10, "absent": 0.01, "changed": 0.50}
 
 Kind = Literal["occupied", "changed", "absent"]
-Report = Callable[[Sequence[Step], str], None]
+Report = Callable[[Sequence[PathPart], str], None]
 """Takes the steps below the rule to what is wrong, and the message."""
 
 
@@ -48,7 +48,7 @@ def build_rule(
     """
     sound = True
 
-    def wrong(steps: Sequence[Step], message: str) -> None:
+    def wrong(steps: Sequence[PathPart], message: str) -> None:
         nonlocal sound
         sound = False
         report(steps, message)
@@ -60,7 +60,7 @@ def build_rule(
     word = rule.changed if isinstance(rule.changed, str) else None
     dominant, unlike = word == "dominant", UNLIKE.get(word or "")
     terms = _terms(rule, kind)
-    terms_at: list[Step] = ["changed", "from"] if kind == "changed" else [kind]
+    terms_at: list[PathPart] = ["changed", "from"] if kind == "changed" else [kind]
     classes = vocabulary.classes_of_terms(terms, lambda at, said: wrong([*terms_at, *at], said))
     if rule.learn is not None and unlike is None:
         wrong(["learn"], "belongs to 'changed: unusual' and 'changed: drifted' alone; remove it")
@@ -185,8 +185,8 @@ def _timezone_flaw(name: str) -> str:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         known = zoneinfo.available_timezones()
         if not known:
-            return f"got {shown(name)}, but this machine has no time zones; install tzdata (apt, or pip)"
-        hint = nearest(name, known)
+            return f"got {quoted(name)}, but this machine has no time zones; install tzdata (apt, or pip)"
+        hint = suggestion(name, known)
         near = hint if "did you mean" in hint else "; names are like Europe/Rome, and UTC"
-        return f"got {shown(name)}, which is no time zone{near}"
+        return f"got {quoted(name)}, which is no time zone{near}"
     return ""

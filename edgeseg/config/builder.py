@@ -42,7 +42,7 @@ from edgeseg.settings import (
     ZoneSettings,
 )
 from edgeseg.sources.gstreamer import launch_line
-from edgeseg.yamlfile import Places, Step, Steps, dotted, shown
+from edgeseg.yamlfile import KeyPath, PathPart, Places, dotted, quoted
 
 DEFAULT_RATE_FPS = 5.0
 DEFAULT_PRIORITY = 0
@@ -73,7 +73,7 @@ class Builder:
     folder: Path
     find_model: FindModel
     models_with: ModelsWith
-    broken: frozenset[Steps]
+    broken: frozenset[KeyPath]
     group_names: frozenset[str]
     problems: list[Problem] = field(default_factory=list)
 
@@ -106,11 +106,11 @@ class Builder:
             web=self._web(file.web) if file.web is not None else None,
         )
 
-    def _wrong(self, steps: Sequence[Step], message: str, *, key: bool = False) -> None:
+    def _wrong(self, steps: Sequence[PathPart], message: str, *, key: bool = False) -> None:
         place = self.places.of_key(steps) if key else self.places.of(steps)
         self.problems.append(Problem(self.places.file, *place, dotted(steps), message))
 
-    def _check_name(self, steps: Steps) -> None:
+    def _check_name(self, steps: KeyPath) -> None:
         flaw = names.name_flaw(str(steps[-1]))
         if flaw:
             self._wrong(steps, flaw, key=True)
@@ -123,7 +123,7 @@ class Builder:
 
     def _models(self, file: PipelineFile) -> dict[str, Model | None]:
         """Every model that the file names or takes by default; None for one that cannot be had."""
-        wanted: dict[str, Steps] = {self._model_name(file.model): ("model",)} if file.model else {}
+        wanted: dict[str, KeyPath] = {self._model_name(file.model): ("model",)} if file.model else {}
         for name, camera in file.cameras.items():
             wanted.setdefault(self._model_name(camera.model or file.model), ("cameras", name, "model"))
         found: dict[str, Model | None] = dict.fromkeys(wanted)
@@ -136,7 +136,7 @@ class Builder:
                 self.problems += error.problems
             except (OSError, RuntimeError, ValueError) as error:
                 # What pathlib says to a name that no file can have, or to the home of nobody.
-                self._wrong(at, f"{shown(model)} cannot be a model's name or path: {error}")
+                self._wrong(at, f"{quoted(model)} cannot be a model's name or path: {error}")
         return found
 
     def _all_classes(self, models: dict[str, Model | None], groups: dict[str, tuple[str, ...]]) -> Vocabulary:
@@ -148,9 +148,9 @@ class Builder:
 
     def _groups(self, file: PipelineFile, models: dict[str, Model | None]) -> dict[str, tuple[str, ...]]:
         """Group -> classes. A group with a mistake has none, so that its users are not blamed as well."""
-        flawed: set[Step] = set()
+        flawed: set[PathPart] = set()
 
-        def wrong(steps: Sequence[Step], message: str) -> None:
+        def wrong(steps: Sequence[PathPart], message: str) -> None:
             flawed.add(steps[0])
             self._wrong(("groups", *steps), message, key=len(steps) == 1)
 
@@ -164,8 +164,8 @@ class Builder:
         return groups
 
     def _check_remote(self, name: str, camera: CameraFile, file: PipelineFile) -> None:
-        at: Steps = ("cameras", name, "remote") if camera.remote else ("remote",)
-        own: Steps = ("cameras", name, "engine") if camera.engine else ("engine",)
+        at: KeyPath = ("cameras", name, "remote") if camera.remote else ("remote",)
+        own: KeyPath = ("cameras", name, "engine") if camera.engine else ("engine",)
         flaw = remote_flaw(camera.engine or file.engine, camera.remote, file.remote)
         if flaw is not None and not {(), ("cameras", name), at} & self.broken:
             self._wrong(at if camera.remote else own, flaw, key=camera.remote is not None)
@@ -180,7 +180,7 @@ class Builder:
         able = [artefact for artefact in model.artefacts if artefact.format in formats(engine)]
         if not able:
             has = ", ".join(sorted({artefact.format for artefact in model.artefacts}))
-            at: Steps = ("cameras", name, "engine") if camera.engine else ("engine",)
+            at: KeyPath = ("cameras", name, "engine") if camera.engine else ("engine",)
             runs = " and ".join(formats(engine))
             self._wrong(at, f"{engine} runs {runs}, the model {model.name} has {has}")
         elif size is not None:
@@ -195,7 +195,7 @@ class Builder:
     def _camera(
         self, name: str, camera: CameraFile, file: PipelineFile, vocabulary: Vocabulary
     ) -> CameraSettings:
-        at: Steps = ("cameras", name)
+        at: KeyPath = ("cameras", name)
         ground = self._ground((*at, "ground"), camera.ground)
         return CameraSettings(
             name=name,
@@ -223,14 +223,14 @@ class Builder:
             ),
         )
 
-    def _source(self, at: Steps, text: str) -> SourceUrl:
+    def _source(self, at: KeyPath, text: str) -> SourceUrl:
         try:
             return addresses.source(text)
         except ValueError as error:
             self._wrong(at, str(error))
             return SourceUrl(template="", url=None, shown="")
 
-    def _ground(self, at: Steps, file: GroundFile | None) -> CameraGround:
+    def _ground(self, at: KeyPath, file: GroundFile | None) -> CameraGround:
         if file is None:
             # Where the whole key was wrong that was told already.
             return CameraGround(None, flawed=at[:-1] in self.broken)
@@ -238,13 +238,13 @@ class Builder:
         settings = ground_settings(file, whole, lambda steps, said: self._wrong((*at, *steps), said))
         return CameraGround(settings, flawed=settings is None)
 
-    def _decode(self, at: Steps, camera: CameraFile) -> DecodeName:
+    def _decode(self, at: KeyPath, camera: CameraFile) -> DecodeName:
         own = launch_line.pipeline_of(camera.source) is not None or camera.source.lower().startswith("csi://")
         if own and camera.decode is not None:
             self._wrong(at, "has no effect there: a GStreamer pipeline names its own decoder", key=True)
         return camera.decode or "software"
 
-    def _repeat(self, at: Steps, camera: CameraFile) -> bool:
+    def _repeat(self, at: KeyPath, camera: CameraFile) -> bool:
         own = launch_line.pipeline_of(camera.source) is not None
         if camera.repeat and (own or ("://" in camera.source and not camera.source.startswith("file://"))):
             self._wrong(at, "has no effect there: only a clip or a folder of pictures has an end", key=True)
@@ -252,7 +252,7 @@ class Builder:
 
     def _zone(
         self,
-        above: Steps,
+        above: KeyPath,
         name: str,
         zone: ZoneFile,
         vocabulary: Vocabulary,
@@ -287,14 +287,14 @@ class Builder:
         )
 
     def _rules(
-        self, above: Steps, zone: ZoneFile, vocabulary: Vocabulary, ground: ZoneGround
+        self, above: KeyPath, zone: ZoneFile, vocabulary: Vocabulary, ground: ZoneGround
     ) -> list[RuleSettings]:
         built = []
         for name, rule in zone.rules.items():
-            at: Steps = (*above, name)
+            at: KeyPath = (*above, name)
             self._check_name(at)
 
-            def report(steps: Sequence[Step], message: str, at: Steps = at) -> None:
+            def report(steps: Sequence[PathPart], message: str, at: KeyPath = at) -> None:
                 self._wrong((*at, *steps), message, key=not steps)
 
             settings = build_rule(
@@ -304,7 +304,7 @@ class Builder:
                 built.append(settings)
         return built
 
-    def _polygons(self, at: Steps, value: object) -> tuple[Polygon, ...]:
+    def _polygons(self, at: KeyPath, value: object) -> tuple[Polygon, ...]:
         polygons, flaws = geometry.read_polygons(value)
         for flaw in flaws:
             self._wrong((*at, *flaw.steps), flaw.message)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeseg.yamlfile import Step, nearest, shown
+from edgeseg.yamlfile import PathPart, quoted, suggestion
 
-Report = Callable[[Sequence[Step], str], None]
+Report = Callable[[Sequence[PathPart], str], None]
 """Takes the steps below the list of words to what is wrong, and the message."""
 
 # As many as one line of an error can list.
@@ -33,19 +33,19 @@ class Vocabulary:
         found: dict[str, None] = {}
         for index, term in enumerate(terms):
             if term in terms[:index]:
-                report([index], f"{shown(term)} is here twice")
+                report([index], f"{quoted(term)} is here twice")
                 continue
             members = self.groups.get(term)
             if members is not None:
                 known = [name for name in members if self.classes is None or name in self.classes]
                 if not known and members:
-                    report([index], f"the group {shown(term)} has no class of the model {self.model}")
+                    report([index], f"the group {quoted(term)} has no class of the model {self.model}")
                 found.update(dict.fromkeys(known))
             elif self.classes is None or term in self.classes:
                 found[term] = None
             else:
                 hint = _hint(term, (*self.classes, *self.groups), [self.model], self.models_with)
-                report([index], f"the model {self.model} has no class {shown(term)}{hint}")
+                report([index], f"the model {self.model} has no class {quoted(term)}{hint}")
         return tuple(found)
 
 
@@ -65,15 +65,15 @@ def check_groups(
         if group in known:
             report([group], f"is already a class of the model {known[group]}; name the group differently")
         for index, member in enumerate(members):
-            at: list[Step] = [group, index]
+            at: list[PathPart] = [group, index]
             if member in members[:index]:
-                report(at, f"{shown(member)} is here twice")
+                report(at, f"{quoted(member)} is here twice")
             elif member in groups and member not in known:
-                report(at, f"{shown(member)} is a group itself; a group lists classes")
+                report(at, f"{quoted(member)} is a group itself; a group lists classes")
             elif complete and member not in known:
                 models = sorted(classes_by_model)
                 hint = _hint(member, known, models, models_with)
-                report(at, f"no class {shown(member)} in the model {' or '.join(models)}{hint}")
+                report(at, f"no class {quoted(member)} in the model {' or '.join(models)}{hint}")
 
 
 def _hint(
@@ -86,7 +86,7 @@ def _hint(
         last = " and ".join([", ".join(others[:-1]), others[-1]] if others[1:] else others)
         return f"; {last} {'has' if len(others) == 1 else 'have'} it"
     words = set(known)
-    near = nearest(word, words)
+    near = suggestion(word, words)
     if "did you mean" in near or len(words) <= _FEW:
         return near
     shows = " or ".join(f"`edgeseg models show {model}`" for model in models)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from edgeseg.config import names, units
 from edgeseg.models.runtimes import ENGINES, REMOTE
 from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS
-from edgeseg.yamlfile import Switch, nearest, shown
+from edgeseg.yamlfile import Switch, quoted, suggestion
 
 FILE_ENGINES = (*ENGINES, REMOTE)
 
@@ -23,9 +23,9 @@ class Keys(BaseModel):
 
 def _engine(value: object) -> object:
     if value not in FILE_ENGINES:
-        hint = nearest(value, FILE_ENGINES) if isinstance(value, str) else ""
+        hint = suggestion(value, FILE_ENGINES) if isinstance(value, str) else ""
         close = hint if "did you mean" in hint else ""
-        raise ValueError(f"got {shown(value)}, expected {', '.join(FILE_ENGINES)}{close}")
+        raise ValueError(f"got {quoted(value)}, expected {', '.join(FILE_ENGINES)}{close}")
     return value
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from edgeseg.settings import Point, Polygon
-from edgeseg.yamlfile import Steps, shown
+from edgeseg.yamlfile import KeyPath, quoted
 
 # The crossing test compares every edge with every other one.
 MAX_POINTS = 200
@@ -24,7 +24,7 @@ MAX_ZONE_POINTS = 256
 class Flaw:
     """What is wrong with a polygon. ``steps`` leads from the polygon field to the place."""
 
-    steps: Steps
+    steps: KeyPath
     message: str
 
 
@@ -35,7 +35,7 @@ def read_polygons(value: object) -> tuple[tuple[Polygon, ...], list[Flaw]]:
     dropped.
     """
     if not isinstance(value, list):
-        return (), [Flaw((), f"got {shown(value)}, expected a list of points [x, y], each from 0 to 1")]
+        return (), [Flaw((), f"got {quoted(value)}, expected a list of points [x, y], each from 0 to 1")]
     several = bool(value) and all(_is_list_of_lists(item) for item in value)
     if not several:
         polygon, flaws = _read_polygon(value, ())
@@ -54,7 +54,7 @@ def _is_list_of_lists(item: object) -> bool:
     return isinstance(item, list) and any(isinstance(inner, list) for inner in item)
 
 
-def _read_polygon(value: list[object], at: Steps) -> tuple[Polygon, list[Flaw]]:
+def _read_polygon(value: list[object], at: KeyPath) -> tuple[Polygon, list[Flaw]]:
     points: list[Point] = []
     flaws: list[Flaw] = []
     for index, item in enumerate(value):
@@ -79,15 +79,15 @@ def _read_polygon(value: list[object], at: Steps) -> tuple[Polygon, list[Flaw]]:
 def read_point(item: object, number: int) -> tuple[Point | None, str]:
     """A point, or None and what is wrong with it. number: from 1, for the message."""
     if not isinstance(item, list) or len(item) != 2:
-        return None, f"point {number}: got {shown(item)}, expected [x, y]"
+        return None, f"point {number}: got {quoted(item)}, expected [x, y]"
     numbers: list[float] = []
     for axis, value in zip("xy", item, strict=True):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return None, f"point {number}: {axis} is {shown(value)}, expected a number from 0 to 1"
+            return None, f"point {number}: {axis} is {quoted(value)}, expected a number from 0 to 1"
         if not 0 <= value <= 1:
             side = "width" if axis == "x" else "height"
             hint = f"; for pixels, divide by the picture's {side}" if value > 2 else ""
-            return None, f"point {number}: {axis} is {shown(value)}, expected 0 to 1{hint}"
+            return None, f"point {number}: {axis} is {quoted(value)}, expected 0 to 1{hint}"
         numbers.append(float(value))
     return (numbers[0], numbers[1]), ""
 

@@ -14,7 +14,7 @@ from edgeseg.errors import ConfigError, Problem
 from edgeseg.models import registry as installed
 from edgeseg.models.model import Model
 from edgeseg.settings import PipelineSettings
-from edgeseg.yamlfile import Places, Steps, dotted, editor_schema, parse, problems_from
+from edgeseg.yamlfile import KeyPath, Places, dotted, editor_schema, parse, problems_from
 from edgeseg.yamlfile import load as load_yaml
 
 
@@ -80,9 +80,9 @@ class _Sieve:
         self.raw = raw
         self.places = places
         self.problems: list[Problem] = []
-        self.broken: set[Steps] = set()
+        self.broken: set[KeyPath] = set()
 
-    def take_out_empty_values(self, at: Steps) -> None:
+    def take_out_empty_values(self, at: KeyPath) -> None:
         """``rules:`` with nothing behind it: more likely forgotten than meant."""
         value = _get(self.raw, at)
         if isinstance(value, dict):
@@ -130,9 +130,9 @@ class _Sieve:
         found = problems_from(error, self.places, self.places.file, PipelineFile)
         self.problems += [problem for problem in found if problem.where not in told]
 
-    def _path(self, detail: Any) -> Steps:
+    def _path(self, detail: Any) -> KeyPath:
         """The nearest key above a mistake that can be left out: of a list the whole."""
-        path: Steps = ()
+        path: KeyPath = ()
         for step in detail["loc"]:
             # What is missing, and the names that pydantic gives to the branches of a union, are not there.
             if _get(self.raw, (*path, step)) is not None:
@@ -141,17 +141,17 @@ class _Sieve:
             path = path[:-1]
         return path
 
-    def _say(self, at: Steps, message: str, place: tuple[int, int]) -> None:
+    def _say(self, at: KeyPath, message: str, place: tuple[int, int]) -> None:
         self.problems.append(Problem(self.places.file, *place, dotted(at), message))
 
-    def _drop(self, path: Steps) -> None:
+    def _drop(self, path: KeyPath) -> None:
         self.broken.add(path[:-1])
         above = _get(self.raw, path[:-1])
         if isinstance(above, dict):
             above.pop(str(path[-1]), None)
 
 
-def _get(value: Any, steps: Steps) -> Any:
+def _get(value: Any, steps: KeyPath) -> Any:
     for step in steps:
         if isinstance(value, dict):
             value = value.get(str(step))

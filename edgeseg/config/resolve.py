@@ -20,7 +20,7 @@ from edgeseg.settings import (
     WebSettings,
 )
 from edgeseg.sources.gstreamer import launch_line
-from edgeseg.yamlfile import Places, Steps, dotted, shown
+from edgeseg.yamlfile import KeyPath, Places, dotted, quoted
 from edgeseg.yamlfile import load as load_yaml
 
 MAX_SECRET_BYTES = 4096
@@ -68,7 +68,7 @@ class _Filler:
     settings: PipelineSettings
     env: Mapping[str, str]
     credentials_dir: Path | None
-    missing: list[tuple[Steps, str]] = field(default_factory=list)
+    missing: list[tuple[KeyPath, str]] = field(default_factory=list)
     remotes: dict[RemoteSettings, RemoteSettings] = field(default_factory=dict)
 
     @property
@@ -76,7 +76,7 @@ class _Filler:
         return Path(self.settings.file).parent
 
     def camera(self, camera: CameraSettings) -> CameraSettings:
-        at: Steps = ("cameras", camera.name)
+        at: KeyPath = ("cameras", camera.name)
         evidence = camera.evidence
         if evidence is not None and evidence.record_source is not None:
             second = self._source(camera, (*at, "evidence", "record_source"), evidence.record_source)
@@ -97,7 +97,7 @@ class _Filler:
             self.remotes[remote] = replace(remote, token=token, ca_file=ca_file)
         return self.remotes[remote]
 
-    def _source(self, camera: CameraSettings, at: Steps, source: SourceUrl) -> SourceUrl:
+    def _source(self, camera: CameraSettings, at: KeyPath, source: SourceUrl) -> SourceUrl:
         template = source.template
         names = dict.fromkeys(addresses.VARIABLE.findall(template))
         values = {name: self.env.get(name, "") for name in names}
@@ -125,7 +125,7 @@ class _Filler:
     def web(self, web: WebSettings) -> WebSettings:
         if web.token_file is None:
             return web
-        at: Steps = ("web", "token_file")
+        at: KeyPath = ("web", "token_file")
         token = self._secret(at, web.token_file, "token")
         if token is not None and len(token.reveal()) < LEAST_TOKEN_CHARS:
             message = (
@@ -134,11 +134,11 @@ class _Filler:
             self._missing(at, message)
         return replace(web, token=token)
 
-    def _secret(self, at: Steps, name: str, what: str) -> Secret | None:
+    def _secret(self, at: KeyPath, name: str, what: str) -> Secret | None:
         path = self._find(at, name)
         return None if path is None else self._read(at, path, what)
 
-    def _find(self, at: Steps, name: str) -> Path | None:
+    def _find(self, at: KeyPath, name: str) -> Path | None:
         """A credential of that name, or else a path relative to the pipeline file."""
         places = [(self.folder / name).absolute()]
         if self.credentials_dir is not None and "/" not in name:
@@ -152,10 +152,10 @@ class _Filler:
                 return None
         looked = " and ".join(str(place) for place in places)
         credentials = "" if self.credentials_dir is not None else " ($CREDENTIALS_DIRECTORY is not set)"
-        self._missing(at, f"no file {shown(name)}, looked for {looked}{credentials}; create it")
+        self._missing(at, f"no file {quoted(name)}, looked for {looked}{credentials}; create it")
         return None
 
-    def _read(self, at: Steps, path: Path, what: str) -> Secret | None:
+    def _read(self, at: KeyPath, path: Path, what: str) -> Secret | None:
         try:
             with path.open("rb") as stream:
                 raw = stream.read(MAX_SECRET_BYTES + 1)
@@ -175,7 +175,7 @@ class _Filler:
             return None
         return Secret(text)
 
-    def _missing(self, at: Steps, message: str) -> None:
+    def _missing(self, at: KeyPath, message: str) -> None:
         self.missing.append((at, message))
 
     def problems(self) -> list[Problem]:

@@ -14,7 +14,7 @@ from edgeseg.models import registry
 from edgeseg.models.model import Artefact, Model, Precision
 from edgeseg.models.runtimes import AUTO, ENGINES, REMOTE, RUNTIMES, formats
 from edgeseg.system.cpu_quota import whole_cpus
-from edgeseg.yamlfile import nearest
+from edgeseg.yamlfile import suggestion
 
 CORAL = "coral"
 # What edgetpu_compiler appends to the name of what it made.
@@ -98,7 +98,7 @@ def choose(
     Raises EngineError.
     """
     if engine not in (*ENGINES, REMOTE):
-        raise EngineError(f"engine '{engine}' is not known{nearest(engine, ENGINES)}")
+        raise EngineError(f"engine '{engine}' is not known{suggestion(engine, ENGINES)}")
     names = tuple(RUNTIMES) if engine in (AUTO, REMOTE) else (engine,)
     options = [
         (name, artefact)

@@ -42,8 +42,8 @@ def load(path: Path) -> Model:
     except ValidationError as error:
         raise ConfigError(yamlfile.problems_from(error, places, str(path), _Manifest)) from None
     wrong = [
-        Problem(str(path), *places.of(steps), yamlfile.dotted(steps), message)
-        for steps, message in _contradictions(parsed, path)
+        Problem(str(path), *places.of(at), yamlfile.dotted(at), message)
+        for at, message in _contradictions(parsed, path)
     ]
     if wrong:
         raise ConfigError(wrong)
@@ -58,7 +58,7 @@ def json_schema() -> dict[str, Any]:
 def _text(pattern: str, words: str) -> AfterValidator:
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(f"got {yamlfile.shown(text)}, expected {words}")
+            raise ValueError(f"got {yamlfile.quoted(text)}, expected {words}")
         return text
 
     return AfterValidator(check)
@@ -85,7 +85,7 @@ def _size(text: str) -> str:
     sides = [int(side) if re.fullmatch("[0-9]{1,4}", side) else 0 for side in (width, height)]
     if not all(SHORTEST_SIDE_PX <= side <= LONGEST_SIDE_PX for side in sides):
         raise ValueError(
-            f"got {yamlfile.shown(text)}, expected WIDTHxHEIGHT, each from {SHORTEST_SIDE_PX} to "
+            f"got {yamlfile.quoted(text)}, expected WIDTHxHEIGHT, each from {SHORTEST_SIDE_PX} to "
             f"{LONGEST_SIDE_PX}"
         )
     return text
@@ -214,9 +214,9 @@ def _merged_output(common: _Output, part: _OutputPart | None) -> OutputSpec:
     return OutputSpec(fields["form"], fields["layout"], tuple(fields["names"].items()))
 
 
-def _contradictions(parsed: _Manifest, path: Path) -> list[tuple[yamlfile.Steps, str]]:
+def _contradictions(parsed: _Manifest, path: Path) -> list[tuple[yamlfile.KeyPath, str]]:
     """What is wrong between fields that are right each by itself."""
-    wrong: list[tuple[yamlfile.Steps, str]] = []
+    wrong: list[tuple[yamlfile.KeyPath, str]] = []
     folder = path.resolve().parent.name
     if path.name == MANIFEST and parsed.name != folder:
         wrong.append((("name",), f"got '{parsed.name}', but its folder is called '{folder}'"))
@@ -233,7 +233,7 @@ def _contradictions(parsed: _Manifest, path: Path) -> list[tuple[yamlfile.Steps,
             wrong.append((("sizes", index, "size"), f"got {refusals[0]}"))
     files: set[str] = set()
     for index, artefact in enumerate(parsed.artefacts):
-        here: yamlfile.Steps = ("artefacts", index)
+        here: yamlfile.KeyPath = ("artefacts", index)
         for name in artefact.figures.agreement_iou if artefact.figures else ():
             if name not in seen:
                 wrong.append(((*here, "figures", "agreement_iou", name), "is no class of this model"))

@@ -17,7 +17,7 @@ from edgeseg.models import manifest
 from edgeseg.models.model import Artefact, Blob, Model
 from edgeseg.system import paths as shipped
 from edgeseg.system.paths import cache_dir
-from edgeseg.yamlfile import nearest
+from edgeseg.yamlfile import suggestion
 
 ATTEMPTS = 4
 PAUSE_S = 1.0
@@ -52,7 +52,7 @@ def find(name: str) -> Model:
                 return manifest.load(candidate)
         if not (path / manifest.MANIFEST).is_file():
             looked = ", ".join(str(folder) for folder in search_path())
-            raise ModelError(f"no model '{name}' in {looked or 'any folder'}{nearest(name, _names())}")
+            raise ModelError(f"no model '{name}' in {looked or 'any folder'}{suggestion(name, _names())}")
     return _at(path)
 
 

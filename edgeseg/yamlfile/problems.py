@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from edgeseg.errors import Problem
 from edgeseg.yamlfile.document import Places
-from edgeseg.yamlfile.words import Steps, dotted, nearest, shown
+from edgeseg.yamlfile.messages import KeyPath, dotted, quoted, suggestion
 
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|credential", re.IGNORECASE)
 
@@ -22,7 +22,7 @@ def _switch(value: object) -> object:
         return value
     if isinstance(value, str) and value.lower() in words:
         return words[value.lower()]
-    raise PydanticCustomError("switch", "got {value}, expected on or off", {"value": shown(value)})
+    raise PydanticCustomError("switch", "got {value}, expected on or off", {"value": quoted(value)})
 
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
@@ -36,7 +36,7 @@ def problems_from(
 
     schema: the model that was validated; with it an unknown key is answered by the nearest known one.
     """
-    found: dict[tuple[Steps, str], list[str]] = {}
+    found: dict[tuple[KeyPath, str], list[str]] = {}
     for detail in error.errors(include_url=False):
         loc = detail["loc"]
         path = places.existing(loc)
@@ -70,19 +70,19 @@ _EXPECTED = {
 }
 
 
-def _in_words(detail: Mapping[str, Any], path: Steps) -> str:
+def _in_words(detail: Mapping[str, Any], path: KeyPath) -> str:
     kind: str = detail["type"]
     context: Mapping[str, Any] = detail.get("ctx") or {}
     if kind == "value_error":
         return str(context["error"])
     # pydantic's own types are all without an input of ours in the message; other authors' say it all.
     said = str(detail["msg"])
-    secret = any(_SECRET_KEY.search(str(step)) for step in path)
-    got = "a value that is not shown" if secret else shown(detail["input"])
+    secret = any(_SECRET_KEY.search(str(part)) for part in path)
+    got = "a value that is not shown" if secret else quoted(detail["input"])
     if kind == "literal_error":
         choices = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         text = detail["input"] if isinstance(detail["input"], str) else ""
-        hint = nearest(text, choices) if text and not secret else ""
+        hint = suggestion(text, choices) if text and not secret else ""
         hint = hint if "did you mean" in hint else ""
         return f"got {got}, expected {context['expected']}{hint}"
     if kind == "int_from_float":
@@ -100,15 +100,15 @@ def _in_words(detail: Mapping[str, Any], path: Steps) -> str:
     return said
 
 
-def _unknown_key(key: str, schema: type[BaseModel] | None, parent: Steps) -> str:
+def _unknown_key(key: str, schema: type[BaseModel] | None, parent: KeyPath) -> str:
     known: set[str] = set()
     if schema is not None:
         for model in _models_at(schema, parent):
             known |= {field.alias or name for name, field in model.model_fields.items()}
-    return f"unknown key{nearest(key, known)}"
+    return f"unknown key{suggestion(key, known)}"
 
 
-def _models_at(schema: object, path: Steps) -> set[type[BaseModel]]:
+def _models_at(schema: object, path: KeyPath) -> set[type[BaseModel]]:
     """The pydantic models that may stand at ``path`` under ``schema``, whatever union they are in."""
     if get_origin(schema) is Annotated:
         return _models_at(get_args(schema)[0], path)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from edgeseg.config.fields import Keys, Share, between
 from edgeseg.settings import BudgetSettings
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
 
 
 class BudgetFile(Keys, title="budget"):
@@ -36,7 +36,7 @@ def _budget_keys(value: object) -> object:
     if isinstance(value, dict) and not value:
         raise ValueError("is empty; expected {cpu: 60 %}")
     if not isinstance(value, (dict, BudgetFile)):
-        raise ValueError(f"got {shown(value)}, expected {{cpu: 60 %}}")
+        raise ValueError(f"got {quoted(value)}, expected {{cpu: 60 %}}")
     return value
 
 

@@ -21,7 +21,7 @@ from edgeseg.settings import (
     EvidenceBudget,
     EvidencePictures,
 )
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
 
 DEFAULT_PICTURES: EvidencePictures = "masked"
 
@@ -35,7 +35,7 @@ def size_bytes(value: object) -> int:
     found = _BYTES.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(
-            f"got {shown(value)}, expected a size such as '200 MB'; units are {', '.join(_UNITS)}"
+            f"got {quoted(value)}, expected a size such as '200 MB'; units are {', '.join(_UNITS)}"
         )
     size = int(Decimal(found[1]) * _UNITS[found[2]])
     if not LEAST_EVIDENCE_BYTES <= size <= MOST_EVIDENCE_BYTES:
@@ -55,7 +55,7 @@ def _policy_alone(value: object) -> object:
         return {"pictures": value}
     if not isinstance(value, (dict, Keys)):
         words = ", ".join(EVIDENCE_PICTURES)
-        raise ValueError(f"got {shown(value)}, expected {words}, or keys such as {{pictures: labels}}")
+        raise ValueError(f"got {quoted(value)}, expected {words}, or keys such as {{pictures: labels}}")
     return value
 
 
@@ -67,7 +67,7 @@ def _clip_keys(value: object) -> object:
         return {}
     if value is not False and not isinstance(value, (dict, Keys)):
         raise ValueError(
-            f"got {shown(value)}, expected on, off, or keys such as {{before: 5 s, after: 10 s}}"
+            f"got {quoted(value)}, expected on, off, or keys such as {{before: 5 s, after: 10 s}}"
         )
     return value
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from edgeseg.config.fields import ON_OFF_WORDS, Duration, Keys, OnOff, duration_between
 from edgeseg.settings import LONGEST_REFRESH_S, SHORTEST_REFRESH_S, Sensitivity
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
 
 
 class GateFile(Keys, title="gate"):
@@ -38,7 +38,7 @@ def _gate_keys(value: object) -> object:
     if isinstance(value, bool) or (isinstance(value, str) and value.lower() in ON_OFF_WORDS):
         return {"motion": value}
     if not isinstance(value, (dict, GateFile)):
-        raise ValueError(f"got {shown(value)}, expected on, off or keys such as {{refresh: 10 s}}")
+        raise ValueError(f"got {quoted(value)}, expected on, off or keys such as {{refresh: 10 s}}")
     return value
 
 

@@ -13,7 +13,7 @@ from edgeseg.config.fields import Keys, text
 from edgeseg.config.geometry import read_point
 from edgeseg.geometry.ground_plane import OTHER_DIAGONAL, SIDES, GroundError, ground_of, quadrilateral
 from edgeseg.settings import GroundSettings, Point
-from edgeseg.yamlfile import Step, nearest, shown
+from edgeseg.yamlfile import PathPart, quoted, suggestion
 
 # The middle of the picture's lower edge: the nearest ground that a level camera sees.
 DEFAULT_ORIGIN: Point = (0.5, 1.0)
@@ -28,17 +28,17 @@ _UNIT_M = {"m": Decimal(1), "cm": Decimal("0.01")}
 def _length_m(value: object) -> float:
     found = _LENGTH.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f"got {shown(value)}, expected a length such as '4.5 m' or '80 cm'")
+        raise ValueError(f"got {quoted(value)}, expected a length such as '4.5 m' or '80 cm'")
     length_m = float(Decimal(found[1]) * _UNIT_M[found[2]])
     if not 0 < length_m <= LONGEST_M:
-        raise ValueError(f"got {shown(value)}, expected more than 0 m and at most {LONGEST_M:g} m")
+        raise ValueError(f"got {quoted(value)}, expected more than 0 m and at most {LONGEST_M:g} m")
     return length_m
 
 
 def _rectangle_m(value: object) -> tuple[float, float]:
     found = _RECTANGLE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f"got {shown(value)}, expected two sides such as '4 m x 6.5 m'")
+        raise ValueError(f"got {quoted(value)}, expected two sides such as '4 m x 6.5 m'")
     return _length_m(found[1]), _length_m(found[2])
 
 
@@ -47,7 +47,9 @@ def _distances(value: object) -> object:
     if isinstance(value, dict):
         for name in value:
             if name not in known:
-                raise ValueError(f"got {shown(name)}, expected {', '.join(known)}{nearest(str(name), known)}")
+                raise ValueError(
+                    f"got {quoted(name)}, expected {', '.join(known)}{suggestion(str(name), known)}"
+                )
     return value
 
 
@@ -87,7 +89,7 @@ class GroundFile(Keys, title="ground"):
     )
 
 
-Wrong = Callable[[Sequence[Step], str], None]
+Wrong = Callable[[Sequence[PathPart], str], None]
 """Takes the steps below ``ground`` to what is wrong, and the message."""
 
 
@@ -98,7 +100,7 @@ def ground_settings(file: GroundFile, whole: bool, wrong: Wrong) -> GroundSettin
     """
     flaws = 0
 
-    def tell(steps: Sequence[Step], message: str) -> None:
+    def tell(steps: Sequence[PathPart], message: str) -> None:
         nonlocal flaws
         flaws += 1
         wrong(steps, message)
@@ -131,9 +133,9 @@ def ground_settings(file: GroundFile, whole: bool, wrong: Wrong) -> GroundSettin
     return settings
 
 
-def _points(value: object, at: Sequence[Step], tell: Wrong) -> list[Point]:
+def _points(value: object, at: Sequence[PathPart], tell: Wrong) -> list[Point]:
     if not isinstance(value, list):
-        tell(at, f"got {shown(value)}, expected four points [x, y], each from 0 to 1")
+        tell(at, f"got {quoted(value)}, expected four points [x, y], each from 0 to 1")
         return []
     found = []
     for number, item in enumerate(value, start=1):

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from edgeseg.config.fields import ON_OFF_WORDS, Duration, Keys, OnOff, Share, between, duration_between
 from edgeseg.settings import LONGEST_FROZEN_S, SHORTEST_FROZEN_S, HealthSettings
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
 
 DEFAULT_HEALTH = HealthSettings()
 _LEAST_TOLERANCE, _MOST_TOLERANCE = 0.005, 0.5
@@ -63,7 +63,7 @@ def _health_keys(value: object) -> object:
     if value is True or (isinstance(value, str) and value.lower() in ON_OFF_WORDS):
         return {}
     if not isinstance(value, (dict, HealthFile)):
-        raise ValueError(f"got {shown(value)}, expected on, off or keys such as {{frozen: 30 s}}")
+        raise ValueError(f"got {quoted(value)}, expected on, off or keys such as {{frozen: 30 s}}")
     return value
 
 

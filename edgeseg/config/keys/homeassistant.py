@@ -10,7 +10,7 @@ from edgeseg.config import names
 from edgeseg.config.fields import ON_OFF_WORDS, Keys, OnOff, text
 from edgeseg.config.keys.mqtt import check_prefix
 from edgeseg.settings import HomeAssistantSettings
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
 
 
 class HomeAssistantFile(Keys, title="Home Assistant"):
@@ -40,7 +40,7 @@ def _keys(value: object) -> object:
     if isinstance(value, bool) or (isinstance(value, str) and value.lower() in ON_OFF_WORDS):
         return {"discovery": value}
     if not isinstance(value, (dict, HomeAssistantFile)):
-        raise ValueError(f"got {shown(value)}, expected on, off or keys such as {{coverage: named}}")
+        raise ValueError(f"got {quoted(value)}, expected on, off or keys such as {{coverage: named}}")
     return value
 
 

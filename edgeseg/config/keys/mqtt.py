@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from edgeseg.config import addresses, names
 from edgeseg.config.fields import Duration, Keys, OnOff, duration_between, text
 from edgeseg.settings import LONGEST_TTL_S, SHORTEST_TTL_S
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
 
 
 def _broker(value: str) -> str:
@@ -22,7 +22,7 @@ def check_prefix(value: str) -> str:
     """Topic levels that other topics begin with. Raises ValueError."""
     if not re.fullmatch(names.PREFIX_PATTERN, value):
         raise ValueError(
-            f"got {shown(value)}, expected topic levels of letters, digits, _ and -, such as "
+            f"got {quoted(value)}, expected topic levels of letters, digits, _ and -, such as "
             "edgeseg or site/edgeseg"
         )
     return value
@@ -38,7 +38,7 @@ def _broker_keys(value: object) -> object:
         url = "mqtt://host"
     else:
         url = value
-    raise ValueError(f'got {shown(value)}, expected keys with values; write {{url: "{url}"}}')
+    raise ValueError(f'got {quoted(value)}, expected keys with values; write {{url: "{url}"}}')
 
 
 class MqttFile(Keys, title="MQTT broker"):

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from edgeseg.models.model import Artefact, Model
 from edgeseg.models.runtimes import REMOTE
 from edgeseg.settings import REFINEMENTS, Refinement
-from edgeseg.yamlfile import nearest, shown
+from edgeseg.yamlfile import quoted, suggestion
 
 _EXPECTED = f"expected {', '.join(REFINEMENTS)}, one or a list of them"
 
@@ -24,8 +24,8 @@ def refinements(value: object) -> tuple[Refinement, ...]:
         raise ValueError(f"is empty; {_EXPECTED}, or remove it")
     for one in said:
         if one not in REFINEMENTS:
-            hint = nearest(one, REFINEMENTS) if isinstance(one, str) else ""
-            raise ValueError(f"got {shown(one)}, {_EXPECTED}{hint if 'did you mean' in hint else ''}")
+            hint = suggestion(one, REFINEMENTS) if isinstance(one, str) else ""
+            raise ValueError(f"got {quoted(one)}, {_EXPECTED}{hint if 'did you mean' in hint else ''}")
     return tuple(name for name in REFINEMENTS if name in said)
 
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from edgeseg.config.fields import Duration, Keys, OnOff, between, duration_between
 from edgeseg.models.runtimes import AUTO, ENGINES, REMOTE
 from edgeseg.settings import LONGEST_DEADLINE_S, SHORTEST_DEADLINE_S, RemoteServer, RemoteSettings
-from edgeseg.yamlfile import nearest, shown
+from edgeseg.yamlfile import quoted, suggestion
 
 MOST_SERVERS = 16
 _NONE = "none"
@@ -26,14 +26,14 @@ def server(text: str) -> RemoteServer:
     if "@" in text:
         raise ValueError(f"holds a user or password; use the key token_file; {expected}")
     if not re.fullmatch(_URL_PATTERN, text):
-        raise ValueError(f"got {shown(text)}, {expected}")
+        raise ValueError(f"got {quoted(text)}, {expected}")
     parts = urlsplit(text)
     try:
         host, port = parts.hostname, parts.port or 8001
     except ValueError:
-        raise ValueError(f"got {shown(text)}, which has a port out of range; {expected}") from None
+        raise ValueError(f"got {quoted(text)}, which has a port out of range; {expected}") from None
     if not host:
-        raise ValueError(f"got {shown(text)}, {expected}")
+        raise ValueError(f"got {quoted(text)}, {expected}")
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -60,9 +60,9 @@ def _fallback(value: object) -> object:
     # To YAML 1.2 `none` is text, and people write null for it.
     value = _NONE if value is None else value
     if value not in _FALLBACKS:
-        hint = nearest(value, _FALLBACKS) if isinstance(value, str) else ""
+        hint = suggestion(value, _FALLBACKS) if isinstance(value, str) else ""
         close = hint if "did you mean" in hint else ""
-        raise ValueError(f"got {shown(value)}, expected {', '.join(_FALLBACKS)}{close}")
+        raise ValueError(f"got {quoted(value)}, expected {', '.join(_FALLBACKS)}{close}")
     return value
 
 
@@ -132,7 +132,7 @@ class RemoteFile(Keys, title="inference servers"):
 def _remote_keys(value: object) -> object:
     """``remote: grpc://host:8001``."""
     if isinstance(value, str):
-        raise ValueError(f"got {shown(value)}, expected keys; write {{url: grpc://10.0.0.9:8001}}")
+        raise ValueError(f"got {quoted(value)}, expected keys; write {{url: grpc://10.0.0.9:8001}}")
     return value
 
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from edgeseg.config.fields import Duration, Hours, Keys, Terms, Threshold, duration_between
 from edgeseg.settings import LONGEST_LEARN_S, SHORTEST_LEARN_S
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
 
 
 class ChangedFrom(Keys, title="changed from"):
@@ -24,7 +24,7 @@ CHANGED_WORDS: tuple[ChangedWord, ...] = get_args(ChangedWord)
 def _word(value: object) -> object:
     if value not in CHANGED_WORDS:
         words = ", ".join(CHANGED_WORDS)
-        raise ValueError(f"got {shown(value)}, expected {words}, or {{from: ...}} with classes or groups")
+        raise ValueError(f"got {quoted(value)}, expected {words}, or {{from: ...}} with classes or groups")
     return value
 
 

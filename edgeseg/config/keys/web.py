@@ -10,7 +10,7 @@ from typing import Annotated, Union
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from edgeseg.config.fields import ON_OFF_WORDS, Keys, OnOff, text
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
 
 _LISTEN = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<four>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?")
@@ -37,7 +37,7 @@ def listen(written: str) -> Listen:
         address = None
     if found is None or address is None or not 1 <= int(found["port"]) <= 65_535:
         raise ValueError(
-            f"got {shown(written)}, expected an address of this machine and a port: 127.0.0.1:8088 for this "
+            f"got {quoted(written)}, expected an address of this machine and a port: 127.0.0.1:8088 for this "
             "machine alone, 0.0.0.0:8088 for others too"
         )
     return Listen(host, int(found["port"]), address.is_loopback)
@@ -50,7 +50,7 @@ def _listen(value: str) -> str:
 
 def _host(value: str) -> str:
     if not _HOST.fullmatch(value):
-        raise ValueError(f"got {shown(value)}, expected a host name, such as cameras.example.org")
+        raise ValueError(f"got {quoted(value)}, expected a host name, such as cameras.example.org")
     return value.lower()
 
 
@@ -79,7 +79,7 @@ def _web_keys(value: object) -> object:
             return None
         raise ValueError("got on, expected off or keys; write {listen: 127.0.0.1:8088}")
     if not isinstance(value, (dict, WebFile)):
-        raise ValueError(f"got {shown(value)}, expected off or keys; write {{listen: 127.0.0.1:8088}}")
+        raise ValueError(f"got {quoted(value)}, expected off or keys; write {{listen: 127.0.0.1:8088}}")
     return value
 
 
