@@ -143,7 +143,7 @@ def test_a_camera_with_a_source_is_enough() -> None:
     settings = load("cameras: {yard: {source: clips/a.mp4}}")
     (camera,) = settings.cameras
     assert settings.mqtt is None
-    assert names.name_flaw(settings.node) == ""
+    assert names.name_error(settings.node) == ""
     assert (camera.model, camera.engine, camera.rate_fps) == ("deeplabv3-mnv2-pascal", "auto", 5.0)
     assert camera.gate == GateSettings(refresh_s=5.0, sensitivity="medium", keyframes=True)
     assert camera.zones == ()
@@ -470,11 +470,11 @@ def test_sizes() -> None:
 
 
 def test_names() -> None:
-    assert names.name_flaw("yard-1_b") == ""
-    assert "'#' cannot be in a name" in names.name_flaw("yard#1")
-    assert "'/' cannot be in a name" in names.name_flaw("a/b")
-    assert "cannot be empty" in names.name_flaw("")
-    assert "at most 64" in names.name_flaw("a" * 65)
+    assert names.name_error("yard-1_b") == ""
+    assert "'#' cannot be in a name" in names.name_error("yard#1")
+    assert "'/' cannot be in a name" in names.name_error("a/b")
+    assert "cannot be empty" in names.name_error("")
+    assert "at most 64" in names.name_error("a" * 65)
     assert names.topic_safe("Gate House.local") == "gate_house_local"
 
 

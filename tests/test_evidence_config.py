@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg import config
-from edgeseg.config.build_evidence import is_person
-from edgeseg.config.keys.evidence import size_bytes
+from edgeseg.config.keys.evidence import is_person, size_bytes
 from edgeseg.errors import ConfigError
 from edgeseg.models import registry
 from edgeseg.settings import ClipSettings, EvidenceBudget, EvidenceSettings, PipelineSettings, Secret

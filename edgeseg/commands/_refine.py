@@ -35,14 +35,14 @@ def open_refined(
 ) -> Engine:
     """As ``engines.open_engine``, with what ``--refine`` asks for. Raises EngineError, ModelError, and
     EdgesegError where the model cannot have it."""
-    from edgeseg.config.keys.refine import refine_flaw
+    from edgeseg.config.keys.refine import refine_error
     from edgeseg.engines import open_engine
     from edgeseg.engines.refine import refined
     from edgeseg.models.runtimes import formats
 
     opened = open_engine(model, engine, size_px, threads, precision)
     able = [artefact for artefact in model.artefacts if artefact.format in formats(opened.name)]
-    flaw = refine_flaw(refine, opened.name, model, able, opened.input_size_px)
+    flaw = refine_error(refine, opened.name, model, able, opened.input_size_px)
     if flaw is not None:
         opened.close()
         raise EdgesegError(f"--refine: {flaw}")

@@ -1,4 +1,4 @@
-"""Zone polygons as they stand in a pipeline file: shape, bounds, and whether they enclose an area.
+"""Polygons: reads zones as a pipeline file has them, and checks that they enclose an area.
 
 A polygon is a list of [x, y] points, 0-1 of the camera picture, x to the right and y down. Wherever a
 polygon may stand, so may a list of several.
@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+
+from edgeseg.geometry.polygons import area_in_cells, rectangle
 from edgeseg.settings import Point, Polygon
 from edgeseg.yamlfile import KeyPath, quoted
 
@@ -21,30 +24,32 @@ MAX_ZONE_POINTS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
-    """What is wrong with a polygon. ``steps`` leads from the polygon field to the place."""
+class PolygonError:
+    """What is wrong with a polygon. path: from the polygon's key to the place."""
 
-    steps: KeyPath
+    path: KeyPath
     message: str
 
 
-def read_polygons(value: object) -> tuple[tuple[Polygon, ...], list[Flaw]]:
-    """Polygons of one field, one or a list of several, and everything that is wrong with them.
+def read_polygons(value: object) -> tuple[tuple[Polygon, ...], list[PolygonError]]:
+    """Return the polygons of one key, one or a list of several, and everything that is wrong with them.
 
-    Only flawless polygons are returned. A last point that repeats the first (as GeoJSON has it) is
+    Only valid polygons are returned. A last point that repeats the first (as GeoJSON has it) is
     dropped.
     """
     if not isinstance(value, list):
-        return (), [Flaw((), f"got {quoted(value)}, expected a list of points [x, y], each from 0 to 1")]
+        return (), [
+            PolygonError((), f"got {quoted(value)}, expected a list of points [x, y], each from 0 to 1")
+        ]
     several = bool(value) and all(_is_list_of_lists(item) for item in value)
     if not several:
-        polygon, flaws = _read_polygon(value, ())
-        return ((polygon,) if polygon else ()), flaws
+        polygon, errors = _read_polygon(value, ())
+        return ((polygon,) if polygon else ()), errors
     polygons: list[Polygon] = []
-    found: list[Flaw] = []
+    found: list[PolygonError] = []
     for index, item in enumerate(value):
-        polygon, flaws = _read_polygon(item, (index,))
-        found += flaws
+        polygon, errors = _read_polygon(item, (index,))
+        found += errors
         if polygon:
             polygons.append(polygon)
     return tuple(polygons), found
@@ -54,30 +59,30 @@ def _is_list_of_lists(item: object) -> bool:
     return isinstance(item, list) and any(isinstance(inner, list) for inner in item)
 
 
-def _read_polygon(value: list[object], at: KeyPath) -> tuple[Polygon, list[Flaw]]:
+def _read_polygon(value: list[object], at: KeyPath) -> tuple[Polygon, list[PolygonError]]:
     points: list[Point] = []
-    flaws: list[Flaw] = []
+    errors: list[PolygonError] = []
     for index, item in enumerate(value):
         point, wrong = read_point(item, index + 1)
         if point is None:
-            flaws.append(Flaw((*at, index), wrong))
+            errors.append(PolygonError((*at, index), wrong))
         else:
             points.append(point)
-    if flaws:
-        return (), flaws
+    if errors:
+        return (), errors
     if len(points) > 3 and points[0] == points[-1]:
         points.pop()
     if len(points) < 3:
         count = "1 point" if len(points) == 1 else f"{len(points)} points"
-        return (), [Flaw(at, f"{count}, need at least 3")]
+        return (), [PolygonError(at, f"{count}, need at least 3")]
     if len(points) > MAX_POINTS:
-        return (), [Flaw(at, f"{len(points)} points, {MAX_POINTS} are the most")]
-    wrong = _outline_flaw(points)
-    return ((), [Flaw(at, wrong)]) if wrong else (tuple(points), [])
+        return (), [PolygonError(at, f"{len(points)} points, {MAX_POINTS} are the most")]
+    wrong = _outline_error(points)
+    return ((), [PolygonError(at, wrong)]) if wrong else (tuple(points), [])
 
 
 def read_point(item: object, number: int) -> tuple[Point | None, str]:
-    """A point, or None and what is wrong with it. number: from 1, for the message."""
+    """Return a point, or None and what is wrong with it. number: from 1, for the message."""
     if not isinstance(item, list) or len(item) != 2:
         return None, f"point {number}: got {quoted(item)}, expected [x, y]"
     numbers: list[float] = []
@@ -92,8 +97,8 @@ def read_point(item: object, number: int) -> tuple[Point | None, str]:
     return (numbers[0], numbers[1]), ""
 
 
-def _outline_flaw(points: Sequence[Point]) -> str:
-    """Why the closed outline bounds no plain area; empty if it does."""
+def _outline_error(points: Sequence[Point]) -> str:
+    """Return why the closed outline bounds no plain area; empty if it does."""
     if _on_one_line(points):
         return "all points lie on one line, so it has no area"
     count = len(points)
@@ -124,24 +129,24 @@ def _on_one_line(points: Sequence[Point]) -> bool:
 
 
 def _turn(a: Point, b: Point, c: Point) -> int:
-    """Sign of the cross product (b - a) x (c - a), exact: rounding must not invent a crossing."""
+    """Return the sign of the cross product (b - a) x (c - a), exact: rounding must not invent a crossing."""
     ax, ay, bx, by, cx, cy = (Fraction(v) for v in (*a, *b, *c))
     cross = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     return (cross > 0) - (cross < 0)
 
 
 def _within(a: Point, b: Point, p: Point) -> bool:
-    """Whether p, known to be on the line through a and b, is between them."""
+    """Return whether p, known to be on the line through a and b, is between them."""
     return min(a[0], b[0]) <= p[0] <= max(a[0], b[0]) and min(a[1], b[1]) <= p[1] <= max(a[1], b[1])
 
 
 def _folds_back(a: Point, b: Point, c: Point) -> bool:
-    """Whether the edge b-c runs back over the edge a-b."""
+    """Return whether the edge b-c runs back over the edge a-b."""
     return _turn(a, b, c) == 0 and (_within(a, b, c) or _within(b, c, a))
 
 
 def _meet(a: Point, b: Point, c: Point, d: Point) -> bool:
-    """Whether the segments a-b and c-d share a point (touching counts)."""
+    """Return whether the segments a-b and c-d share a point (touching counts)."""
     apart = (
         max(a[0], b[0]) < min(c[0], d[0])
         or max(c[0], d[0]) < min(a[0], b[0])
@@ -155,3 +160,10 @@ def _meet(a: Point, b: Point, c: Point, d: Point) -> bool:
         return True
     touching = ((abc, a, b, c), (abd, a, b, d), (cda, c, d, a), (cdb, c, d, b))
     return any(turn == 0 and _within(p, q, point) for turn, p, q, point in touching)
+
+
+def covers(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]) -> bool:
+    """Return whether the union of ``include`` less that of ``exclude`` covers ``area``, 0-1 of the picture."""
+    rings = [[np.array(polygon) for polygon in polygons] for polygons in (include, exclude)]
+    covered = area_in_cells(rings[0], rings[1], rectangle(0, 0, 1, 1), (1, 1))
+    return bool(covered.sum() >= area)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from edgeseg.config.builder import Builder
 from edgeseg.config.keys.pipeline import PipelineFile
+from edgeseg.config.report import Report
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.models import registry as installed
 from edgeseg.models.model import Model
@@ -56,9 +57,9 @@ def _settings(raw: object, places: Places, folder: Path, registry: Registry | No
     problems = sieve.problems
     if file is not None:
         find = installed.find if registry is None else registry.find
-        builder = Builder(places, folder, find, installed.models_with, frozenset(sieve.broken), group_names)
-        settings = builder.pipeline(file)
-        problems += builder.problems
+        report = Report(places, frozenset(sieve.broken))
+        settings = Builder(file, report, folder, find, installed.models_with, group_names).pipeline()
+        problems += report.problems
         if not problems:
             return settings
     raise ConfigError(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edgeseg.config import addresses
+from edgeseg.config.keys.web import LEAST_TOKEN_CHARS
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.settings import (
     CameraSettings,
@@ -24,8 +25,6 @@ from edgeseg.yamlfile import KeyPath, Places, dotted, quoted
 from edgeseg.yamlfile import load as load_yaml
 
 MAX_SECRET_BYTES = 4096
-# A token of fewer could be guessed through a server that answers some thousand times an hour.
-LEAST_TOKEN_CHARS = 16
 
 
 def resolve(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from edgeseg.settings import LONGEST_SIDE_PX, SHORTEST_SIDE_PX
+from edgeseg.models.model import LONGEST_SIDE_PX, SHORTEST_SIDE_PX
 from edgeseg.yamlfile import Sexagesimal, quoted
 
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"

@@ -12,7 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from edgeseg import yamlfile
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.models.model import (
+    LONGEST_SIDE_PX,
     ROLES,
+    SHORTEST_SIDE_PX,
     Artefact,
     Blob,
     Figures,
@@ -28,7 +30,7 @@ from edgeseg.models.model import (
     SizeScore,
     Triple,
 )
-from edgeseg.settings import LONGEST_SIDE_PX, SHORTEST_SIDE_PX, FitName
+from edgeseg.settings import FitName
 
 MANIFEST = "model.yaml"
 CARD = "card.md"

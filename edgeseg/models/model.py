@@ -32,6 +32,8 @@ ROLES: dict[Form, tuple[Role, ...]] = {
     "mask": ("mask",),
 }
 Triple = tuple[float, float, float]
+# What a network's input may measure, width and height.
+SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg.config import names
 
     asker = Asker.of(args.yes)
-    if flaw := names.name_flaw(args.name) if args.name is not None else "":
+    if flaw := names.name_error(args.name) if args.name is not None else "":
         raise EdgesegError(f"--name: {flaw}")
-    name = args.name or asker.text("a name for the camera", "camera", names.name_flaw)
+    name = args.name or asker.text("a name for the camera", "camera", names.name_error)
     path = args.output or Path(f"{name}.yaml")
     if path.exists():
         raise EdgesegError(f"{path}: is there already; choose another --output, or edit it")

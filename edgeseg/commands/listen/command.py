@@ -87,7 +87,7 @@ def _broker(args: argparse.Namespace) -> MqttSettings:
     from edgeseg.errors import EdgesegError
     from edgeseg.settings import MqttSettings, Secret
 
-    if args.node is not None and (flaw := names.name_flaw(args.node)):
+    if args.node is not None and (flaw := names.name_error(args.node)):
         raise EdgesegError(f"--node: {flaw}")
     try:
         prefix = check_prefix(args.prefix) if args.prefix is not None else None

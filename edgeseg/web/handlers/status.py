@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from edgeseg import __version__
 from edgeseg.clock import iso_utc
-from edgeseg.config.names import name_flaw
+from edgeseg.config.names import name_error
 from edgeseg.events import CameraStatus
 from edgeseg.publish.payloads import AlertPayload, CameraStatusPayload, OccupancyPayload, StatsPayload
 from edgeseg.runtime.running_camera import RunningCamera
@@ -134,7 +134,7 @@ class StatusHandlers:
             raise RefusedError(400, f"limit: got {limit[:20]!r}, expected 1 to {_MOST_ALERTS}")
         # Of a camera that is gone from the file there may be alerts still.
         camera = request.query.get("camera")
-        if camera is not None and (flaw := name_flaw(camera)):
+        if camera is not None and (flaw := name_error(camera)):
             raise RefusedError(400, f"camera: {flaw}")
         bodies = self._history.history.alerts(int(limit), camera)
         alerts = []
