@@ -163,7 +163,7 @@ def _meet(a: Point, b: Point, c: Point, d: Point) -> bool:
 
 
 def covers(area: float, include: Sequence[Polygon], exclude: Sequence[Polygon]) -> bool:
-    """Return whether the union of ``include`` less that of ``exclude`` covers ``area``, 0-1 of the picture."""
+    """Return whether the union of ``include`` less that of ``exclude`` covers ``area``, a share, 0-1."""
     rings = [[np.array(polygon) for polygon in polygons] for polygons in (include, exclude)]
     covered = area_in_cells(rings[0], rings[1], rectangle(0, 0, 1, 1), (1, 1))
     return bool(covered.sum() >= area)

@@ -16,7 +16,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]")
 
 
 def topic_safe(text: str) -> str:
-    """Return ``text`` as a name: lower case, characters other than a-z, 0-9, _ and - replaced; maybe empty."""
+    """Return ``text`` as a name: lower case, characters other than a-z, 0-9, _ and - replaced."""
     return _NOT_IN_NAMES.sub("_", text.strip().lower())[:MAX_CHARS].strip("_-")
 
 

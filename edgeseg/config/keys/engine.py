@@ -8,10 +8,10 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from edgeseg.config.report import Report
 from edgeseg.models.model import Artefact, Model
-from edgeseg.models.runtimes import ENGINES, REMOTE, formats
+from edgeseg.models.runtimes import ENGINE_NAMES, REMOTE, formats
 from edgeseg.yamlfile import quoted, suggestion
 
-FILE_ENGINES = (*ENGINES, REMOTE)
+FILE_ENGINES = (*ENGINE_NAMES, REMOTE)
 
 
 def _engine(value: object) -> object:

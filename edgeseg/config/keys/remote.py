@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from edgeseg.config.fields import Duration, Keys, OnOff, between, duration_between
 from edgeseg.config.report import Report
-from edgeseg.models.runtimes import AUTO, ENGINES, REMOTE
+from edgeseg.models.runtimes import AUTO, ENGINE_NAMES, REMOTE
 from edgeseg.settings import RemoteServer, RemoteSettings
 from edgeseg.yamlfile import quoted, suggestion
 
@@ -20,7 +20,7 @@ MOST_SERVERS = 16
 SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S, DEFAULT_DEADLINE_S = 0.02, 3.0, 1.0
 LOWEST_JPEG_QUALITY, HIGHEST_JPEG_QUALITY, DEFAULT_JPEG_QUALITY = 30, 100, 90
 _NONE = "none"
-_FALLBACKS = (*ENGINES, _NONE)
+_FALLBACKS = (*ENGINE_NAMES, _NONE)
 _URL_PATTERN = r"^grpcs?://[A-Za-z0-9._:\[\]-]+$"
 
 
