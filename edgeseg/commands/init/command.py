@@ -12,7 +12,7 @@ from edgeseg.commands.init.camera import Camera, camera_of, choose_stream, disco
 from edgeseg.commands.init.pipeline_text import WEB_LISTEN, Answers, classes_in_short, pipeline_text
 from edgeseg.commands.init.prompts import Asker
 from edgeseg.errors import EdgesegError, ModelError, SourceError
-from edgeseg.models.runtimes import AUTO, ENGINES
+from edgeseg.models.runtimes import AUTO, ENGINE_NAMES
 from edgeseg.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--discover", action="store_true", help="ask the local network for ONVIF cameras")
     parser.add_argument("--name", help="the camera's name in topics: a-z, 0-9, _ and - (default: camera)")
     parser.add_argument("--model", help=f"a model's name or folder (default: {DEFAULT_MODEL})")
-    parser.add_argument("--engine", choices=ENGINES, default=AUTO, help="what runs it (default: %(default)s)")
+    parser.add_argument(
+        "--engine", choices=ENGINE_NAMES, default=AUTO, help="what runs it (default: %(default)s)"
+    )
     parser.add_argument("--mqtt", metavar="URL", help="broker: mqtt://host or mqtts://user@host")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: NAME.yaml)")
     parser.add_argument("--untested", action="store_true", help="do not look at the camera")

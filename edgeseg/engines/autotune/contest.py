@@ -17,7 +17,7 @@ from edgeseg.engines.measurement_cache import Result, State, Table
 from edgeseg.engines.select import Candidate
 from edgeseg.frames import U8
 from edgeseg.models.model import Model
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 
 # Two int8 kernels that both are right differ along borders, in about 1 % of the cells; a wrong channel
 # order or normalisation changes a tenth at least.
@@ -55,7 +55,7 @@ class _Runner:
     laps: list[RunTimes] = field(default_factory=list)
 
     def typical_s(self) -> float:
-        accelerator = RUNTIMES[self.candidate.engine].accelerator
+        accelerator = ENGINES[self.candidate.engine].accelerator
         costs = [max(lap.cpu_s, lap.wall_s) if accelerator else lap.cpu_s for lap in self.laps]
         return max(float(np.quantile(costs, _TYPICAL)), 1e-6)
 
