@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, Union
 
 from edgeseg import config
+from edgeseg.clock import parse_utc
 from edgeseg.config.units import duration_s, share
 from edgeseg.errors import EdgesegError
 from edgeseg.events import Alert, GroundCoverage, GroundShare, RuleState, ZoneOccupancy
@@ -68,9 +69,8 @@ def watch(pipeline: Place, zone: str, camera: str | None = None, at: datetime | 
         names = sorted(one.name for one, _ in found)
         raise EdgesegError(f"{pipeline}: {', '.join(names)} have a zone {zone}; say which with camera=")
     chosen, place = found[0]
-    moment = datetime.fromisoformat(at.replace("Z", "+00:00")) if isinstance(at, str) else at
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return WatchedZone(settings, chosen, place, registry.find(chosen.model), moment.timestamp())
+    utc_s = parse_utc(at if isinstance(at, str) else at.isoformat())
+    return WatchedZone(settings, chosen, place, registry.find(chosen.model), utc_s)
 
 
 class WatchedZone:

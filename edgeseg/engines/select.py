@@ -42,8 +42,8 @@ def open_engine(
     """Load ``model``, ready to run: every check is behind it.
 
     engine: one of ENGINE_NAMES; ``auto`` takes what was measured to be the best on this machine. Where
-        nothing was measured (``engines.autotune`` does it): in this order, what is installed, whose weights are
-        here, what can take the size, int8 before float, the manifest's order.
+        nothing was measured (``engines.autotune`` does it): in this order, what is installed, whose weights
+        are here, what can take the size, int8 before float, the manifest's order.
     input_size_px: (width, height), None for the manifest's.
     precision: of the artefact, where only that will do.
     threads: for one run, 0 for as many as this process has cores; several callers may run at once.
