@@ -99,5 +99,5 @@ Polygons = Annotated[
     Any, WithJsonSchema({"anyOf": [_ONE_POLYGON, {"type": "array", "items": _ONE_POLYGON, "minItems": 1}]})
 ]
 ON_OFF_WORDS = ("on", "off", "yes", "no")
-# To some editors these words are text, to others (YAML 1.1) they are true and false.
+# To some editors these are text, to others (YAML 1.1) true and false.
 OnOff = Annotated[Switch, WithJsonSchema({"anyOf": [{"enum": list(ON_OFF_WORDS)}, {"type": "boolean"}]})]

@@ -63,9 +63,9 @@ def _read_polygon(value: list[object], at: KeyPath) -> tuple[Polygon, list[Polyg
     points: list[Point] = []
     errors: list[PolygonError] = []
     for index, item in enumerate(value):
-        point, wrong = read_point(item, index + 1)
+        point, error = read_point(item, index + 1)
         if point is None:
-            errors.append(PolygonError((*at, index), wrong))
+            errors.append(PolygonError((*at, index), error))
         else:
             points.append(point)
     if errors:
@@ -77,8 +77,8 @@ def _read_polygon(value: list[object], at: KeyPath) -> tuple[Polygon, list[Polyg
         return (), [PolygonError(at, f"{count}, need at least 3")]
     if len(points) > MAX_POINTS:
         return (), [PolygonError(at, f"{len(points)} points, {MAX_POINTS} are the most")]
-    wrong = _outline_error(points)
-    return ((), [PolygonError(at, wrong)]) if wrong else (tuple(points), [])
+    error = _outline_error(points)
+    return ((), [PolygonError(at, error)]) if error else (tuple(points), [])
 
 
 def read_point(item: object, number: int) -> tuple[Point | None, str]:

@@ -1,4 +1,4 @@
-"""Fills in what the machine has to give: variables from the environment, passwords from files."""
+"""Resolve: fills in variables from the environment and passwords from files."""
 
 from __future__ import annotations
 
@@ -30,24 +30,27 @@ MAX_SECRET_BYTES = 4096
 def resolve(
     settings: PipelineSettings, env: Mapping[str, str], credentials_dir: Path | None
 ) -> PipelineSettings:
-    """Settings with every source's ``url`` and the broker's ``password`` filled in, ``ca_file`` absolute.
+    """Return settings with each source's ``url``, passwords and tokens filled in, and ``ca_file`` absolute.
 
     A resolved source is a URL, or for a clip or a folder its absolute path.
     env: the environment. credentials_dir: systemd's ``$CREDENTIALS_DIRECTORY``, None where there is none.
     Raises ConfigError: variables and files that are missing, all at once, never quoting a value.
     """
-    filler = _Filler(settings, env, credentials_dir)
-    cameras = tuple(filler.camera(camera) for camera in settings.cameras)
-    mqtt = filler.mqtt(settings.mqtt) if settings.mqtt is not None else None
-    web = filler.web(settings.web) if settings.web is not None else None
-    if filler.missing:
-        raise ConfigError(filler.problems())
+    resolver = _Resolver(settings, env, credentials_dir)
+    cameras = tuple(resolver.camera(camera) for camera in settings.cameras)
+    mqtt = resolver.mqtt(settings.mqtt) if settings.mqtt is not None else None
+    web = resolver.web(settings.web) if settings.web is not None else None
+    if resolver.missing:
+        raise ConfigError(resolver.problems())
     return replace(settings, cameras=cameras, mqtt=mqtt, web=web)
 
 
 def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
-    """Every credential that resolved settings hold, for ``edgeseg.system.redaction.Redaction``: what was
-    filled in for ``${VAR}`` in URLs, passwords in addresses, the broker's password. A path holds none."""
+    """Return every credential that resolved settings hold, for ``edgeseg.system.redaction.Redaction``.
+
+    These are what was filled in for ``${VAR}`` in URLs, passwords in addresses, the broker's password and
+    tokens. A path holds none.
+    """
     found: set[str] = set()
     for camera in settings.cameras:
         found |= _secrets_of_source(camera.source)
@@ -63,7 +66,7 @@ def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
-class _Filler:
+class _Resolver:
     settings: PipelineSettings
     env: Mapping[str, str]
     credentials_dir: Path | None
@@ -85,7 +88,7 @@ class _Filler:
         return replace(camera, source=source, evidence=evidence, remote=remote)
 
     def _remote(self, remote: RemoteSettings) -> RemoteSettings:
-        """Cameras share it, so what is missing is told once."""
+        """Resolve a remote that cameras share, so that what is missing is reported once."""
         if remote not in self.remotes:
             token, ca_file = None, None
             if remote.token_file is not None:
@@ -138,7 +141,7 @@ class _Filler:
         return None if path is None else self._read(at, path, what)
 
     def _find(self, at: KeyPath, name: str) -> Path | None:
-        """A credential of that name, or else a path relative to the pipeline file."""
+        """Return a credential of that name, or else a path relative to the pipeline file."""
         places = [(self.folder / name).absolute()]
         if self.credentials_dir is not None and "/" not in name:
             places.insert(0, self.credentials_dir / name)
@@ -178,7 +181,7 @@ class _Filler:
         self.missing.append((at, message))
 
     def problems(self) -> list[Problem]:
-        """The settings carry no line numbers; the file still has them, unless it was changed meanwhile."""
+        """Return the problems, with line numbers from the file where that was not changed meanwhile."""
         places: Places | None = None
         try:
             _, read = load_yaml(Path(self.settings.file))

@@ -1,6 +1,6 @@
-"""Quantities as people write them in a pipeline file: always with their unit, never guessed.
+"""Units: parses durations, shares, sizes and times of day, always with their unit, never guessed.
 
-Each function takes whatever stands in the file and raises ValueError in the words of a config problem
+Each function takes any value of the file and raises ValueError with the message of a config problem
 (``got 10, which has no unit; write '10 s' ...``). Decimal arithmetic keeps ``0.1 %`` from becoming
 ``0.10000000000000002``.
 """
@@ -89,7 +89,7 @@ def duration_s(value: object) -> float:
 
 
 def _meant(text: str) -> str:
-    """``1h30m`` -> ``1 h 30 min``: the whole duration with the units that were meant; empty for none."""
+    """Return a duration with the units that were meant: ``1h30m`` -> ``1 h 30 min``; empty for none."""
     written = _PART.findall(text)
     parts = [(number, _NEARLY_UNIT.get(unit.lower(), unit.lower())) for number, unit in written]
     if _PART.sub("", text).strip() or any(unit not in _UNIT_S for _, unit in parts):
@@ -99,7 +99,7 @@ def _meant(text: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """The shortest way to write a duration that ``duration_s`` reads back as the same number."""
+    """Return the shortest way to write a duration that ``duration_s`` reads back as the same number."""
     rest = Decimal(repr(seconds))
     parts = []
     for unit in ("d", "h", "min"):

@@ -1,4 +1,4 @@
-"""YAML files that mean what they say: their values, the place of each, and problems in plain words."""
+"""YAML files: reads values with their places, reports problems, and rewrites one mapping."""
 
 from edgeseg.yamlfile.document import MAX_BYTES, Places, Sexagesimal, load, parse
 from edgeseg.yamlfile.editor_schema import editor_schema

@@ -1,4 +1,4 @@
-"""YAML files that mean what they say: a document and the place of everything in it.
+"""Document: reads a YAML file with the place of everything in it.
 
 PyYAML reads YAML 1.1, in which ``no`` is False, ``22:00`` is 1320, ``0123`` is 83, ``1e3`` is text and a
 repeated key silently wins. Here plain scalars follow the YAML 1.2 core schema instead: ``true``,
@@ -141,7 +141,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Builder:
-    """Turns nodes into values and notes the place of each."""
+    """Turns nodes into values and keeps the place of each."""
 
     def __init__(self, file: str) -> None:
         self.file = file

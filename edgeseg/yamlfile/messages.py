@@ -1,4 +1,4 @@
-"""How a message names a place, quotes a value, and suggests a name."""
+"""Messages: names a place, quotes a value and suggests a name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CREDENTIALS = re.compile(r"://\S*@")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` or a list of what is known, to append to an error. Empty if none is."""
+    """Return ``; did you mean 'x'?`` or a list of what is known, to append to an error; empty if none is."""
     names = sorted(set(known))
     close = max(names, key=lambda known: _closeness(name.lower(), known.lower()), default="")
     if _closeness(name.lower(), close.lower()).ratio >= _CLOSE:
@@ -30,8 +30,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 class _Closeness(NamedTuple):
-    """How alike two words are, to be compared: of equally like ones that with the same letters is nearer,
-    as letters change places more often than they change."""
+    """How alike two words are. Of equally like ones the one with the same letters is nearer, as letters
+    change places more often than they change."""
 
     ratio: float
     same_letters: bool
@@ -43,7 +43,7 @@ def _closeness(name: str, known: str) -> _Closeness:
 
 
 def quoted(value: object) -> str:
-    """A value as an error may quote it: short, on one line, credentials in URLs replaced."""
+    """Return a value as an error may quote it: short, on one line, credentials in URLs replaced."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, (list, tuple)):
@@ -57,7 +57,7 @@ def quoted(value: object) -> str:
 
 
 def dotted(path: Iterable[PathPart]) -> str:
-    """``cameras.yard.zones.gate.polygon[0]``; a key that is no plain word is quoted."""
+    """Return ``cameras.yard.zones.gate.polygon[0]``; a key that is no plain word is quoted."""
     text = ""
     for part in path:
         if isinstance(part, int):

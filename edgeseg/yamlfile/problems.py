@@ -1,4 +1,4 @@
-"""What pydantic found, in plain words and with its place."""
+"""Problems: turns the errors of pydantic into messages with their places."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SECRET_KEY = re.compile(r"password|passwd|secret|token|credential", re.IGNORECA
 
 
 def _switch(value: object) -> object:
-    words = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+    switches = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
+    if isinstance(value, str) and value.lower() in switches:
+        return switches[value.lower()]
     raise PydanticCustomError("switch", "got {value}, expected on or off", {"value": quoted(value)})
 
 
@@ -32,7 +32,7 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 def problems_from(
     error: ValidationError, places: Places, file: str, schema: type[BaseModel] | None = None
 ) -> list[Problem]:
-    """Say in plain words, in the order of the file, what pydantic found.
+    """Return what pydantic found as problems, in the order of the file.
 
     schema: the model that was validated; with it an unknown key is answered by the nearest known one.
     """
@@ -42,18 +42,18 @@ def problems_from(
         path = places.existing(loc)
         kind: str = detail["type"]
         if kind == "missing":
-            where, said = (*places.existing(loc[:-1]), loc[-1]), "is missing"
+            where, message = (*places.existing(loc[:-1]), loc[-1]), "is missing"
         elif kind == "extra_forbidden":
-            where, said = path, _unknown_key(str(loc[-1]), schema, path[:-1])
+            where, message = path, _unknown_key(str(loc[-1]), schema, path[:-1])
         else:
-            where, said = path, _in_words(detail, path)
-        told = found.setdefault((where, "key" if kind in ("missing", "extra_forbidden") else "value"), [])
-        if said not in told:
-            told.append(said)
+            where, message = path, _message(detail, path)
+        messages = found.setdefault((where, "key" if kind in ("missing", "extra_forbidden") else "value"), [])
+        if message not in messages:
+            messages.append(message)
     problems = []
-    for (where, about), told in found.items():
+    for (where, about), messages in found.items():
         place = places.of_key(where) if about == "key" else places.of(where)
-        problems.append(Problem(file, *place, dotted(where), _joined(told)))
+        problems.append(Problem(file, *place, dotted(where), _joined(messages)))
     return sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
@@ -70,13 +70,13 @@ _EXPECTED = {
 }
 
 
-def _in_words(detail: Mapping[str, Any], path: KeyPath) -> str:
+def _message(detail: Mapping[str, Any], path: KeyPath) -> str:
     kind: str = detail["type"]
     context: Mapping[str, Any] = detail.get("ctx") or {}
     if kind == "value_error":
         return str(context["error"])
-    # pydantic's own types are all without an input of ours in the message; other authors' say it all.
-    said = str(detail["msg"])
+    # The messages of pydantic's own types have no input of ours in them; those of other types are complete.
+    message = str(detail["msg"])
     secret = any(_SECRET_KEY.search(str(part)) for part in path)
     got = "a value that is not shown" if secret else quoted(detail["input"])
     if kind == "literal_error":
@@ -94,10 +94,10 @@ def _in_words(detail: Mapping[str, Any], path: KeyPath) -> str:
         want = context.get("min_length", context.get("max_length"))
         bound = "at least" if kind == "too_short" else "at most"
         return f"{context.get('actual_length', '?')} entries, need {bound} {want}"
-    if said.startswith(("Input should be ", "String should ")):
-        rest = said.removeprefix("Input should be ").removeprefix("String should ")
+    if message.startswith(("Input should be ", "String should ")):
+        rest = message.removeprefix("Input should be ").removeprefix("String should ")
         return f"got {got}, expected {rest.replace('match pattern', 'text that matches')}"
-    return said
+    return message
 
 
 def _unknown_key(key: str, schema: type[BaseModel] | None, parent: KeyPath) -> str:
@@ -130,9 +130,9 @@ def _models_at(schema: object, path: KeyPath) -> set[type[BaseModel]]:
     return set().union(*(_models_at(argument, path) for argument in arguments))
 
 
-def _joined(told: list[str]) -> str:
-    """Several branches of a union complain about one value: say the value once, then all it could be."""
-    head, separator, _ = told[0].partition(", expected ")
-    if separator and all(said.startswith(head + separator) for said in told):
-        return head + separator + " or ".join(said.removeprefix(head + separator) for said in told)
-    return "; ".join(told)
+def _joined(messages: list[str]) -> str:
+    """Join the messages of a union's branches about one value: the value once, then all that it could be."""
+    head, separator, _ = messages[0].partition(", expected ")
+    if separator and all(message.startswith(head + separator) for message in messages):
+        return head + separator + " or ".join(message.removeprefix(head + separator) for message in messages)
+    return "; ".join(messages)

@@ -1,9 +1,9 @@
-"""Changes one mapping of a YAML file, and nothing else: comments, order and spacing stay.
+"""Rewrite: changes one mapping of a YAML file and nothing else; comments, order and spacing stay.
 
 Only the lines of the mapping are written anew, and of these only what is another value. Where the file is
 written so that its lines are not enough (flow style, aliases), the whole document goes through ruamel.yaml,
 which keeps comments and order and may change spacing. Whatever comes out is read again and compared with
-what it should mean, before anybody writes it.
+what it should mean before it is written.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RewriteError(ValueError):
 
 
 def with_mapping(text: str, path: KeyPath, value: Mapping[str, object] | None) -> str:
-    """The document with the mapping at ``path`` set to ``value``, or without it (None).
+    """Return the document with the mapping at ``path`` set to ``value``, or without it (None).
 
     value: mappings, lists, text, numbers, bools. Mappings above are made where they are missing; one that
     would be left empty goes too. Raises ConfigError for text that is no settings file, RewriteError.
@@ -112,7 +112,7 @@ def _changed(data: object, path: KeyPath, value: Mapping[str, object] | None) ->
 
 
 def _line_by_line(text: str, path: KeyPath, value: object, depth: int = 0) -> str:
-    """Only keys that are another value, each by itself."""
+    """Change only keys that have another value, each by itself."""
     held = parse(text, "")[0]
     for part in path:
         held = held[part] if isinstance(held, dict) and part in held else None
@@ -127,7 +127,7 @@ def _line_by_line(text: str, path: KeyPath, value: object, depth: int = 0) -> st
 
 
 def _spliced(text: str, path: KeyPath, value: object, depth: int = 0) -> str:
-    """The lines of one key written anew, or taken out (None). depth: below what is being changed."""
+    """Write the lines of one key anew, or remove them (None). depth: below what is being changed."""
     _, places = parse(text, "")
     lines = text.splitlines(keepends=True)
     newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
@@ -157,8 +157,10 @@ def _spliced(text: str, path: KeyPath, value: object, depth: int = 0) -> str:
 
 
 def _block(lines: list[str], places: Places, path: KeyPath) -> tuple[int, int, int]:
-    """(first line, line after the last, column) of a key in block style, from 0. Comments after its last
-    value belong to what follows. Raises RewriteError."""
+    """Return (first line, line after the last, column) of a key in block style, from 0.
+
+    Comments after its last value belong to what follows. Raises RewriteError.
+    """
     line, column = places.keys[path]
     first, column = line - 1, column - 1
     if lines[first][:column].strip():
@@ -198,7 +200,7 @@ def _round_tripped(text: str, path: KeyPath, value: object) -> str:
 
 
 def _merge(holder: Any, key: str, value: object, depth: int) -> None:
-    """Only what is another value is touched: what stays keeps its style and its comments."""
+    """Change only what is another value: what stays keeps its style and its comments."""
     held = holder.get(key)
     if isinstance(held, Mapping) and isinstance(value, Mapping):
         for gone in [name for name in held if name not in value]:
@@ -210,12 +212,12 @@ def _merge(holder: Any, key: str, value: object, depth: int) -> None:
 
 
 def _differ(held: object, value: object) -> bool:
-    """1 and true are equal to Python alone."""
+    """Return whether two values differ; 1 and true are equal to Python alone."""
     return held != value or isinstance(held, bool) != isinstance(value, bool)
 
 
 def _styled(value: object, depth: int) -> object:
-    """As a person would write it: lists and what has no further mappings in it in one line."""
+    """Return a value styled as a person would write it: lists and innermost mappings in one line."""
     if isinstance(value, Mapping):
         made = CommentedMap({key: _styled(one, depth + 1) for key, one in value.items()})
         if depth > 0 and not any(isinstance(one, Mapping) for one in value.values()):

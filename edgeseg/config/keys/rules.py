@@ -43,7 +43,7 @@ ChangedWord = Literal["dominant", "unusual", "drifted"]
 CHANGED_WORDS: tuple[ChangedWord, ...] = get_args(ChangedWord)
 
 
-def _word(value: object) -> object:
+def _changed_word(value: object) -> object:
     if value not in CHANGED_WORDS:
         choices = ", ".join(CHANGED_WORDS)
         raise ValueError(f"got {quoted(value)}, expected {choices}, or {{from: ...}} with classes or groups")
@@ -53,7 +53,7 @@ def _word(value: object) -> object:
 # A discriminator, so that a mistake in one form is not also one in the other.
 Changed = Annotated[
     Union[
-        Annotated[ChangedWord, BeforeValidator(_word), Tag("word")],
+        Annotated[ChangedWord, BeforeValidator(_changed_word), Tag("word")],
         Annotated[ChangedFrom, Tag("mapping")],
     ],
     Discriminator(lambda value: "mapping" if isinstance(value, (dict, ChangedFrom)) else "word"),
