@@ -1,4 +1,4 @@
-"""The only place that reads a clock. Durations use monotonic time, reports use UTC."""
+"""Clock: the only place that reads the time. Durations use monotonic time, reports use UTC."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves only when told to: for replays, where camera time is the clock, and for tests."""
+    """A clock that is moved by hand: for replays, where camera time is the clock, and for tests."""
 
     def __init__(self, utc_s: float = 0.0, monotonic_s: float = 0.0) -> None:
         self._utc_s = utc_s
@@ -60,13 +60,15 @@ class ManualClock:
 
 
 def awake_s() -> float:
-    """Seconds that the machine was not suspended since an arbitrary zero: systemd's CLOCK_MONOTONIC."""
+    """Return seconds without those of suspension, from an arbitrary zero: systemd's CLOCK_MONOTONIC."""
     return time.monotonic()
 
 
 def boot_id() -> str:
-    """Names this start of the machine: the monotonic clocks of two processes compare only where it is the
-    same (random(4)). Empty where the kernel does not tell."""
+    """Return the name of this start of the machine, empty where the kernel has none (random(4)).
+
+    The monotonic clocks of two processes compare only where it is the same.
+    """
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
@@ -74,21 +76,30 @@ def boot_id() -> str:
 
 
 def is_synchronised() -> bool | None:
-    """Whether the machine's UTC was set by a time service; None where that cannot be known."""
+    """Return whether the machine's UTC was set by a time service; None where that cannot be known."""
     if _SYNCHRONISED.exists():
         return True
     # struct timex is 208 bytes; all zero only asks.
     answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(256))
-    # A service with ProtectClock=yes is not told.
+    # A service with ProtectClock=yes may not ask.
     return None if answer < 0 else answer != _TIME_ERROR
 
 
 def cpu_s() -> float:
-    """Seconds of CPU time that this process has used, all its threads together."""
+    """Return the seconds of CPU time that this process has used, all its threads together."""
     return time.process_time()
 
 
 def iso_utc(utc_s: float) -> str:
-    """RFC 3339 with milliseconds, e.g. ``2026-11-22T08:15:30.250Z``."""
+    """Return a time in RFC 3339 with milliseconds, such as ``2026-11-22T08:15:30.250Z``."""
     moment = datetime.fromtimestamp(round(utc_s, 3), tz=timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_utc(text: str) -> float:
+    """Return the Unix seconds of an RFC 3339 or ISO 8601 time, which is UTC where it has no offset.
+
+    Raises ValueError.
+    """
+    moment = datetime.fromisoformat(text.replace("z", "Z"))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

@@ -14,37 +14,15 @@ Polygon = tuple[Point, ...]
 FitName = Literal["stretch", "letterbox", "tiles"]
 FIT_NAMES: tuple[FitName, ...] = get_args(FitName)
 Sensitivity = Literal["low", "medium", "high"]
-SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)
 DecodeName = Literal["software", "auto", "cuda", "vaapi", "drm", "v4l2m2m"]
-DECODE_NAMES: tuple[DecodeName, ...] = get_args(DecodeName)
 Refinement = Literal["flip", "sizes", "edges"]
 REFINEMENTS: tuple[Refinement, ...] = get_args(Refinement)
 EvidencePictures = Literal["full", "masked", "labels", "none"]
 EVIDENCE_PICTURES: tuple[EvidencePictures, ...] = get_args(EvidencePictures)
 
 DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
-# Analysed frames a second, of a camera.
+# Analysed frames a second, of a camera: in pipeline files, in commands over MQTT and over HTTP.
 SLOWEST_FPS, FASTEST_FPS = 0.1, 60.0
-# How old a frame may be when its turn comes: no camera is faster, nothing slower is watching.
-SHORTEST_AGE_S, LONGEST_AGE_S = 0.1, 3600.0
-# How long what does not move may go without analysis.
-SHORTEST_REFRESH_S, LONGEST_REFRESH_S = 0.5, 3600.0
-# For how long an alert may wait for the broker.
-SHORTEST_TTL_S, LONGEST_TTL_S = 1.0, 30 * 86_400.0
-# For how long nothing but repeated pictures may come.
-SHORTEST_FROZEN_S, LONGEST_FROZEN_S = 10.0, 3600.0
-# What pictures of alerts may take on disk, and for how many days they may be kept.
-LEAST_EVIDENCE_BYTES, MOST_EVIDENCE_BYTES = 10**6, 10**12
-LONGEST_CLIP_BEFORE_S, SHORTEST_CLIP_AFTER_S, LONGEST_CLIP_AFTER_S = 30.0, 1.0, 120.0
-SHORTEST_EVIDENCE_DAYS, LONGEST_EVIDENCE_DAYS = 0.01, 3650.0
-# How long a rule may take to learn what is normal at one hour of the day.
-SHORTEST_LEARN_S, LONGEST_LEARN_S = 5.0, 86_400.0
-# What a network's input may measure, width and height.
-SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
-
-
-# How long an inference server may take for a frame: a worker waits so long, for two servers twice.
-SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.02, 3.0
 
 
 class Secret:

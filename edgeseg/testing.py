@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, Union
 
 from edgeseg import config
+from edgeseg.clock import parse_utc
 from edgeseg.config.units import duration_s, share
 from edgeseg.errors import EdgesegError
 from edgeseg.events import Alert, GroundCoverage, GroundShare, RuleState, ZoneOccupancy
@@ -29,7 +30,7 @@ from edgeseg.models.model import Model
 from edgeseg.replay.recording.reader import header_of, occupancies, refusal
 from edgeseg.rules import ZoneRules
 from edgeseg.settings import CameraSettings, PipelineSettings, ZoneSettings
-from edgeseg.yamlfile import nearest
+from edgeseg.yamlfile import suggestion
 
 # Monday, an hour before noon: inside most hours.
 _WHEN = datetime(2026, 11, 23, 11, 0, tzinfo=timezone.utc)
@@ -63,14 +64,13 @@ def watch(pipeline: Place, zone: str, camera: str | None = None, at: datetime | 
     ]
     if not found:
         names = sorted(place.name for one in settings.cameras for place in one.zones)
-        raise EdgesegError(f"{pipeline}: has no zone {zone}{nearest(zone, names)}")
+        raise EdgesegError(f"{pipeline}: has no zone {zone}{suggestion(zone, names)}")
     if len(found) > 1:
         names = sorted(one.name for one, _ in found)
         raise EdgesegError(f"{pipeline}: {', '.join(names)} have a zone {zone}; name one with camera=")
     chosen, place = found[0]
-    moment = datetime.fromisoformat(at.replace("Z", "+00:00")) if isinstance(at, str) else at
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return WatchedZone(settings, chosen, place, registry.find(chosen.model), moment.timestamp())
+    utc_s = parse_utc(at if isinstance(at, str) else at.isoformat())
+    return WatchedZone(settings, chosen, place, registry.find(chosen.model), utc_s)
 
 
 class WatchedZone:
@@ -146,7 +146,7 @@ class WatchedZone:
             if member in self._model.classes:
                 return member
         known = (*self._model.classes, *self._groups)
-        raise EdgesegError(f"{name}: the model {self._model.name} has no such class{nearest(name, known)}")
+        raise EdgesegError(f"{name}: the model {self._model.name} has no such class{suggestion(name, known)}")
 
     def _pass(self, duration: str, coverage: Mapping[str, float] | None, reason: str | None) -> WatchedZone:
         # The first picture is at 0, every other one an interval after the one before.

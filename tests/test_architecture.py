@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import edgeseg
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 
 PACKAGE = Path(edgeseg.__file__).parent
 TESTS = Path(__file__).parent
@@ -230,7 +230,7 @@ def test_the_daemon_imports_nothing_of_the_zoo() -> None:
         f"print([name for name in {NEVER_IN_THE_DAEMON!r} if name in sys.modules])\n"
         "print([name for name in sys.modules if name.startswith('edgeseg.zoo')])\n"
     )
-    packages = [package for runtime in RUNTIMES.values() for package in runtime.packages]
+    packages = [package for spec in ENGINES.values() for package in spec.packages]
     packages += ["tritonclient", "grpc"]
     # The engines import these only when they load a network.
     arguments = [json.dumps([*names, "onnxruntime", "ai_edge_litert.interpreter"]), json.dumps(packages)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edgeseg.clock import ManualClock, SystemClock, boot_id, is_synchronised
+from edgeseg.clock import ManualClock, SystemClock, boot_id, is_synchronised, iso_utc, parse_utc
 from edgeseg.rules.state_machine import TOLERANCE_S
 from edgeseg.sources.timestamps import ArrivalTimes, ClipTimes
 from tests.rules_fixtures import OCCUPIED, Played
@@ -25,6 +25,25 @@ def test_the_clock_counts_suspended_time_and_says_which_start_of_the_machine_it_
     assert abs(now_s - time.clock_gettime(time.CLOCK_BOOTTIME)) < 5
     assert len(boot_id()) in (0, 36)
     assert is_synchronised() in (True, False, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-22T08:15:30.250Z",
+        "2026-11-22t08:15:30.25z",
+        "2026-11-22T09:15:30.250+01:00",
+        "2026-11-22 08:15:30.250",
+    ],
+)
+def test_a_time_is_utc_where_it_has_no_offset(text: str) -> None:
+    assert iso_utc(parse_utc(text)) == "2026-11-22T08:15:30.250Z"
+
+
+@pytest.mark.parametrize("text", ["", "noon", "2026-11-22T25:00Z"])
+def test_text_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_utc(text)
 
 
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S, 10 * 365 * 86_400.0])

@@ -15,7 +15,7 @@ from edgeseg.config import geometry, names, units
 from edgeseg.errors import ConfigError
 from edgeseg.models import registry
 from edgeseg.settings import ActiveHours, GateSettings, PipelineSettings, RuleSettings
-from edgeseg.yamlfile import Sexagesimal, nearest
+from edgeseg.yamlfile import Sexagesimal, suggestion
 
 FILE = "yard.yaml"
 ZONE = """\
@@ -143,7 +143,7 @@ def test_a_camera_with_a_source_is_enough() -> None:
     settings = load("cameras: {yard: {source: clips/a.mp4}}")
     (camera,) = settings.cameras
     assert settings.mqtt is None
-    assert names.name_flaw(settings.node) == ""
+    assert names.name_error(settings.node) == ""
     assert (camera.model, camera.engine, camera.rate_fps) == ("deeplabv3-mnv2-pascal", "auto", 5.0)
     assert camera.gate == GateSettings(refresh_s=5.0, sensitivity="medium", keyframes=True)
     assert camera.zones == ()
@@ -365,12 +365,12 @@ def test_shapes_that_are_no_polygon(value: object, words: str) -> None:
     ],
 )
 def test_letters_that_changed_places_are_nearer(name: str, known: tuple[str, ...], meant: str) -> None:
-    assert nearest(name, known) == f"; did you mean '{meant}'?"
+    assert suggestion(name, known) == f"; did you mean '{meant}'?"
 
 
 def test_nothing_near() -> None:
-    assert nearest("xyz", ("car", "bus")) == "; known are: bus, car"
-    assert nearest("xyz", ()) == ""
+    assert suggestion("xyz", ("car", "bus")) == "; known are: bus, car"
+    assert suggestion("xyz", ()) == ""
 
 
 def test_a_zone_with_too_many_points() -> None:
@@ -470,11 +470,11 @@ def test_sizes() -> None:
 
 
 def test_names() -> None:
-    assert names.name_flaw("yard-1_b") == ""
-    assert "'#' cannot be in a name" in names.name_flaw("yard#1")
-    assert "'/' cannot be in a name" in names.name_flaw("a/b")
-    assert "cannot be empty" in names.name_flaw("")
-    assert "at most 64" in names.name_flaw("a" * 65)
+    assert names.name_error("yard-1_b") == ""
+    assert "'#' cannot be in a name" in names.name_error("yard#1")
+    assert "'/' cannot be in a name" in names.name_error("a/b")
+    assert "cannot be empty" in names.name_error("")
+    assert "at most 64" in names.name_error("a" * 65)
     assert names.topic_safe("Gate House.local") == "gate_house_local"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgeseg import config
 from edgeseg.config import geometry, units
-from edgeseg.config.builder import covers
+from edgeseg.config.geometry import covers
 from edgeseg.errors import ConfigError, Problem
 from tests.examples import examples
 

@@ -12,7 +12,7 @@ from edgeseg.cli import main
 from edgeseg.commands.doctor import JSON_SCHEMA
 from edgeseg.engines.select import is_measured
 from edgeseg.models import registry
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from tests.tiny_models import Convention, write_model
 
 
@@ -23,7 +23,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_engine_has_its_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not RUNTIMES["openvino"].installed or not is_measured(registry.find(str(model)), (64, 48))
+    assert not ENGINES["openvino"].installed or not is_measured(registry.find(str(model)), (64, 48))
     assert main(["doctor", str(model), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     jsonschema.validate(found, JSON_SCHEMA)
@@ -31,14 +31,14 @@ def test_every_engine_has_its_line(model: Path, capsys: pytest.CaptureFixture[st
     assert (engines["model"], engines["input"], engines["threads"]) == ("tiny", "64x48", 1)
     assert engines["candidates"][0]["state"] == "chosen"
     rows = {row["engine"]: row for row in engines["candidates"]}
-    assert set(rows) == set(RUNTIMES)
+    assert set(rows) == set(ENGINES)
     assert rows["onnxruntime"]["state"] in ("chosen", "slower")
     assert rows["onnxruntime"]["agreement"] == 1.0
     assert engines["chosen"] == next(name for name, row in rows.items() if row["state"] == "chosen")
     assert rows["litert"]["verdict"] == "reads tflite, the model has onnx"
     for name, row in rows.items():
         if row["state"] == "not installed":
-            assert row["verdict"].endswith(RUNTIMES[name].install)
+            assert row["verdict"].endswith(ENGINES[name].install)
     (finding,) = found["findings"]
     assert (finding["section"], finding["state"]) == ("engines", "ok")
     # `run` need not measure again.

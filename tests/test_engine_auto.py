@@ -21,7 +21,7 @@ from edgeseg.engines.measurement_cache import Result, Table, load, save
 from edgeseg.engines.select import EngineCandidate, candidates, choose
 from edgeseg.models import registry
 from edgeseg.models.model import Figures, Model
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from tests.tiny_models import Convention, write_model
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed (extra litert)")
@@ -278,7 +278,7 @@ def test_run_measures_once_and_says_who_is_out(tmp_path: Path, caplog: pytest.Lo
     model = replace(model, artefacts=(model.artefacts[0], right))
     caplog.set_level(logging.INFO)
     engine = autotune.open_best_engine(model, "auto", SIZE, 1)
-    assert RUNTIMES[engine.name].formats[0] == "onnx"
+    assert ENGINES[engine.name].formats[0] == "onnx"
     engine.close()
     warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert any(

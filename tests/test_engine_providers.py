@@ -16,7 +16,7 @@ from edgeseg.engines.select import adapter
 from edgeseg.errors import EngineError
 from edgeseg.models import registry
 from edgeseg.models.model import Artefact
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from tests.engine_cases import tiny
 
 OTHERS = ("cuda", "tensorrt", "onnxruntime-openvino")
@@ -37,7 +37,7 @@ def test_a_provider_that_this_onnxruntime_lacks(name: str, tmp_path: Path) -> No
         pytest.skip(f"this onnxruntime has {provider}")
     with pytest.raises(EngineError) as caught:
         open_engine(tiny("onnx-nchw-float-logits", tmp_path), name)
-    assert f"engine {name} is not installed; install it with {RUNTIMES[name].install}" in str(caught.value)
+    assert f"engine {name} is not installed; install it with {ENGINES[name].install}" in str(caught.value)
     assert "\n" not in str(caught.value)
     # A build that goes by the right name and lacks it all the same.
     assert f"this onnxruntime {onnxruntime.__version__} has no {provider}" in str(adapter(name).absent(name))

@@ -23,7 +23,7 @@ from edgeseg.errors import EngineError, ModelError
 from edgeseg.frames import Fit
 from edgeseg.models import registry
 from edgeseg.models.model import ROLES, Model
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from edgeseg.stages import postprocess
 from tests.engine_cases import OPENVINO, REAL, TINY, iou, read_rgb, readers, real, tiny
 from tests.tiny_models import Convention, expected_labels, picture, write_model
@@ -47,8 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def needs(engine: str) -> None:
     """Skip where this machine cannot run ``engine``; accelerators have suites of their own."""
-    if not RUNTIMES[engine].installed:
-        pytest.skip(f"engine {engine} is not installed: {RUNTIMES[engine].install}")
+    if not ENGINES[engine].installed:
+        pytest.skip(f"engine {engine} is not installed: {ENGINES[engine].install}")
     absence = adapter(engine).absent(engine)
     if absence is not None:
         pytest.skip(f"engine {engine}: {absence}")
@@ -175,7 +175,7 @@ def test_close_is_final_and_idempotent(runtime: str, folder: Path) -> None:
 )
 def test_refuses_sizes_it_cannot_take(size: tuple[int, int], name: str, words: str, folder: Path) -> None:
     for runtime in readers(name):
-        if RUNTIMES[runtime].installed:
+        if ENGINES[runtime].installed:
             with pytest.raises(EngineError, match=words):
                 open_engine(tiny(name, folder), runtime, input_size_px=size)
 
@@ -223,7 +223,7 @@ def test_a_manifest_that_is_not_for_the_file_fails_at_load(case: str, tmp_path: 
         (runtime, suffix, f"is not {'an ONNX' if suffix == 'onnx' else 'a TFLite'} file")
         for runtime in ON_CPU
         for suffix in ("onnx", "tflite")
-        if suffix in RUNTIMES[runtime].formats
+        if suffix in ENGINES[runtime].formats
     ],
 )
 @pytest.mark.parametrize("content", [b"GIF89a" * 100, b"\x00" * 64, b"<html>404</html>" * 9])
@@ -420,11 +420,7 @@ def test_every_engine_gives_the_same_labels(name: str, folder: Path, data_dir: P
     model = real(name, folder, data_dir)
     answers: dict[str, np.ndarray] = {}
     for runtime in readers(name):
-        if (
-            (name, runtime) not in CASES
-            or not RUNTIMES[runtime].installed
-            or adapter(runtime).absent(runtime)
-        ):
+        if (name, runtime) not in CASES or not ENGINES[runtime].installed or adapter(runtime).absent(runtime):
             continue
         engine = open_engine(model, runtime)
         file = "cityscapes_segmentation.bmp" if "cityscapes" in name else "segmentation_input_rotation0.jpg"

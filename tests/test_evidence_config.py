@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg import config
-from edgeseg.config.build_evidence import is_person
-from edgeseg.config.keys.evidence import size_bytes
+from edgeseg.config.keys.evidence import is_person, size_bytes
 from edgeseg.errors import ConfigError
 from edgeseg.models import registry
 from edgeseg.settings import ClipSettings, EvidenceBudget, EvidenceSettings, PipelineSettings, Secret
@@ -186,6 +185,6 @@ def test_a_second_stream_makes_clips_of_what_hands_over_none() -> None:
     assert evidence(f"cameras:\n  yard:\n    source: csi://0\n    evidence: {keys}\n") is not None
 
 
-def test_check_notes_that_clips_are_not_masked() -> None:
+def test_lint_warns_that_clips_are_not_masked() -> None:
     settings = load(f"evidence: {{clip: on}}\n{CAMERA}")
-    assert any("clips show people" in note for note in config.notes(settings, registry.find))
+    assert any("clips show people" in warning for warning in config.lint_warnings(settings, registry.find))

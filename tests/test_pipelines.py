@@ -30,7 +30,7 @@ def test_all_are_there() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_passes_the_check_without_a_note(path: Path) -> None:
     settings = config.load(path)
-    assert config.notes(settings, registry.find) == ()
+    assert config.lint_warnings(settings, registry.find) == ()
     assert all(zone.rules for camera in settings.cameras for zone in camera.zones)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.cli import main
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from tests.booted import Booted, seen_by_services
 from tests.broker import Broker, Subscriber, wait_until
 from tests.conftest import missing
@@ -246,7 +246,7 @@ def test_devices_that_a_file_names_are_opened(keys: str, lines: list[str], tmp_p
     [
         ("openvino", True),
         ("openvino-half", True),
-        ("auto", RUNTIMES["openvino"].installed),
+        ("auto", ENGINES["openvino"].installed),
         ("onnxruntime", False),
         ("litert", False),
     ],

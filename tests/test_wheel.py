@@ -58,6 +58,11 @@ def test_pipelines_are_there_and_right(installed: Path) -> None:
     assert "ok" in edgeseg(installed, "check", str(files[0]))
 
 
+def test_type_checkers_see_its_types(installed: Path) -> None:
+    # PEP 561
+    assert (installed / "edgeseg" / "py.typed").is_file()
+
+
 def test_nothing_that_was_pulled_is_shipped(installed: Path) -> None:
     ignored = subprocess.run(
         ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "models"],

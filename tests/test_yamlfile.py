@@ -164,8 +164,8 @@ noode: hunter2
 
 
 def test_credentials_are_not_quoted() -> None:
-    assert yamlfile.shown("rtsp://viewer:p@ss/w@10.0.0.5/x") == "'rtsp://***@10.0.0.5/x'"
-    assert len(yamlfile.shown("x" * 500)) <= 60
+    assert yamlfile.quoted("rtsp://viewer:p@ss/w@10.0.0.5/x") == "'rtsp://***@10.0.0.5/x'"
+    assert len(yamlfile.quoted("x" * 500)) <= 60
 
 
 def test_of_a_file_in_which_all_is_wrong_the_first_mistakes_are_named() -> None:

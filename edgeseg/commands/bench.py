@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.commands.shared.terminal import print_table, progress
 from edgeseg.errors import EdgesegError
-from edgeseg.models.runtimes import ENGINES
+from edgeseg.models.runtimes import ENGINE_NAMES
 from edgeseg.tools.bench.schema import JSON_SCHEMA
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="PART",
         help="only some of the above",
     )
-    parser.add_argument("--engine", default="auto", choices=ENGINES, help="default: the cheapest measured")
+    parser.add_argument(
+        "--engine", default="auto", choices=ENGINE_NAMES, help="default: the cheapest measured"
+    )
     parser.add_argument("--peer-python", metavar="PYTHON", help="a Python that has openvino-model-api")
     parser.set_defaults(run=run, action=None)
     actions = parser.add_subparsers(title="more", metavar="[growth | sizes]")
@@ -79,7 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     sized.add_argument(
         "--sizes", nargs="+", metavar="WIDTHxHEIGHT", help="default: the model's and smaller ones"
     )
-    sized.add_argument("--engine", default="auto", choices=ENGINES, help="(%(default)s)")
+    sized.add_argument("--engine", default="auto", choices=ENGINE_NAMES, help="(%(default)s)")
     sized.set_defaults(run=run, action="sizes")
 
 

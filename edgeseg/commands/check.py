@@ -114,13 +114,13 @@ def run(args: argparse.Namespace) -> int:
             raise
         print(json.dumps(_report(args, None, problems=error.problems), indent=2, ensure_ascii=False))
         return 2
-    notes = config.notes(settings, registry.find)
+    warnings = config.lint_warnings(settings, registry.find)
     if args.json:
-        report = _report(args, settings, engines=engines, notes=notes)
+        report = _report(args, settings, engines=engines, warnings=warnings)
         print(json.dumps(report, indent=2, ensure_ascii=False))
         return 0
-    for note in notes:
-        print(f"note: {note}")
+    for warning in warnings:
+        print(f"note: {warning}")
     for loaded in engines:
         print(f"loaded: {loaded}")
     cameras, zones, rules = _counts(settings)
@@ -209,7 +209,7 @@ def _report(
     settings: PipelineSettings | None,
     *,
     engines: tuple[LoadedEngine, ...] = (),
-    notes: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
     problems: tuple[Problem, ...] = (),
 ) -> dict[str, Any]:
     cameras, zones, rules = _counts(settings) if settings else (None, None, None)
@@ -221,7 +221,7 @@ def _report(
         "zones": zones,
         "rules": rules,
         "engines": [asdict(loaded) for loaded in engines],
-        "notes": list(notes),
+        "notes": list(warnings),
         "problems": [asdict(problem) for problem in problems],
     }
 

@@ -15,7 +15,7 @@ from edgeseg.clock import cpu_s
 from edgeseg.commands.shared.network_options import add_refine, open_refined
 from edgeseg.commands.shared.terminal import print_table
 from edgeseg.errors import EdgesegError
-from edgeseg.models.runtimes import ENGINES
+from edgeseg.models.runtimes import ENGINE_NAMES
 from edgeseg.settings import FIT_NAMES, REFINEMENTS
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("model", help="name or folder of a model")
     parser.add_argument("data", type=Path, help="a folder with labels, a folder of pictures, or a clip")
-    parser.add_argument("--engine", default="auto", choices=ENGINES, help="(%(default)s)")
+    parser.add_argument("--engine", default="auto", choices=ENGINE_NAMES, help="(%(default)s)")
     parser.add_argument("--precision", choices=("float", "int8"), help="the artefact; default: int8 first")
     parser.add_argument("--input", metavar="WIDTHxHEIGHT", help="size the network sees; default: the model's")
     parser.add_argument("--fit", choices=FIT_NAMES, help="default: the model's own")

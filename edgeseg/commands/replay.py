@@ -7,10 +7,10 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
+from edgeseg.clock import parse_utc
 from edgeseg.errors import EdgesegError
 from edgeseg.models import registry
 from edgeseg.system.atomic_files import atomic_write
@@ -167,8 +167,7 @@ def _transcript(path: Path | None) -> Iterator[TextIO]:
 
 def _moment(text: str) -> float:
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        # UTC without an offset: the machine's own zone would change the transcript.
+        return parse_utc(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected e.g. 2026-11-22T21:30:00+01:00") from None
-    # Without an offset it is UTC: the machine's own zone would change the transcript.
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

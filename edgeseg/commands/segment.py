@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.commands.shared.network_options import add_refine, open_refined
 from edgeseg.commands.shared.terminal import print_table
 from edgeseg.errors import EdgesegError
-from edgeseg.models.runtimes import AUTO, ENGINES
+from edgeseg.models.runtimes import AUTO, ENGINE_NAMES
 from edgeseg.settings import DEFAULT_MODEL, FASTEST_FPS, FIT_NAMES, SLOWEST_FPS
 from edgeseg.system.atomic_files import ADVICE, temporary_sibling
 from edgeseg.system.cpu_quota import whole_cpus
@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("input", type=Path, help="a picture, a folder of pictures, or a clip")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or folder of a model (%(default)s)")
-    parser.add_argument("--engine", default=AUTO, help=f"{', '.join(ENGINES)} (%(default)s)")
+    parser.add_argument("--engine", default=AUTO, help=f"{', '.join(ENGINE_NAMES)} (%(default)s)")
     parser.add_argument(
         "--input",
         dest="input_size",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import EdgesegError
-from edgeseg.models.runtimes import AUTO, ENGINES, JPEG_SUFFIX, RUNTIMES
+from edgeseg.models.runtimes import AUTO, ENGINE_NAMES, ENGINES, JPEG_SUFFIX
 from edgeseg.system.cpu_quota import whole_cpus
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--certificate", type=Path, help="PEM with its chain, for TLS (grpcs://)")
     parser.add_argument("--key", type=Path, help="PEM, the certificate's key")
-    parser.add_argument("--engine", default=AUTO, choices=ENGINES, help="what runs them (%(default)s)")
+    parser.add_argument("--engine", default=AUTO, choices=ENGINE_NAMES, help="what runs them (%(default)s)")
     parser.add_argument(
         "--at-once", type=_positive, help="requests that run at once; default: one for each core, 2 beside it"
     )
@@ -135,7 +135,7 @@ def _load_models(args: argparse.Namespace, open_engines: ExitStack) -> tuple[tup
             raise EdgesegError(f"{text}: model {model.name} is named twice")
         loaded.append((model, _opened(model, args.engine, size)))
         open_engines.callback(loaded[-1][1].close)
-    beside = all(RUNTIMES[engine.name].accelerator for _, engine in loaded)
+    beside = all(ENGINES[engine.name].accelerator for _, engine in loaded)
     at_once = args.at_once or (_AT_ONCE_BESIDE_THE_CPU if beside else whole_cpus())
     admission = AdmissionLimit(at_once, at_once)
     return tuple(serve_model(model, engine, admission) for model, engine in loaded), at_once

@@ -1,4 +1,4 @@
-"""Where pictures come from and where events go: the addresses a pipeline file may name.
+"""Addresses: checks the sources and brokers that a pipeline file names.
 
 No message here quotes an address: it may hold a password.
 """
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from edgeseg.settings import SourceUrl
 from edgeseg.sources.gstreamer import launch_line
 from edgeseg.system.redaction import redact_url
-from edgeseg.yamlfile import nearest
+from edgeseg.yamlfile import suggestion
 
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 SCHEMES = (*NETWORK_SCHEMES, "v4l2", "csi", "file")
@@ -40,7 +40,7 @@ class Broker:
 
 
 def source(text: str) -> SourceUrl:
-    """Check a camera's ``source`` as written. Raises ValueError in the words of a config problem."""
+    """Check a camera's ``source`` as written. Raises ValueError: a problem's message."""
     if not text.strip():
         raise ValueError(f"is empty, expected {_TAKES}")
     pipeline = launch_line.pipeline_of(text)
@@ -48,9 +48,9 @@ def source(text: str) -> SourceUrl:
         raise ValueError("has a control character in it")
     _check_variables(text)
     if pipeline is not None:
-        flaw = launch_line.flaw(pipeline)
-        if flaw:
-            raise ValueError(flaw)
+        error = launch_line.flaw(pipeline)
+        if error:
+            raise ValueError(error)
         return SourceUrl(f"{launch_line.PREFIX} {pipeline}", url=None, shown=launch_line.shown(pipeline))
     found = _SCHEME.match(text)
     if found is None:
@@ -58,7 +58,7 @@ def source(text: str) -> SourceUrl:
     else:
         scheme = found[1].lower()
         if scheme not in SCHEMES:
-            hint = nearest(scheme, SCHEMES) if scheme != "rtmp" else ""
+            hint = suggestion(scheme, SCHEMES) if scheme != "rtmp" else ""
             close = hint if "did you mean" in hint else ""
             raise ValueError(f"edgeseg reads no {found[1]}:// addresses; expected {_TAKES}{close}")
         if any(char.isspace() for char in text):
@@ -75,7 +75,7 @@ def source(text: str) -> SourceUrl:
 
 
 def filled(template: str, values: dict[str, str], base: Path) -> str:
-    """A checked template with its variables' ``values``: a URL (values percent-encoded), a GStreamer
+    """Return a checked template with its variables' ``values``: a URL (values percent-encoded), a GStreamer
     pipeline, or for a file the absolute path, ``base`` being the folder that relative ones start from."""
     pipeline = launch_line.pipeline_of(template)
     if pipeline is not None:
@@ -89,7 +89,7 @@ def filled(template: str, values: dict[str, str], base: Path) -> str:
 
 
 def broker(text: str) -> Broker:
-    """``mqtt://host``, ``mqtts://host:8883``. Raises ValueError in the words of a config problem."""
+    """Parse ``mqtt://host`` or ``mqtts://host:8883``. Raises ValueError: a problem's message."""
     found = _SCHEME.match(text)
     if found is None or found[1].lower() not in ("mqtt", "mqtts"):
         raise ValueError("expected mqtt://host or mqtts://host, with :port where it is not 1883 or 8883")

@@ -1,14 +1,15 @@
-"""Which classes a word in a rule stands for: a class of the camera's model, or a group of them."""
+"""Classes: which classes of a model a term in a rule stands for, itself or those of a group."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeseg.yamlfile import Step, nearest, shown
+from edgeseg.config.report import Report
+from edgeseg.yamlfile import quoted, suggestion
 
-Report = Callable[[Sequence[Step], str], None]
-"""Takes the steps below the list of words to what is wrong, and the message."""
+ModelsWith = Callable[[str], tuple[str, ...]]
+"""Class -> names of the installed models that have it."""
 
 # As many as one line of an error can list.
 _FEW = 12
@@ -16,78 +17,65 @@ _FEW = 12
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The words usable with one camera.
+    """The terms usable with one camera.
 
-    classes: of its model; None where the model is not known, then every word passes.
+    classes: of its model; None where the model is not known, then every term passes.
     groups: name -> classes of any model of the file.
-    models_with: class -> names of the installed models that have it.
     """
 
     model: str
     classes: tuple[str, ...] | None
     groups: Mapping[str, tuple[str, ...]]
-    models_with: Callable[[str], tuple[str, ...]]
+    models_with: ModelsWith
 
     def classes_of_terms(self, terms: Sequence[str], report: Report) -> tuple[str, ...]:
-        """The model's classes behind ``terms``, each once, in the order of the words."""
+        """Return the model's classes behind ``terms``, each once, in the order of the terms.
+
+        report: of the list of terms.
+        """
         found: dict[str, None] = {}
         for index, term in enumerate(terms):
+            here = report.below(index)
             if term in terms[:index]:
-                report([index], f"{shown(term)} is here twice")
-                continue
-            members = self.groups.get(term)
-            if members is not None:
-                known = [name for name in members if self.classes is None or name in self.classes]
-                if not known and members:
-                    report([index], f"the group {shown(term)} has no class of the model {self.model}")
-                found.update(dict.fromkeys(known))
-            elif self.classes is None or term in self.classes:
-                found[term] = None
+                here.error(f"{quoted(term)} is here twice")
             else:
-                hint = _hint(term, (*self.classes, *self.groups), [self.model], self.models_with)
-                report([index], f"the model {self.model} has no class {shown(term)}{hint}")
+                found.update(dict.fromkeys(self.classes_of_term(term, here)))
         return tuple(found)
 
+    def classes_of_term(self, term: str, report: Report) -> tuple[str, ...]:
+        """Return the model's classes behind one term; none after reporting an unknown one."""
+        members = self.groups.get(term)
+        if members is not None:
+            known = tuple(name for name in members if self.classes is None or name in self.classes)
+            if not known and members:
+                report.error(f"the group {quoted(term)} has no class of the model {self.model}")
+            return known
+        if self.classes is None or term in self.classes:
+            return (term,)
+        hint = class_hint(term, (*self.classes, *self.groups), [self.model], self.models_with)
+        report.error(f"the model {self.model} has no class {quoted(term)}{hint}")
+        return ()
 
-def check_groups(
-    groups: Mapping[str, Sequence[str]],
-    classes_by_model: Mapping[str, tuple[str, ...] | None],
-    models_with: Callable[[str], tuple[str, ...]],
-    report: Report,
-) -> None:
-    """Groups hold classes of the file's models, each once, and are not named like one.
 
-    classes_by_model: None for a model that could not be found, whose classes may be any.
+def class_hint(term: str, known: Iterable[str], models: Sequence[str], models_with: ModelsWith) -> str:
+    """Return what to append to the error about an unknown class.
+
+    Args:
+        term: the unknown class.
+        known: classes and groups that could have been meant.
+        models: those of the file, whose classes are ``known``.
+        models_with: finds the installed models that have the class.
+
+    Returns:
+        Which model has it, which name is near, or where all names are listed.
     """
-    known = {name: model for model, classes in classes_by_model.items() for name in classes or ()}
-    complete = None not in classes_by_model.values()
-    for group, members in groups.items():
-        if group in known:
-            report([group], f"is already a class of the model {known[group]}; name the group differently")
-        for index, member in enumerate(members):
-            at: list[Step] = [group, index]
-            if member in members[:index]:
-                report(at, f"{shown(member)} is here twice")
-            elif member in groups and member not in known:
-                report(at, f"{shown(member)} is a group itself; a group lists classes")
-            elif complete and member not in known:
-                models = sorted(classes_by_model)
-                hint = _hint(member, known, models, models_with)
-                report(at, f"no class {shown(member)} in the model {' or '.join(models)}{hint}")
-
-
-def _hint(
-    word: str, known: Iterable[str], models: Sequence[str], models_with: Callable[[str], tuple[str, ...]]
-) -> str:
-    """To append to what is said of an unknown class: which model has it, which word is near, or where all
-    are listed. models: those of the file, whose classes are ``known``."""
-    others = models_with(word)
+    others = models_with(term)
     if others:
         last = " and ".join([", ".join(others[:-1]), others[-1]] if others[1:] else others)
         return f"; {last} {'has' if len(others) == 1 else 'have'} it"
-    words = set(known)
-    near = nearest(word, words)
-    if "did you mean" in near or len(words) <= _FEW:
+    names = set(known)
+    near = suggestion(term, names)
+    if "did you mean" in near or len(names) <= _FEW:
         return near
     shows = " or ".join(f"`edgeseg models show {model}`" for model in models)
     return f"; see its classes with {shows}"

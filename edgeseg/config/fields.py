@@ -1,4 +1,4 @@
-"""What values of the pipeline file look like: each kind's check, and its words for editors."""
+"""Fields: the kinds of values that many keys have, each with its check and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from edgeseg.config import names, units
-from edgeseg.models.runtimes import ENGINES, REMOTE
-from edgeseg.settings import FASTEST_FPS, SLOWEST_FPS
-from edgeseg.yamlfile import Switch, nearest, shown
-
-FILE_ENGINES = (*ENGINES, REMOTE)
+from edgeseg.yamlfile import Switch
 
 
 class Keys(BaseModel):
@@ -21,18 +17,10 @@ class Keys(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-def _engine(value: object) -> object:
-    if value not in FILE_ENGINES:
-        hint = nearest(value, FILE_ENGINES) if isinstance(value, str) else ""
-        close = hint if "did you mean" in hint else ""
-        raise ValueError(f"got {shown(value)}, expected {', '.join(FILE_ENGINES)}{close}")
-    return value
-
-
 def _name(value: str) -> str:
-    flaw = names.name_flaw(value)
-    if flaw:
-        raise ValueError(flaw)
+    error = names.name_error(value)
+    if error:
+        raise ValueError(error)
     return value
 
 
@@ -41,7 +29,7 @@ def _as_list(value: object) -> object:
 
 
 def between(lowest: float, highest: float) -> Callable[[float], float]:
-    """pydantic's own bounds are told one at a time, the one that was missed."""
+    """Return a check for bounds whose error names both; pydantic's own names one."""
 
     def check(value: float) -> float:
         if not lowest <= value <= highest:
@@ -52,7 +40,7 @@ def between(lowest: float, highest: float) -> Callable[[float], float]:
 
 
 def duration_between(shortest_s: float, longest_s: float) -> AfterValidator:
-    """Bounds of a ``Duration``, told in the units that people write."""
+    """Return a check for the bounds of a ``Duration`` whose error has units."""
 
     def check(value_s: float) -> float:
         if not shortest_s <= value_s <= longest_s:
@@ -97,16 +85,6 @@ Hours = Annotated[
     BeforeValidator(units.hours_min),
     text({"pattern": units.HOURS_PATTERN, "examples": ["22:00-06:00"]}),
 ]
-Rate = Annotated[
-    float,
-    AfterValidator(between(SLOWEST_FPS, FASTEST_FPS)),
-    WithJsonSchema({"type": "number", "minimum": SLOWEST_FPS, "maximum": FASTEST_FPS}),
-]
-Priority = Annotated[
-    int,
-    AfterValidator(between(0, 100)),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 100}),
-]
 Name = Annotated[str, AfterValidator(_name), text({"pattern": names.NAME_PATTERN})]
 Terms = Annotated[
     list[str],
@@ -116,19 +94,10 @@ Terms = Annotated[
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
     ),
 ]
-EngineName = Annotated[
-    str,
-    BeforeValidator(_engine),
-    WithJsonSchema({"enum": list(FILE_ENGINES)}),
-]
-# Any: geometry says what is wrong with a point far better than nested list types do.
+# Any: the errors of ``geometry`` are far better than those of nested list types.
 Polygons = Annotated[
     Any, WithJsonSchema({"anyOf": [_ONE_POLYGON, {"type": "array", "items": _ONE_POLYGON, "minItems": 1}]})
 ]
-Title = Annotated[str, Field(min_length=1, max_length=100)]
-ModelName = Annotated[str, Field(min_length=1)]
-
-
 ON_OFF_WORDS = ("on", "off", "yes", "no")
-# To some editors these words are text, to others (YAML 1.1) they are true and false.
+# To some editors these are text, to others (YAML 1.1) true and false.
 OnOff = Annotated[Switch, WithJsonSchema({"anyOf": [{"enum": list(ON_OFF_WORDS)}, {"type": "boolean"}]})]

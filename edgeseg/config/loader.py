@@ -1,4 +1,4 @@
-"""Reads a pipeline file: pydantic checks each key by itself, then all that is sound is checked together."""
+"""Loader: reads a pipeline file. pydantic checks each key, the builder the valid keys together."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from edgeseg.config.builder import Builder
 from edgeseg.config.keys.pipeline import PipelineFile
+from edgeseg.config.report import Report
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.models import registry as installed
 from edgeseg.models.model import Model
 from edgeseg.settings import PipelineSettings
-from edgeseg.yamlfile import Places, Steps, dotted, editor_schema, parse, problems_from
+from edgeseg.yamlfile import KeyPath, Places, dotted, editor_schema, parse, problems_from
 from edgeseg.yamlfile import load as load_yaml
 
 
@@ -26,8 +27,10 @@ class Registry(Protocol):
 
 
 def load(path: Path, registry: Registry | None = None) -> PipelineSettings:
-    """Settings of a pipeline file. Static: reads this file and the manifests of the models it names, and
-    of the installed ones to say which has a class that is missing.
+    """Return the settings of a pipeline file.
+
+    Static: reads this file and the manifests of the models it names, and of the installed ones to name the
+    one that has a missing class.
 
     registry: where models are looked up; None means the installed ones.
     In the result ``url`` of sources and ``password`` of the broker are None until ``resolve``.
@@ -37,7 +40,7 @@ def load(path: Path, registry: Registry | None = None) -> PipelineSettings:
 
 
 def check(text: str, path: Path, registry: Registry | None = None) -> PipelineSettings:
-    """``load`` for what would stand in the file at ``path``. ``digest`` is that of ``text``."""
+    """Do as ``load`` for text that is not in the file at ``path`` yet. ``digest`` is that of ``text``."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     return _settings(*parse(text, str(path), digest), path.parent, registry)
 
@@ -50,65 +53,65 @@ def _settings(raw: object, places: Places, folder: Path, registry: Registry | No
         )
     groups = raw.get("groups")
     group_names = frozenset(groups) if isinstance(groups, dict) else frozenset()
-    sieve = _Sieve(raw, places)
-    sieve.take_out_empty_values(())
-    file = sieve.validated()
-    problems = sieve.problems
+    validator = _Validator(raw, places)
+    validator.remove_empty_values(())
+    file = validator.validated()
+    problems = validator.problems
     if file is not None:
         find = installed.find if registry is None else registry.find
-        builder = Builder(places, folder, find, installed.models_with, frozenset(sieve.broken), group_names)
-        settings = builder.pipeline(file)
-        problems += builder.problems
+        report = Report(places, frozenset(validator.broken))
+        settings = Builder(file, report, folder, find, installed.models_with, group_names).pipeline()
+        problems += report.problems
         if not problems:
             return settings
     raise ConfigError(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column)))
 
 
-# Let the rest of a camera or zone be checked where these are missing; that they are was told already.
+# In place of missing keys, which are reported already, so that the rest of a camera or zone is checked.
 _STAND_INS = {"source": "missing.mp4", "polygon": [[0, 0], [1, 0], [1, 1]]}
 
 
-class _Sieve:
-    """Takes mistakes out of a document, each with its problem, until the rest satisfies the schema.
+class _Validator:
+    """Reports and removes the mistakes of a document until the rest satisfies the schema.
 
     So a bad duration does not hide a bad polygon three lines below.
 
-    broken: mappings that lost something. What is missing in them is no mistake of its own.
+    broken: paths of mappings that lost a key. What is missing in them is no mistake of its own.
     """
 
     def __init__(self, raw: dict[str, Any], places: Places) -> None:
         self.raw = raw
         self.places = places
         self.problems: list[Problem] = []
-        self.broken: set[Steps] = set()
+        self.broken: set[KeyPath] = set()
 
-    def take_out_empty_values(self, at: Steps) -> None:
-        """``rules:`` with nothing behind it: more likely forgotten than meant."""
+    def remove_empty_values(self, at: KeyPath) -> None:
+        """Report keys without a value, such as ``rules:``: more likely forgotten than meant."""
         value = _get(self.raw, at)
         if isinstance(value, dict):
             for key in list(value):
                 if value[key] is None:
                     place = self.places.of_key((*at, key))
-                    self._say((*at, key), "is empty; give it a value or remove it", place)
+                    self._add_problem((*at, key), "is empty; give it a value or remove it", place)
                     self._drop((*at, key))
                 else:
-                    self.take_out_empty_values((*at, key))
+                    self.remove_empty_values((*at, key))
 
     def validated(self) -> PipelineFile | None:
-        """What remains, or None where nothing remains to be checked further."""
+        """Return what remains, or None where nothing remains to be checked further."""
         first = True
         while True:
             try:
                 return PipelineFile.model_validate(self.raw)
             except ValidationError as error:
                 if first:
-                    self._tell(error)
+                    self._report(error)
                 first = False
-                if not self._mend(error):
+                if not self._remove_invalid(error):
                     return None
 
-    def _mend(self, error: ValidationError) -> bool:
-        """Take out, or stand in for, whatever ``error`` names. False where that is the whole document."""
+    def _remove_invalid(self, error: ValidationError) -> bool:
+        """Remove, or replace, whatever ``error`` names. Return False where that is the whole document."""
         paths = set()
         for detail in error.errors():
             path = self._path(detail)
@@ -125,43 +128,43 @@ class _Sieve:
             self._drop(path)
         return True
 
-    def _tell(self, error: ValidationError) -> None:
-        told = {problem.where for problem in self.problems}
+    def _report(self, error: ValidationError) -> None:
+        reported = {problem.where for problem in self.problems}
         found = problems_from(error, self.places, self.places.file, PipelineFile)
-        self.problems += [problem for problem in found if problem.where not in told]
+        self.problems += [problem for problem in found if problem.where not in reported]
 
-    def _path(self, detail: Any) -> Steps:
-        """The nearest key above a mistake that can be left out: of a list the whole."""
-        path: Steps = ()
-        for step in detail["loc"]:
+    def _path(self, detail: Any) -> KeyPath:
+        """Return the nearest key above a mistake that can be left out: of a list the whole."""
+        path: KeyPath = ()
+        for part in detail["loc"]:
             # What is missing, and the names that pydantic gives to the branches of a union, are not there.
-            if _get(self.raw, (*path, step)) is not None:
-                path = (*path, step)
+            if _get(self.raw, (*path, part)) is not None:
+                path = (*path, part)
         while path and isinstance(path[-1], int):
             path = path[:-1]
         return path
 
-    def _say(self, at: Steps, message: str, place: tuple[int, int]) -> None:
+    def _add_problem(self, at: KeyPath, message: str, place: tuple[int, int]) -> None:
         self.problems.append(Problem(self.places.file, *place, dotted(at), message))
 
-    def _drop(self, path: Steps) -> None:
+    def _drop(self, path: KeyPath) -> None:
         self.broken.add(path[:-1])
         above = _get(self.raw, path[:-1])
         if isinstance(above, dict):
             above.pop(str(path[-1]), None)
 
 
-def _get(value: Any, steps: Steps) -> Any:
-    for step in steps:
+def _get(value: Any, path: KeyPath) -> Any:
+    for part in path:
         if isinstance(value, dict):
-            value = value.get(str(step))
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]
+            value = value.get(str(part))
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
         else:
             return None
     return value
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a pipeline file, for editors; the descriptions are their help texts."""
+    """Return the JSON Schema (2020-12) of a pipeline file; the descriptions are an editor's help texts."""
     return editor_schema(PipelineFile)

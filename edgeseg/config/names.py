@@ -1,9 +1,11 @@
-"""Names that become MQTT topic levels, and the host name when the file gives none."""
+"""Names: MQTT topic levels as names of nodes, cameras, zones and rules."""
 
 from __future__ import annotations
 
 import re
 import socket
+
+from edgeseg.config.report import Report
 
 MAX_CHARS = 64
 
@@ -14,12 +16,12 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]")
 
 
 def topic_safe(text: str) -> str:
-    """``text`` as a name: lower case, everything else than a-z, 0-9, _ and - replaced. May be empty."""
+    """Return ``text`` as a name: lower case, characters other than a-z, 0-9, _ and - replaced."""
     return _NOT_IN_NAMES.sub("_", text.strip().lower())[:MAX_CHARS].strip("_-")
 
 
-def name_flaw(text: str) -> str:
-    """Why ``text`` cannot be a topic level; empty if it can."""
+def name_error(text: str) -> str:
+    """Return why ``text`` cannot be a topic level; empty if it can."""
     if not text:
         return "a name cannot be empty"
     if len(text) > MAX_CHARS:
@@ -32,12 +34,19 @@ def name_flaw(text: str) -> str:
     return f"{wrong[0]!r} cannot be in a name, which is an MQTT topic (use a-z, 0-9, _ and -){hint}"
 
 
+def check_name(report: Report) -> None:
+    """Report the last key of the report's path where that cannot be a topic level."""
+    error = name_error(str(report.path[-1]))
+    if error:
+        report.error(error, key=True)
+
+
 def default_node() -> str:
-    """This machine's host name without its domain, as a topic level; ``edgeseg`` where it has none."""
+    """Return this machine's host name without its domain, as a topic level; ``edgeseg`` where it has none."""
     return topic_safe(socket.gethostname().partition(".")[0]) or "edgeseg"
 
 
 def title_of(name: str) -> str:
-    """``loading_bay`` -> ``Loading bay``: what people see where a zone has no ``name``."""
+    """Return the title of a zone without the key ``name``: ``loading_bay`` -> ``Loading bay``."""
     words = name.replace("_", " ").replace("-", " ").strip()
     return words[:1].upper() + words[1:] if words else name

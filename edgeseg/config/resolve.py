@@ -1,4 +1,4 @@
-"""Fills in what the machine has to give: variables from the environment, passwords from files."""
+"""Resolve: fills in variables from the environment and passwords from files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edgeseg.config import addresses
+from edgeseg.config.keys.web import LEAST_TOKEN_CHARS
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.settings import (
     CameraSettings,
@@ -20,35 +21,36 @@ from edgeseg.settings import (
     WebSettings,
 )
 from edgeseg.sources.gstreamer import launch_line
-from edgeseg.yamlfile import Places, Steps, dotted, shown
+from edgeseg.yamlfile import KeyPath, Places, dotted, quoted
 from edgeseg.yamlfile import load as load_yaml
 
 MAX_SECRET_BYTES = 4096
-# A token of fewer could be guessed through a server that answers some thousand times an hour.
-LEAST_TOKEN_CHARS = 16
 
 
 def resolve(
     settings: PipelineSettings, env: Mapping[str, str], credentials_dir: Path | None
 ) -> PipelineSettings:
-    """Settings with every source's ``url`` and the broker's ``password`` filled in, ``ca_file`` absolute.
+    """Return settings with each source's ``url``, passwords and tokens filled in, and ``ca_file`` absolute.
 
     A resolved source is a URL, or for a clip or a folder its absolute path.
     env: the environment. credentials_dir: systemd's ``$CREDENTIALS_DIRECTORY``, None where there is none.
     Raises ConfigError: variables and files that are missing, all at once, never quoting a value.
     """
-    filler = _Filler(settings, env, credentials_dir)
-    cameras = tuple(filler.camera(camera) for camera in settings.cameras)
-    mqtt = filler.mqtt(settings.mqtt) if settings.mqtt is not None else None
-    web = filler.web(settings.web) if settings.web is not None else None
-    if filler.missing:
-        raise ConfigError(filler.problems())
+    resolver = _Resolver(settings, env, credentials_dir)
+    cameras = tuple(resolver.camera(camera) for camera in settings.cameras)
+    mqtt = resolver.mqtt(settings.mqtt) if settings.mqtt is not None else None
+    web = resolver.web(settings.web) if settings.web is not None else None
+    if resolver.missing:
+        raise ConfigError(resolver.problems())
     return replace(settings, cameras=cameras, mqtt=mqtt, web=web)
 
 
 def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
-    """Every credential that resolved settings hold, for ``edgeseg.system.redaction.Redaction``: what was
-    filled in for ``${VAR}`` in URLs, passwords in addresses, the broker's password. A path holds none."""
+    """Return every credential that resolved settings hold, for ``edgeseg.system.redaction.Redaction``.
+
+    These are what was filled in for ``${VAR}`` in URLs, passwords in addresses, the broker's password and
+    tokens. A path holds none.
+    """
     found: set[str] = set()
     for camera in settings.cameras:
         found |= _secrets_of_source(camera.source)
@@ -64,11 +66,11 @@ def secrets_of(settings: PipelineSettings) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
-class _Filler:
+class _Resolver:
     settings: PipelineSettings
     env: Mapping[str, str]
     credentials_dir: Path | None
-    missing: list[tuple[Steps, str]] = field(default_factory=list)
+    missing: list[tuple[KeyPath, str]] = field(default_factory=list)
     remotes: dict[RemoteSettings, RemoteSettings] = field(default_factory=dict)
 
     @property
@@ -76,7 +78,7 @@ class _Filler:
         return Path(self.settings.file).parent
 
     def camera(self, camera: CameraSettings) -> CameraSettings:
-        at: Steps = ("cameras", camera.name)
+        at: KeyPath = ("cameras", camera.name)
         evidence = camera.evidence
         if evidence is not None and evidence.record_source is not None:
             second = self._source(camera, (*at, "evidence", "record_source"), evidence.record_source)
@@ -86,7 +88,7 @@ class _Filler:
         return replace(camera, source=source, evidence=evidence, remote=remote)
 
     def _remote(self, remote: RemoteSettings) -> RemoteSettings:
-        """Cameras share it, so what is missing is told once."""
+        """Resolve a remote that cameras share, so that what is missing is reported once."""
         if remote not in self.remotes:
             token, ca_file = None, None
             if remote.token_file is not None:
@@ -97,7 +99,7 @@ class _Filler:
             self.remotes[remote] = replace(remote, token=token, ca_file=ca_file)
         return self.remotes[remote]
 
-    def _source(self, camera: CameraSettings, at: Steps, source: SourceUrl) -> SourceUrl:
+    def _source(self, camera: CameraSettings, at: KeyPath, source: SourceUrl) -> SourceUrl:
         template = source.template
         names = dict.fromkeys(addresses.VARIABLE.findall(template))
         values = {name: self.env.get(name, "") for name in names}
@@ -125,7 +127,7 @@ class _Filler:
     def web(self, web: WebSettings) -> WebSettings:
         if web.token_file is None:
             return web
-        at: Steps = ("web", "token_file")
+        at: KeyPath = ("web", "token_file")
         token = self._secret(at, web.token_file, "token")
         if token is not None and len(token.reveal()) < LEAST_TOKEN_CHARS:
             message = (
@@ -134,12 +136,12 @@ class _Filler:
             self._missing(at, message)
         return replace(web, token=token)
 
-    def _secret(self, at: Steps, name: str, what: str) -> Secret | None:
+    def _secret(self, at: KeyPath, name: str, what: str) -> Secret | None:
         path = self._find(at, name)
         return None if path is None else self._read(at, path, what)
 
-    def _find(self, at: Steps, name: str) -> Path | None:
-        """A credential of that name, or else a path relative to the pipeline file."""
+    def _find(self, at: KeyPath, name: str) -> Path | None:
+        """Return a credential of that name, or else a path relative to the pipeline file."""
         places = [(self.folder / name).absolute()]
         if self.credentials_dir is not None and "/" not in name:
             places.insert(0, self.credentials_dir / name)
@@ -152,10 +154,10 @@ class _Filler:
                 return None
         looked = " and ".join(str(place) for place in places)
         credentials = "" if self.credentials_dir is not None else " ($CREDENTIALS_DIRECTORY is not set)"
-        self._missing(at, f"no file {shown(name)}, looked for {looked}{credentials}; create it")
+        self._missing(at, f"no file {quoted(name)}, looked for {looked}{credentials}; create it")
         return None
 
-    def _read(self, at: Steps, path: Path, what: str) -> Secret | None:
+    def _read(self, at: KeyPath, path: Path, what: str) -> Secret | None:
         try:
             with path.open("rb") as stream:
                 raw = stream.read(MAX_SECRET_BYTES + 1)
@@ -175,11 +177,11 @@ class _Filler:
             return None
         return Secret(text)
 
-    def _missing(self, at: Steps, message: str) -> None:
+    def _missing(self, at: KeyPath, message: str) -> None:
         self.missing.append((at, message))
 
     def problems(self) -> list[Problem]:
-        """The settings carry no line numbers; the file still has them, unless it was changed meanwhile."""
+        """Return the problems, with line numbers from the file where that was not changed meanwhile."""
         places: Places | None = None
         try:
             _, read = load_yaml(Path(self.settings.file))

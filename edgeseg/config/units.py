@@ -1,6 +1,6 @@
-"""Quantities as people write them in a pipeline file: always with their unit, never guessed.
+"""Units: parses durations, shares, sizes and times of day, always with their unit, never guessed.
 
-Each function takes whatever stands in the file and raises ValueError in the words of a config problem
+Each function takes any value of the file and raises ValueError with the message of a config problem
 (``got 10, which has no unit; write '10 s' ...``). Decimal arithmetic keeps ``0.1 %`` from becoming
 ``0.10000000000000002``.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from edgeseg.settings import LONGEST_SIDE_PX, SHORTEST_SIDE_PX
-from edgeseg.yamlfile import Sexagesimal, shown
+from edgeseg.models.model import LONGEST_SIDE_PX, SHORTEST_SIDE_PX
+from edgeseg.yamlfile import Sexagesimal, quoted
 
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _PART = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ]+)")
@@ -64,32 +64,32 @@ def duration_s(value: object) -> float:
             f"got {str(value)!r}, a time of day or a number to base 60; write '10 min' or '90 s'"
         )
     if not isinstance(value, str):
-        raise ValueError(f"got {shown(value)}, expected a duration such as '10 s' or '5 min'")
+        raise ValueError(f"got {quoted(value)}, expected a duration such as '10 s' or '5 min'")
     text = value.strip()
     total, at, seen = Decimal(0), 0, Decimal("Infinity")
     while at < len(text):
         part = _PART.match(text, at)
         if part is None:
-            raise ValueError(f"got {shown(value)}, expected a duration such as '10 s' or '1 h 30 min'")
+            raise ValueError(f"got {quoted(value)}, expected a duration such as '10 s' or '1 h 30 min'")
         number, unit = part.groups()
         if unit not in _UNIT_S:
             meant = _meant(text)
             hint = f"write '{meant}'" if meant else "units are ms, s, min, h, d"
-            raise ValueError(f"got {shown(value)}: no unit is called {unit!r}; {hint}")
+            raise ValueError(f"got {quoted(value)}: no unit is called {unit!r}; {hint}")
         if _UNIT_S[unit] >= seen:
-            raise ValueError(f"got {shown(value)}; name each unit once, the largest first: '1 h 30 min'")
+            raise ValueError(f"got {quoted(value)}; name each unit once, the largest first: '1 h 30 min'")
         seen = _UNIT_S[unit]
         total += Decimal(number) * seen
         at = part.end()
     if not text:
         raise ValueError("got '', expected a duration such as '10 s' or '5 min'")
     if total > MAX_DURATION_S:
-        raise ValueError(f"got {shown(value)}, expected at most 30 d")
+        raise ValueError(f"got {quoted(value)}, expected at most 30 d")
     return float(total)
 
 
 def _meant(text: str) -> str:
-    """``1h30m`` -> ``1 h 30 min``: the whole duration with the units that were meant; empty for none."""
+    """Return a duration with the units that were meant: ``1h30m`` -> ``1 h 30 min``; empty for none."""
     written = _PART.findall(text)
     parts = [(number, _NEARLY_UNIT.get(unit.lower(), unit.lower())) for number, unit in written]
     if _PART.sub("", text).strip() or any(unit not in _UNIT_S for _, unit in parts):
@@ -99,7 +99,7 @@ def _meant(text: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """The shortest way to write a duration that ``duration_s`` reads back as the same number."""
+    """Return the shortest way to write a duration that ``duration_s`` reads back as the same number."""
     rest = Decimal(repr(seconds))
     parts = []
     for unit in ("d", "h", "min"):
@@ -119,10 +119,10 @@ def share(value: object) -> float:
     if found is None:
         comma = isinstance(value, str) and re.fullmatch(r"\s*[0-9]+,[0-9]+\s*%\s*", value)
         hint = "; decimals take a point, not a comma" if comma else ""
-        raise ValueError(f"got {shown(value)}, expected a percentage such as '20 %'{hint}")
+        raise ValueError(f"got {quoted(value)}, expected a percentage such as '20 %'{hint}")
     percent = Decimal(found[1])
     if percent > 100:
-        raise ValueError(f"got {shown(value)}, expected 0 % to 100 %")
+        raise ValueError(f"got {quoted(value)}, expected 0 % to 100 %")
     return float(percent / 100)
 
 
@@ -154,11 +154,11 @@ def size_px(value: object) -> tuple[int, int]:
     """``512x288`` -> (width, height) in pixels."""
     found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f"got {shown(value)}, expected width x height in pixels such as '512x288'")
+        raise ValueError(f"got {quoted(value)}, expected width x height in pixels such as '512x288'")
     width, height = int(found[1]), int(found[2])
     if not all(SHORTEST_SIDE_PX <= side <= LONGEST_SIDE_PX for side in (width, height)):
         raise ValueError(
-            f"got {shown(value)}, expected {SHORTEST_SIDE_PX} to {LONGEST_SIDE_PX} pixels each way"
+            f"got {quoted(value)}, expected {SHORTEST_SIDE_PX} to {LONGEST_SIDE_PX} pixels each way"
         )
     return width, height
 
@@ -172,13 +172,13 @@ def hours_min(value: object) -> tuple[int, int]:
         )
     found = _HOURS.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f'got {shown(value)}, expected a window such as "22:00-06:00"')
+        raise ValueError(f'got {quoted(value)}, expected a window such as "22:00-06:00"')
     start_h, start_m, end_h, end_m = (int(part) for part in found.groups())
     start, end = start_h * 60 + start_m, end_h * 60 + end_m
     if start_m > 59 or end_m > 59 or start >= 24 * 60 or end > 24 * 60:
-        raise ValueError(f"got {shown(value)}, expected times of day from 00:00 to 24:00")
+        raise ValueError(f"got {quoted(value)}, expected times of day from 00:00 to 24:00")
     if start == end:
-        raise ValueError(f"got {shown(value)}, which is empty; leave hours out for the whole day")
+        raise ValueError(f"got {quoted(value)}, which is empty; leave hours out for the whole day")
     return start, end
 
 

@@ -1,4 +1,4 @@
-"""What is allowed in a pipeline file but is probably not what its author wants."""
+"""Warnings: what a pipeline file may have but its author probably does not want."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from edgeseg.sources.gstreamer import launch_line
 _LITERAL_PASSWORD = re.compile(r"://[^/?#@]*:[^/?#@]+@")
 
 
-def notes(settings: PipelineSettings, find_model: Callable[[str], Model]) -> tuple[str, ...]:
-    """One line each. find_model: name or path -> a model that is known to exist."""
-    found = [note for camera in settings.cameras for note in _of_camera(camera, find_model(camera.model))]
+def lint_warnings(settings: PipelineSettings, find_model: Callable[[str], Model]) -> tuple[str, ...]:
+    """Return the warnings of a valid pipeline file, one line each.
+
+    find_model: name or path -> a model that is known to exist.
+    """
+    found = [line for camera in settings.cameras for line in _of_camera(camera, find_model(camera.model))]
     mqtt = settings.mqtt
     if mqtt is not None and mqtt.password_file is not None and not mqtt.tls:
         found.append("mqtt.url: the password crosses the network unencrypted; mqtts:// encrypts it")
@@ -35,7 +38,7 @@ def _of_camera(camera: CameraSettings, model: Model) -> Iterator[str]:
         )
     if not camera.zones:
         yield f"{at}: has no zones, so nothing of it is measured"
-    tells_confidence = any(artefact.output.form != "labels" for artefact in model.artefacts)
+    has_confidence = any(artefact.output.form != "labels" for artefact in model.artefacts)
     for zone in camera.zones:
         for rule in zone.rules:
             if rule.hours is not None and rule.hours.timezone is None:
@@ -43,7 +46,7 @@ def _of_camera(camera: CameraSettings, model: Model) -> Iterator[str]:
                     f"{at}.zones.{zone.name}.rules.{rule.name}.hours: are taken as UTC; write timezone: "
                     "Europe/Rome or whichever is meant, or timezone: UTC"
                 )
-        if zone.confidence_floor > 0 and not tells_confidence:
+        if zone.confidence_floor > 0 and not has_confidence:
             yield (
                 f"{at}.zones.{zone.name}.confidence: the model {model.name} tells no confidence, so "
                 "nothing will count as uncertain"

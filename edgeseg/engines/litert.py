@@ -24,10 +24,10 @@ from edgeseg.engines.tensors import TensorInfo
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
 from edgeseg.models.model import Artefact, Role
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 
 CORAL = "coral"
-_RUNTIME = RUNTIMES["litert"]
+_RUNTIME = ENGINES["litert"]
 # The one operator that edgetpu_compiler packs into what the TPU does.
 _EDGE_TPU_OPERATOR = b"edgetpu-custom-op"
 _EDGE_TPU_ADVICE = "Debian package libedgetpu1-std of coral.ai, or name it in EDGESEG_EDGETPU_LIBRARY"

@@ -12,7 +12,7 @@ from edgeseg import __version__
 from edgeseg.engines import hardware
 from edgeseg.errors import EdgesegError
 from edgeseg.models.model import Artefact, Model
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from edgeseg.system.atomic_files import atomic_write
 from edgeseg.system.paths import cache_dir
 
@@ -143,7 +143,7 @@ def _key(model: Model, size_px: tuple[int, int], options: Sequence[Choice]) -> d
         "model": model.digest,
         "size": list(size_px),
         "candidates": [[option.engine, option.artefact.blob.sha256] for option in options],
-        "versions": {engine: RUNTIMES[engine].version for engine in engines},
+        "versions": {engine: ENGINES[engine].version for engine in engines},
         "cpu": hardware.cpu(),
         "devices": [*hardware.nvidia_gpus(), *hardware.edge_tpus(), *hardware.render_nodes()],
     }

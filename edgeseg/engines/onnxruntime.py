@@ -14,7 +14,7 @@ from edgeseg.engines.under_way import UnderWay
 from edgeseg.errors import EngineError
 from edgeseg.frames import U8
 from edgeseg.models.model import Artefact
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 
 # onnxruntime's exceptions share no base but Exception; not every version has all of them.
 _NAMES = "EPFail EngineError Fail InvalidArgument InvalidGraph InvalidProtobuf ModelLoaded NoModel NoSuchFile"
@@ -135,13 +135,13 @@ def absent(name: str) -> str | None:
     """Why the engine ``name`` cannot work on this machine; None where it can."""
     wanted = providers.NAMES[name]
     if wanted not in onnxruntime.get_available_providers():
-        return f"this onnxruntime {onnxruntime.__version__} has no {wanted}; `{RUNTIMES[name].install}`"
+        return f"this onnxruntime {onnxruntime.__version__} has no {wanted}; `{ENGINES[name].install}`"
     return hardware.absence(name)
 
 
 def device(name: str) -> str:
     """What it runs on, in words."""
-    return ", ".join(hardware.nvidia_gpus()) if RUNTIMES[name].accelerator else "CPU"
+    return ", ".join(hardware.nvidia_gpus()) if ENGINES[name].accelerator else "CPU"
 
 
 def _cannot_start(name: str) -> str:

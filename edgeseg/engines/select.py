@@ -12,9 +12,9 @@ from edgeseg.engines.tensors import bare_integers
 from edgeseg.errors import EngineError
 from edgeseg.models import registry
 from edgeseg.models.model import Artefact, Model, Precision
-from edgeseg.models.runtimes import AUTO, ENGINES, REMOTE, RUNTIMES, formats
+from edgeseg.models.runtimes import AUTO, ENGINE_NAMES, ENGINES, REMOTE, formats
 from edgeseg.system.cpu_quota import whole_cpus
-from edgeseg.yamlfile import nearest
+from edgeseg.yamlfile import suggestion
 
 CORAL = "coral"
 # What edgetpu_compiler appends to the name of what it made.
@@ -41,9 +41,9 @@ def open_engine(
 ) -> Engine:
     """Load ``model``, ready to run: every check is behind it.
 
-    engine: one of ENGINES; ``auto`` takes what was measured to be the best on this machine. Where nothing
-        was measured (``engines.autotune`` does it): in this order, what is installed, whose weights are
-        here, what can take the size, int8 before float, the manifest's order.
+    engine: one of ENGINE_NAMES; ``auto`` takes what was measured to be the best on this machine. Where
+        nothing was measured (``engines.autotune`` does it): in this order, what is installed, whose weights
+        are here, what can take the size, int8 before float, the manifest's order.
     input_size_px: (width, height), None for the manifest's.
     precision: of the artefact, where only that will do.
     threads: for one run, 0 for as many as this process has cores; several callers may run at once.
@@ -73,9 +73,9 @@ def open_candidate(
 ) -> Engine:
     """Load one artefact in one engine. Raises EngineError and ModelError as ``open_engine`` does."""
     name, artefact = candidate.engine, candidate.artefact
-    if not RUNTIMES[name].installed:
+    if not ENGINES[name].installed:
         raise EngineError(
-            f"model {model.name}: engine {name} is not installed; install it with {RUNTIMES[name].install}"
+            f"model {model.name}: engine {name} is not installed; install it with {ENGINES[name].install}"
         )
     path = registry.artefact_path(model, artefact)
     loaded: Engine = adapter(name).load(name, artefact, path, len(model.classes), input_size_px, threads)
@@ -84,7 +84,7 @@ def open_candidate(
 
 def adapter(name: str) -> ModuleType:
     """The module that drives engine ``name``, which imports its runtime: ``load``, ``absent``, ``device``."""
-    return importlib.import_module(f"edgeseg.engines.{RUNTIMES[name].module}")
+    return importlib.import_module(f"edgeseg.engines.{ENGINES[name].module}")
 
 
 def choose(
@@ -97,14 +97,14 @@ def choose(
 
     Raises EngineError.
     """
-    if engine not in (*ENGINES, REMOTE):
-        raise EngineError(f"engine '{engine}' is not known{nearest(engine, ENGINES)}")
-    names = tuple(RUNTIMES) if engine in (AUTO, REMOTE) else (engine,)
+    if engine not in (*ENGINE_NAMES, REMOTE):
+        raise EngineError(f"engine '{engine}' is not known{suggestion(engine, ENGINE_NAMES)}")
+    names = tuple(ENGINES) if engine in (AUTO, REMOTE) else (engine,)
     options = [
         (name, artefact)
         for artefact in model.artefacts
         for name in names
-        if artefact.format in RUNTIMES[name].formats and precision in (None, artefact.precision)
+        if artefact.format in ENGINES[name].formats and precision in (None, artefact.precision)
     ]
     if not options:
         has = ", ".join(sorted({f"{artefact.format} {artefact.precision}" for artefact in model.artefacts}))
@@ -121,13 +121,13 @@ def candidates(model: Model, input_size_px: tuple[int, int]) -> tuple[EngineCand
     able = [
         EngineCandidate(name, artefact)
         for artefact in model.artefacts
-        for name, runtime in RUNTIMES.items()
-        if artefact.format in runtime.formats
+        for name, spec in ENGINES.items()
+        if artefact.format in spec.formats
         and _compiled(artefact) == (name == CORAL)
-        and not (runtime.module == "openvino" and bare_integers(artefact))
+        and not (spec.module == "openvino" and bare_integers(artefact))
         and _flavoured(artefact, name)
         and artefact.input.refusal(input_size_px) is None
-        and runtime.installed
+        and spec.installed
         and registry.has_weights(model, artefact)
     ]
     return tuple(sorted(able, key=lambda each: each.artefact.precision != "int8"))
@@ -137,7 +137,7 @@ def _demerits(
     model: Model, name: str, artefact: Artefact, input_size_px: tuple[int, int] | None
 ) -> tuple[bool, ...]:
     return (
-        not RUNTIMES[name].installed,
+        not ENGINES[name].installed,
         _compiled(artefact) != (name == CORAL),
         input_size_px is not None and artefact.input.refusal(input_size_px) is not None,
         not registry.has_weights(model, artefact),

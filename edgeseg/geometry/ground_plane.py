@@ -18,7 +18,6 @@ import numpy as np
 from edgeseg.geometry.polygons import F64, area_in_cells, rectangle
 from edgeseg.settings import GroundSettings, Point, Polygon
 
-CORNERS = "ABCD"
 # Five of these fix four points on a plane, but for which way up they are.
 SIDES = ("AB", "BC", "CD", "DA", "AC")
 OTHER_DIAGONAL = "BD"

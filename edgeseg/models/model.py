@@ -6,7 +6,7 @@ The one formula of normalisation, per channel in the network's own channel order
 
 A float tensor gets ``value``. An integer tensor that carries its own scale and zero point (TFLite) gets
 ``value`` quantised by them, one without gets ``value`` rounded. A ``uint8`` tensor whose formula is left
-out gets the pixels as they are, whatever it says about itself: that is what Coral's networks expect.
+out gets the pixels as they are, whatever its own scale is: that is what Coral's networks expect.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ ROLES: dict[Form, tuple[Role, ...]] = {
     "mask": ("mask",),
 }
 Triple = tuple[float, float, float]
+# What a network's input may measure, width and height.
+SHORTEST_SIDE_PX, LONGEST_SIDE_PX = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class InputSpec:
         return (self.scale, self.mean, self.std) == (1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def refusal(self, size_px: tuple[int, int]) -> str | None:
-        """Why the network cannot take pictures of (width, height), None where it can."""
+        """Return why the network cannot take pictures of (width, height), None where it can."""
         width, height = size_px
         step = self.multiple_of
         if step is None and size_px != self.size_px:
@@ -113,7 +115,7 @@ class Figures:
     forced: bool
 
     def sentence(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         x, y = self.shift_cells
         return (
             f"agrees with float on {self.agreement:.1%} of {self.judged_on} frames, zones differ by "
@@ -126,7 +128,7 @@ class Figures:
 class Artefact:
     """One way to run the network: a file in one format. ``weights``: OpenVINO's .bin beside its .xml.
 
-    flavour: whom an int8 ONNX file was quantized for. figures: None where nobody measured.
+    flavour: what an int8 ONNX file was quantized for. figures: None where it was not measured.
     """
 
     blob: Blob
@@ -158,7 +160,7 @@ class Model:
 
     folder: where the manifest is. input: of the first artefact, the size a camera gets by default.
     palette: uint8 (number of classes, 3) RGB, read-only. digest: sha256 of the manifest's bytes.
-    sizes: measured input sizes, largest first: how far down a busy device may go, and what it costs.
+    sizes: measured input sizes, largest first: how far down an overloaded device may go, and what it costs.
     """
 
     name: str

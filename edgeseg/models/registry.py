@@ -1,4 +1,4 @@
-"""Finds model folders, fetches their weights, and lets nothing through that is not what was pinned."""
+"""Registry: finds model folders, downloads their weights and checks them against the manifest."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from typing import BinaryIO, Literal
 from edgeseg.errors import ConfigError, ModelError
 from edgeseg.models import manifest
 from edgeseg.models.model import Artefact, Blob, Model
-from edgeseg.system import paths as shipped
-from edgeseg.system.paths import cache_dir
-from edgeseg.yamlfile import nearest
+from edgeseg.system import paths
+from edgeseg.yamlfile import suggestion
 
 ATTEMPTS = 4
 PAUSE_S = 1.0
@@ -39,10 +38,10 @@ class BlobState:
 
 
 def find(name: str) -> Model:
-    """The model called ``name``, or at the path ``name``: a folder, a manifest, or an .onnx or .tflite
+    """Return the model called ``name``, or at the path ``name``: a folder, a manifest, or an .onnx or .tflite
     file with its manifest beside it (``<file stem>.yaml`` or ``model.yaml``).
 
-    Raises ModelError (no such model), ConfigError (its manifest is wrong).
+    Raises ModelError (no such model), ConfigError (its manifest is invalid).
     """
     path = Path(name).expanduser()
     if path.name == name and path.suffix not in (".yaml", ".onnx", ".tflite"):
@@ -52,17 +51,20 @@ def find(name: str) -> Model:
                 return manifest.load(candidate)
         if not (path / manifest.MANIFEST).is_file():
             looked = ", ".join(str(folder) for folder in search_path())
-            raise ModelError(f"no model '{name}' in {looked or 'any folder'}{nearest(name, _names())}")
+            raise ModelError(f"no model '{name}' in {looked or 'any folder'}{suggestion(name, _names())}")
     return _at(path)
 
 
 def list_models() -> tuple[Model, ...]:
-    """Every model folder on the search path, by name; the first of a name counts. Raises ConfigError."""
+    """Return every model on the search path, by name; the first of a name counts. Raises ConfigError."""
     return tuple(find(name) for name in sorted(_names()))
 
 
 def models_with(class_name: str) -> tuple[str, ...]:
-    """Names of the models on the search path that have this class; models with a wrong manifest have none."""
+    """Return the names of the models on the search path that have this class.
+
+    Models with an invalid manifest have none.
+    """
     found = []
     for name in sorted(_names()):
         with contextlib.suppress(ConfigError, ModelError):
@@ -71,16 +73,16 @@ def models_with(class_name: str) -> tuple[str, ...]:
 
 
 def search_path() -> tuple[Path, ...]:
-    """Where model folders are looked for, in order: EDGESEG_MODELS (folders separated by ``:``),
+    """Return where model folders are looked for, in order: EDGESEG_MODELS (folders separated by ``:``),
     ``models`` in the current folder, the ones shipped with edgeseg. Only those that exist."""
     folders = [Path(part) for part in os.environ.get("EDGESEG_MODELS", "").split(os.pathsep) if part]
-    folders += [Path("models"), shipped.folder("models")]
+    folders += [Path("models"), paths.folder("models")]
     unique = {folder.resolve(): folder for folder in reversed(folders) if folder.is_dir()}
     return tuple(reversed(list(unique.values())))
 
 
 def artefact_path(model: Model, artefact: Artefact) -> Path:
-    """The verified file to hand to a runtime. Raises ModelError: not there, or not what was pinned."""
+    """Return the verified file to give to an engine. Raises ModelError: not there, or not what was pinned."""
     for found in inspect(model, artefact):
         if found.state == "missing":
             raise ModelError(
@@ -114,7 +116,7 @@ def check(model: Model) -> None:
 
 
 def has_weights(model: Model, artefact: Artefact) -> bool:
-    """Whether the artefact's files are there at all; says nothing of what is in them."""
+    """Return whether the artefact's files are there at all; they are not checked."""
     return all(_locate(model, blob).is_file() for blob in artefact.blobs)
 
 
@@ -128,7 +130,7 @@ def pull(
     name only after its sha256 was right. progress: called with the file and the bytes there are.
     stop: ends the pauses between attempts. Raises ModelError.
     """
-    paths = []
+    files = []
     for found in inspect(model):
         path = found.path
         if found.state != "ok":
@@ -139,12 +141,12 @@ def pull(
                 raise ModelError(f"{path}: cannot be written: {error.strerror or error}") from None
             if found.state == "damaged" and found.path != path:
                 raise ModelError(f"{_damage(model, found)} (a good copy is now at {path})")
-        paths.append(path)
-    return tuple(paths)
+        files.append(path)
+    return tuple(files)
 
 
 def sha256(path: Path) -> str:
-    """Lower-case hex. Raises ModelError where the file cannot be read."""
+    """Return lower-case hex. Raises ModelError where the file cannot be read."""
     try:
         with path.open("rb") as stream:
             return _digest(stream)
@@ -190,7 +192,7 @@ def _locate(model: Model, blob: Blob) -> Path:
 
 
 def _cache(model: Model) -> Path:
-    return cache_dir() / "models" / model.name
+    return paths.cache_dir() / "models" / model.name
 
 
 def _home(model: Model) -> Path:
@@ -228,7 +230,7 @@ def _obtain(model: Model, blob: Blob, path: Path, progress: Progress, stop: thre
 
 @contextlib.contextmanager
 def _locked(partial: Path) -> Iterator[BinaryIO]:
-    """The partial file, for this process alone."""
+    """Open the partial file for this process alone."""
     with partial.open("a+b") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -284,7 +286,7 @@ def _download(model: Model, blob: Blob, into: BinaryIO, progress: Progress, stop
             continue
         if began == 0 or _digest(into) == blob.sha256:
             return
-        # The part that an earlier attempt left was wrong; only a download in one piece tells more.
+        # The part that an earlier attempt left was wrong; only a download in one piece shows more.
         into.truncate(0)
     return
 
@@ -297,7 +299,7 @@ def _no_download(model: Model, blob: Blob, error: Exception) -> str:
 
 
 def _digest(stream: BinaryIO) -> str:
-    """Of the whole file. It leaves the stream at its end."""
+    """Return the sha256 of the whole file, with the stream at its end."""
     stream.flush()
     stream.seek(0)
     digest = hashlib.sha256()

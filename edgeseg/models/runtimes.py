@@ -1,4 +1,4 @@
-"""The engines there are: what each reads, what it needs installed, and how to install that."""
+"""Engines: which file formats each reads, which packages it needs, and how to install them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
-    """One engine; ``edgeseg/engines/<module>.py`` drives it.
+class EngineSpec:
+    """What one engine needs.
 
-    formats: of the files it reads. packages: importable names, any one will do, the first is the best.
-    distributions: names under which these are installed. install: the command that gets it.
-    accelerator: it works on a device of its own and leaves the CPU to others.
-    builds: the package alone does not tell; it has to be of one of the distributions.
+    Args:
+        module: ``edgeseg/engines/<module>.py`` drives it.
+        formats: of the files that it reads.
+        packages: importable names; any one will do, the first is the best.
+        distributions: names under which these are installed.
+        install: the command that installs it.
+        accelerator: it computes on a device of its own and leaves the CPU to others.
+        builds: several distributions have the same package; it has to be one of ``distributions``.
     """
 
     module: str
@@ -31,13 +35,14 @@ class Runtime:
 
     @property
     def installed(self) -> bool:
+        """Whether it can be imported here."""
         if self.builds:
             return self.version is not None
         return any(importlib.util.find_spec(package) is not None for package in self.packages)
 
     @property
     def version(self) -> str | None:
-        """What is installed, e.g. ``onnxruntime 1.32.0``; None where nothing is."""
+        """What is installed, such as ``onnxruntime 1.32.0``; None where nothing is."""
         for distribution in self.distributions:
             try:
                 return f"{distribution} {metadata.version(distribution)}"
@@ -48,32 +53,32 @@ class Runtime:
         return f"{self.packages[0]} of unknown version"
 
 
-def _onnx_build(name: str, accelerator: bool) -> Runtime:
-    """onnxruntime is one module under several names, of which only one may be installed."""
+def _onnx_build(name: str, accelerator: bool) -> EngineSpec:
+    """Return a build of onnxruntime: one package of several distributions, of which one may be installed."""
     install = f"pip uninstall -y onnxruntime && pip install {name}"
-    return Runtime("onnxruntime", ("onnx",), ("onnxruntime",), (name,), install, accelerator, builds=True)
+    return EngineSpec("onnxruntime", ("onnx",), ("onnxruntime",), (name,), install, accelerator, builds=True)
 
 
-def _open_vino(accelerator: bool = False) -> Runtime:
+def _open_vino(accelerator: bool = False) -> EngineSpec:
     install = "pip install 'edgeseg[openvino]'"
-    return Runtime(
+    return EngineSpec(
         "openvino", ("onnx", "tflite", "openvino"), ("openvino",), ("openvino",), install, accelerator
     )
 
 
-def _lite_rt(accelerator: bool = False) -> Runtime:
+def _lite_rt(accelerator: bool = False) -> EngineSpec:
     packages, names = ("ai_edge_litert", "tflite_runtime"), ("ai-edge-litert", "tflite-runtime")
-    return Runtime("litert", ("tflite",), packages, names, "pip install 'edgeseg[litert]'", accelerator)
+    return EngineSpec("litert", ("tflite",), packages, names, "pip install 'edgeseg[litert]'", accelerator)
 
 
 AUTO = "auto"
-# Servers elsewhere, which a pipeline file names; `auto` never chooses it. Any format may run there.
+# Inference servers that a pipeline file names; `auto` never chooses it. Any format may run there.
 REMOTE = "kserve"
-# What a served model is called that takes JPEG in place of pixels.
+# Ending of the name of a served model that takes JPEG in place of pixels.
 JPEG_SUFFIX = "-jpeg"
 # In the order in which they are taken where nothing was measured.
-RUNTIMES: dict[str, Runtime] = {
-    "onnxruntime": Runtime(
+ENGINES: dict[str, EngineSpec] = {
+    "onnxruntime": EngineSpec(
         "onnxruntime",
         ("onnx",),
         ("onnxruntime",),
@@ -90,10 +95,10 @@ RUNTIMES: dict[str, Runtime] = {
     "tensorrt": _onnx_build("onnxruntime-gpu", accelerator=True),
     "coral": _lite_rt(accelerator=True),
 }
-ENGINES: tuple[str, ...] = (AUTO, *RUNTIMES)
+ENGINE_NAMES: tuple[str, ...] = (AUTO, *ENGINES)
 
 
 def formats(engine: str) -> tuple[Format, ...]:
-    """What an engine reads; ``auto`` and REMOTE read what any of ENGINES does."""
-    chosen = RUNTIMES.values() if engine in (AUTO, REMOTE) else (RUNTIMES[engine],)
-    return tuple(dict.fromkeys(form for runtime in chosen for form in runtime.formats))
+    """Return the formats that an engine reads; ``auto`` and REMOTE read those of all engines together."""
+    chosen = ENGINES.values() if engine in (AUTO, REMOTE) else (ENGINES[engine],)
+    return tuple(dict.fromkeys(form for spec in chosen for form in spec.formats))

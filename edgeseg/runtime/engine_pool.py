@@ -19,7 +19,7 @@ from edgeseg.errors import EdgesegError
 from edgeseg.kserve import RemoteEngine, open_remote
 from edgeseg.models import registry
 from edgeseg.models.model import Model
-from edgeseg.models.runtimes import AUTO, RUNTIMES
+from edgeseg.models.runtimes import AUTO, ENGINES
 from edgeseg.runtime.engine_monitor import EngineMonitor, MonitoredEngine
 from edgeseg.settings import PipelineSettings, Refinement, RemoteSettings
 
@@ -200,7 +200,7 @@ class EnginePool:
             return self._reach(model, key, key.remote)
         engine = self._best(model, key, 1)
         loaded = self._warm(engine, 1)
-        if idle_threads <= 1 or RUNTIMES[engine.name].accelerator:
+        if idle_threads <= 1 or ENGINES[engine.name].accelerator:
             return loaded
         if loaded.run_s <= _ONE_THREAD_SUFFICES / need.rate_fps:
             return loaded
@@ -237,7 +237,7 @@ class EnginePool:
         watched = self._monitor.watch(
             engine,
             own_thread=engine.name in _IN_CALLERS_THREAD and threads == 1 and not answers_within_s,
-            accelerator=engine.name in RUNTIMES and RUNTIMES[engine.name].accelerator,
+            accelerator=engine.name in ENGINES and ENGINES[engine.name].accelerator,
             answers_within_s=answers_within_s,
         )
         width, height = engine.input_size_px

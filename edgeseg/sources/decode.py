@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from typing import Any, Literal
 
 import av
@@ -22,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
-from edgeseg.clock import SystemClock
+from edgeseg.clock import SystemClock, parse_utc
 from edgeseg.errors import SourceError, SourceReason
 from edgeseg.frames import U8
 from edgeseg.settings import DecodeName
@@ -205,10 +204,9 @@ class Decoder:
         if not text:
             return None
         try:
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            return parse_utc(text)
         except ValueError:
             return None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
     def clip_writer(self, comment: str) -> ClipWriter:
         """Return a writer for a clip of this video's packets. comment: written into the file's metadata."""

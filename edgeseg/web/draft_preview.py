@@ -28,7 +28,7 @@ def area(draft: DraftSchema) -> ZoneSettings:
         read, flaws = read_polygons(written) if written else ((), [])
         found.append(read)
         for flaw in flaws:
-            where = key + "".join(f"[{step}]" for step in flaw.steps)
+            where = key + "".join(f"[{step}]" for step in flaw.path)
             problems.append(Problem("", 0, 0, where, flaw.message))
     points = sum(len(polygon) for polygons in found for polygon in polygons)
     if points > MAX_ZONE_POINTS:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from edgeseg import __version__
-from edgeseg.config.keys.pipeline import ZoneFile
+from edgeseg.config.keys.zones import ZoneFile
 from edgeseg.web.routes import ROUTES, Route
 from edgeseg.web.schemas import ErrorSchema, HealthSchema
 

@@ -15,7 +15,7 @@ from edgeseg import config
 from edgeseg.errors import ConfigError, Problem
 from edgeseg.settings import PipelineSettings
 from edgeseg.web.request import RefusedError
-from edgeseg.yamlfile import MAX_BYTES, Steps, parse
+from edgeseg.yamlfile import MAX_BYTES, KeyPath, parse
 from edgeseg.yamlfile.rewrite import RewriteError, with_mapping, write_file
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class ZoneEditor:
         _, zones = self.zones(camera)
         if zone not in zones:
             raise RefusedError(404, f"camera {camera} has no zone {zone} in the pipeline file")
-        at: Steps = ("cameras", camera, "zones", zone, "rules")
+        at: KeyPath = ("cameras", camera, "zones", zone, "rules")
         return self._judged(self._rewritten(self._read(), at, {_TRIAL: _clean(rule)}))
 
     def _read(self) -> str:
@@ -98,7 +98,7 @@ class ZoneEditor:
         except (OSError, ValueError) as error:
             raise RefusedError(409, f"{self.name} cannot be read: {error}") from None
 
-    def _rewritten(self, text: str, at: Steps, value: dict[str, object] | None) -> str:
+    def _rewritten(self, text: str, at: KeyPath, value: dict[str, object] | None) -> str:
         try:
             made = with_mapping(text, at, value)
         except (RewriteError, ConfigError) as error:

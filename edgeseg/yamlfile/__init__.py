@@ -1,22 +1,22 @@
-"""YAML files that mean what they say: their values, the place of each, and problems in plain words."""
+"""YAML files: reads values with their places, reports problems, and rewrites one mapping."""
 
 from edgeseg.yamlfile.document import MAX_BYTES, Places, Sexagesimal, load, parse
-from edgeseg.yamlfile.editors import editor_schema
+from edgeseg.yamlfile.editor_schema import editor_schema
+from edgeseg.yamlfile.messages import KeyPath, PathPart, dotted, quoted, suggestion
 from edgeseg.yamlfile.problems import Switch, problems_from
-from edgeseg.yamlfile.words import Step, Steps, dotted, nearest, shown
 
 __all__ = [
     "MAX_BYTES",
+    "KeyPath",
+    "PathPart",
     "Places",
     "Sexagesimal",
-    "Step",
-    "Steps",
     "Switch",
     "dotted",
     "editor_schema",
     "load",
-    "nearest",
     "parse",
     "problems_from",
-    "shown",
+    "quoted",
+    "suggestion",
 ]

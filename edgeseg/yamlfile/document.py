@@ -1,4 +1,4 @@
-"""YAML files that mean what they say: a document and the place of everything in it.
+"""Document: reads a YAML file with the place of everything in it.
 
 PyYAML reads YAML 1.1, in which ``no`` is False, ``22:00`` is 1320, ``0123`` is 83, ``1e3`` is text and a
 repeated key silently wins. Here plain scalars follow the YAML 1.2 core schema instead: ``true``,
@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from edgeseg.errors import ConfigError, Problem
-from edgeseg.yamlfile.words import Step, Steps, dotted, shown
+from edgeseg.yamlfile.messages import KeyPath, PathPart, dotted, quoted
 
 # A pipeline of eight cameras is about 10 KB; PyYAML needs about a second for 512 KiB.
 MAX_BYTES = 512 * 1024
@@ -48,28 +48,28 @@ class Places:
 
     file: str
     digest: str
-    values: Mapping[Steps, tuple[int, int]]
-    keys: Mapping[Steps, tuple[int, int]]
+    values: Mapping[KeyPath, tuple[int, int]]
+    keys: Mapping[KeyPath, tuple[int, int]]
 
-    def of(self, steps: Iterable[Step]) -> tuple[int, int]:
-        """(line, column) of the value at ``steps``, or of the nearest thing around it that exists."""
-        path = tuple(steps)
-        while path and path not in self.values:
-            path = path[:-1]
-        return self.values.get(path, (0, 0))
+    def of(self, path: Iterable[PathPart]) -> tuple[int, int]:
+        """Return (line, column) of the value at ``path``, or of the nearest value around it that exists."""
+        existing = tuple(path)
+        while existing and existing not in self.values:
+            existing = existing[:-1]
+        return self.values.get(existing, (0, 0))
 
-    def of_key(self, steps: Iterable[Step]) -> tuple[int, int]:
-        """(line, column) of the key that names ``steps``, or else of the value."""
-        path = tuple(steps)
-        return self.keys.get(path) or self.of(path)
+    def of_key(self, path: Iterable[PathPart]) -> tuple[int, int]:
+        """Return (line, column) of the last key of ``path``, or else of the value."""
+        whole = tuple(path)
+        return self.keys.get(whole) or self.of(whole)
 
-    def existing(self, steps: Iterable[Step]) -> Steps:
-        """``steps`` without those that are not in the document (pydantic names union branches so)."""
-        path: Steps = ()
-        for step in steps:
-            if (*path, step) in self.values:
-                path = (*path, step)
-        return path
+    def existing(self, path: Iterable[PathPart]) -> KeyPath:
+        """Return ``path`` without the parts that are not in the document (pydantic names union branches)."""
+        found: KeyPath = ()
+        for part in path:
+            if (*found, part) in self.values:
+                found = (*found, part)
+        return found
 
 
 def load(path: Path) -> tuple[object, Places]:
@@ -141,15 +141,15 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Builder:
-    """Turns nodes into values and notes the place of each."""
+    """Turns nodes into values and keeps the place of each."""
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.values: dict[Steps, tuple[int, int]] = {}
-        self.keys: dict[Steps, tuple[int, int]] = {}
+        self.values: dict[KeyPath, tuple[int, int]] = {}
+        self.keys: dict[KeyPath, tuple[int, int]] = {}
         self.problems: list[Problem] = []
 
-    def build(self, node: yaml.Node, path: Steps, open_nodes: tuple[int, ...]) -> object:
+    def build(self, node: yaml.Node, path: KeyPath, open_nodes: tuple[int, ...]) -> object:
         self.values[path] = _mark(node.start_mark)
         if len(self.values) > MAX_VALUES:
             message = f"its aliases expand to more than {MAX_VALUES} values"
@@ -165,7 +165,7 @@ class _Builder:
         assert isinstance(node, yaml.MappingNode)
         return self._mapping(node, path, inside)
 
-    def _mapping(self, node: yaml.MappingNode, path: Steps, inside: tuple[int, ...]) -> dict[str, object]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, inside: tuple[int, ...]) -> dict[str, object]:
         result: dict[str, object] = {}
         own: dict[str, tuple[int, int]] = {}
         merged: list[yaml.Node] = []
@@ -177,10 +177,10 @@ class _Builder:
                 merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 continue
             key = str(key_node.value)
-            place: Steps = (*path, key)
+            place: KeyPath = (*path, key)
             if key in own:
                 first = own[key][0]
-                self._problem(key_node, path, f"the key {shown(key)} is here twice (first in line {first})")
+                self._problem(key_node, path, f"the key {quoted(key)} is here twice (first in line {first})")
                 continue
             own[key] = _mark(key_node.start_mark)
             self.keys[place] = own[key]
@@ -190,7 +190,7 @@ class _Builder:
         return result
 
     def _merge(
-        self, source: yaml.Node, path: Steps, inside: tuple[int, ...], into: dict[str, object]
+        self, source: yaml.Node, path: KeyPath, inside: tuple[int, ...], into: dict[str, object]
     ) -> None:
         if not isinstance(source, yaml.MappingNode) or id(source) in inside:
             self._problem(source, path, "<< takes an alias to a mapping that is complete by then")
@@ -202,11 +202,11 @@ class _Builder:
             if key == "<<":
                 self._merge(value_node, path, (*inside, id(source)), into)
                 continue
-            place: Steps = (*path, key)
+            place: KeyPath = (*path, key)
             self.keys[place] = _mark(key_node.start_mark)
             into[key] = self.build(value_node, place, inside)
 
-    def _problem(self, node: yaml.Node, path: Steps, message: str) -> None:
+    def _problem(self, node: yaml.Node, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(self.file, *_mark(node.start_mark), dotted(path), message))
 
 

@@ -1,4 +1,4 @@
-"""What pydantic found, in plain words and with its place."""
+"""Problems: turns the errors of pydantic into messages with their places."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pydantic_core import PydanticCustomError
 
 from edgeseg.errors import Problem
 from edgeseg.yamlfile.document import Places
-from edgeseg.yamlfile.words import Steps, dotted, nearest, shown
+from edgeseg.yamlfile.messages import KeyPath, dotted, quoted, suggestion
 
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|credential", re.IGNORECASE)
 
 
 def _switch(value: object) -> object:
-    words = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+    switches = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
-    raise PydanticCustomError("switch", "got {value}, expected on or off", {"value": shown(value)})
+    if isinstance(value, str) and value.lower() in switches:
+        return switches[value.lower()]
+    raise PydanticCustomError("switch", "got {value}, expected on or off", {"value": quoted(value)})
 
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
@@ -32,28 +32,28 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 def problems_from(
     error: ValidationError, places: Places, file: str, schema: type[BaseModel] | None = None
 ) -> list[Problem]:
-    """Say in plain words, in the order of the file, what pydantic found.
+    """Return what pydantic found as problems, in the order of the file.
 
     schema: the model that was validated; with it an unknown key is answered by the nearest known one.
     """
-    found: dict[tuple[Steps, str], list[str]] = {}
+    found: dict[tuple[KeyPath, str], list[str]] = {}
     for detail in error.errors(include_url=False):
         loc = detail["loc"]
         path = places.existing(loc)
         kind: str = detail["type"]
         if kind == "missing":
-            where, said = (*places.existing(loc[:-1]), loc[-1]), "is missing"
+            where, message = (*places.existing(loc[:-1]), loc[-1]), "is missing"
         elif kind == "extra_forbidden":
-            where, said = path, _unknown_key(str(loc[-1]), schema, path[:-1])
+            where, message = path, _unknown_key(str(loc[-1]), schema, path[:-1])
         else:
-            where, said = path, _in_words(detail, path)
-        told = found.setdefault((where, "key" if kind in ("missing", "extra_forbidden") else "value"), [])
-        if said not in told:
-            told.append(said)
+            where, message = path, _message(detail, path)
+        messages = found.setdefault((where, "key" if kind in ("missing", "extra_forbidden") else "value"), [])
+        if message not in messages:
+            messages.append(message)
     problems = []
-    for (where, about), told in found.items():
+    for (where, about), messages in found.items():
         place = places.of_key(where) if about == "key" else places.of(where)
-        problems.append(Problem(file, *place, dotted(where), _joined(told)))
+        problems.append(Problem(file, *place, dotted(where), _joined(messages)))
     return sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
@@ -70,19 +70,19 @@ _EXPECTED = {
 }
 
 
-def _in_words(detail: Mapping[str, Any], path: Steps) -> str:
+def _message(detail: Mapping[str, Any], path: KeyPath) -> str:
     kind: str = detail["type"]
     context: Mapping[str, Any] = detail.get("ctx") or {}
     if kind == "value_error":
         return str(context["error"])
-    # pydantic's own types are all without an input of ours in the message; other authors' say it all.
-    said = str(detail["msg"])
-    secret = any(_SECRET_KEY.search(str(step)) for step in path)
-    got = "a value that is not shown" if secret else shown(detail["input"])
+    # The messages of pydantic's own types have no input of ours in them; those of other types are complete.
+    message = str(detail["msg"])
+    secret = any(_SECRET_KEY.search(str(part)) for part in path)
+    got = "a value that is not shown" if secret else quoted(detail["input"])
     if kind == "literal_error":
         choices = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         text = detail["input"] if isinstance(detail["input"], str) else ""
-        hint = nearest(text, choices) if text and not secret else ""
+        hint = suggestion(text, choices) if text and not secret else ""
         hint = hint if "did you mean" in hint else ""
         return f"got {got}, expected {context['expected']}{hint}"
     if kind == "int_from_float":
@@ -94,21 +94,21 @@ def _in_words(detail: Mapping[str, Any], path: Steps) -> str:
         want = context.get("min_length", context.get("max_length"))
         bound = "at least" if kind == "too_short" else "at most"
         return f"{context.get('actual_length', '?')} entries, need {bound} {want}"
-    if said.startswith(("Input should be ", "String should ")):
-        rest = said.removeprefix("Input should be ").removeprefix("String should ")
+    if message.startswith(("Input should be ", "String should ")):
+        rest = message.removeprefix("Input should be ").removeprefix("String should ")
         return f"got {got}, expected {rest.replace('match pattern', 'text that matches')}"
-    return said
+    return message
 
 
-def _unknown_key(key: str, schema: type[BaseModel] | None, parent: Steps) -> str:
+def _unknown_key(key: str, schema: type[BaseModel] | None, parent: KeyPath) -> str:
     known: set[str] = set()
     if schema is not None:
         for model in _models_at(schema, parent):
             known |= {field.alias or name for name, field in model.model_fields.items()}
-    return f"unknown key{nearest(key, known)}"
+    return f"unknown key{suggestion(key, known)}"
 
 
-def _models_at(schema: object, path: Steps) -> set[type[BaseModel]]:
+def _models_at(schema: object, path: KeyPath) -> set[type[BaseModel]]:
     """The pydantic models that may stand at ``path`` under ``schema``, whatever union they are in."""
     if get_origin(schema) is Annotated:
         return _models_at(get_args(schema)[0], path)
@@ -130,9 +130,9 @@ def _models_at(schema: object, path: Steps) -> set[type[BaseModel]]:
     return set().union(*(_models_at(argument, path) for argument in arguments))
 
 
-def _joined(told: list[str]) -> str:
-    """Several branches of a union complain about one value: say the value once, then all it could be."""
-    head, separator, _ = told[0].partition(", expected ")
-    if separator and all(said.startswith(head + separator) for said in told):
-        return head + separator + " or ".join(said.removeprefix(head + separator) for said in told)
-    return "; ".join(told)
+def _joined(messages: list[str]) -> str:
+    """Join the messages of a union's branches about one value: the value once, then all that it could be."""
+    head, separator, _ = messages[0].partition(", expected ")
+    if separator and all(message.startswith(head + separator) for message in messages):
+        return head + separator + " or ".join(message.removeprefix(head + separator) for message in messages)
+    return "; ".join(messages)

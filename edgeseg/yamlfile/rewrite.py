@@ -1,9 +1,9 @@
-"""Changes one mapping of a YAML file, and nothing else: comments, order and spacing stay.
+"""Rewrite: changes one mapping of a YAML file and nothing else; comments, order and spacing stay.
 
 Only the lines of the mapping are written anew, and of these only what is another value. Where the file is
 written so that its lines are not enough (flow style, aliases), the whole document goes through ruamel.yaml,
 which keeps comments and order and may change spacing. Whatever comes out is read again and compared with
-what it should mean, before anybody writes it.
+what it should mean before it is written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from edgeseg.errors import ConfigError
 from edgeseg.yamlfile.document import Places, parse
-from edgeseg.yamlfile.words import Steps, dotted
+from edgeseg.yamlfile.messages import KeyPath, dotted
 
 # A line for each list, however long.
 _WIDTH = 100_000
@@ -37,20 +37,20 @@ class RewriteError(ValueError):
     """The file is written in a way that cannot be changed by a program."""
 
 
-def with_mapping(text: str, steps: Steps, value: Mapping[str, object] | None) -> str:
-    """The document with the mapping at ``steps`` set to ``value``, or without it (None).
+def with_mapping(text: str, path: KeyPath, value: Mapping[str, object] | None) -> str:
+    """Return the document with the mapping at ``path`` set to ``value``, or without it (None).
 
     value: mappings, lists, text, numbers, bools. Mappings above are made where they are missing; one that
     would be left empty goes too. Raises ConfigError for text that is no settings file, RewriteError.
     """
     data, _ = parse(text, "")
-    wanted = _changed(data, steps, value)
+    wanted = _changed(data, path, value)
     for way in (_line_by_line, _spliced, _round_tripped):
         with suppress(YAMLError, RewriteError, ConfigError, KeyError, TypeError):
-            made = way(text, steps, value)
+            made = way(text, path, value)
             if parse(made, "")[0] == wanted:
                 return made
-    raise RewriteError(f"{dotted(steps)}: the file is written in a way that only a person can change")
+    raise RewriteError(f"{dotted(path)}: the file is written in a way that only a person can change")
 
 
 def write_file(path: Path, text: str) -> Path:
@@ -88,67 +88,67 @@ def write_file(path: Path, text: str) -> Path:
     return target
 
 
-def _changed(data: object, steps: Steps, value: Mapping[str, object] | None) -> object:
+def _changed(data: object, path: KeyPath, value: Mapping[str, object] | None) -> object:
     root = copy.deepcopy(data)
     if not isinstance(root, dict):
         raise RewriteError("the file holds no keys")
     above: list[tuple[dict[str, Any], str]] = []
     here: Any = root
-    for step in steps[:-1]:
+    for part in path[:-1]:
         if not isinstance(here, dict):
-            raise RewriteError(f"{dotted(steps)}: what is above it is no mapping")
-        above.append((here, str(step)))
-        here = here.setdefault(str(step), {})
+            raise RewriteError(f"{dotted(path)}: what is above it is no mapping")
+        above.append((here, str(part)))
+        here = here.setdefault(str(part), {})
     if not isinstance(here, dict):
-        raise RewriteError(f"{dotted(steps)}: what is above it is no mapping")
+        raise RewriteError(f"{dotted(path)}: what is above it is no mapping")
     if value is None:
-        here.pop(str(steps[-1]), None)
+        here.pop(str(path[-1]), None)
         if not here and above:
             holder, key = above[-1]
             del holder[key]
     else:
-        here[str(steps[-1])] = dict(value)
+        here[str(path[-1])] = dict(value)
     return root
 
 
-def _line_by_line(text: str, steps: Steps, value: object, depth: int = 0) -> str:
-    """Only keys that are another value, each by itself."""
+def _line_by_line(text: str, path: KeyPath, value: object, depth: int = 0) -> str:
+    """Change only keys that have another value, each by itself."""
     held = parse(text, "")[0]
-    for step in steps:
-        held = held[step] if isinstance(held, dict) and step in held else None
+    for part in path:
+        held = held[part] if isinstance(held, dict) and part in held else None
     if not isinstance(held, dict) or not isinstance(value, Mapping):
-        return _spliced(text, steps, value, depth)
+        return _spliced(text, path, value, depth)
     for key, one in value.items():
         if key not in held or _differ(held[key], one):
-            text = _line_by_line(text, (*steps, key), one, depth + 1)
+            text = _line_by_line(text, (*path, key), one, depth + 1)
     for key in held.keys() - value.keys():
-        text = _spliced(text, (*steps, key), None, depth + 1)
+        text = _spliced(text, (*path, key), None, depth + 1)
     return text
 
 
-def _spliced(text: str, steps: Steps, value: object, depth: int = 0) -> str:
-    """The lines of one key written anew, or taken out (None). depth: below what is being changed."""
+def _spliced(text: str, path: KeyPath, value: object, depth: int = 0) -> str:
+    """Write the lines of one key anew, or remove them (None). depth: below what is being changed."""
     _, places = parse(text, "")
     lines = text.splitlines(keepends=True)
     newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += newline
-    name = str(steps[-1])
+    name = str(path[-1])
     if value is None:
-        siblings = [path for path in places.keys if path[:-1] == steps[:-1]]
-        first, last, _ = _block(lines, places, steps[:-1] if len(siblings) == 1 else steps)
+        siblings = [other for other in places.keys if other[:-1] == path[:-1]]
+        first, last, _ = _block(lines, places, path[:-1] if len(siblings) == 1 else path)
         return "".join(lines[:first] + lines[last:])
-    if steps in places.keys:
-        first, last, column = _block(lines, places, steps)
+    if path in places.keys:
+        first, last, column = _block(lines, places, path)
         snippet = "".join(line[column:] if line[:column].isspace() else line for line in lines[first:last])
         held = _ruamel().load(snippet)
         _merge(held, name, value, depth)
     else:
-        held, above = CommentedMap({name: _styled(value, depth)}), steps[:-1]
+        held, above = CommentedMap({name: _styled(value, depth)}), path[:-1]
         while above not in places.keys:
             held, above = CommentedMap({str(above[-1]): held}), above[:-1]
         _, last, column = _block(lines, places, above)
-        children = [place[1] - 1 for path, place in places.keys.items() if path[:-1] == above]
+        children = [place[1] - 1 for other, place in places.keys.items() if other[:-1] == above]
         first, column = last, min(children, default=column + 2)
     stream = io.StringIO()
     _ruamel().dump(held, stream)
@@ -156,10 +156,12 @@ def _spliced(text: str, steps: Steps, value: object, depth: int = 0) -> str:
     return "".join([*lines[:first], *(line + newline for line in written), *lines[last:]])
 
 
-def _block(lines: list[str], places: Places, steps: Steps) -> tuple[int, int, int]:
-    """(first line, line after the last, column) of a key in block style, from 0. Comments after its last
-    value belong to what follows. Raises RewriteError."""
-    line, column = places.keys[steps]
+def _block(lines: list[str], places: Places, path: KeyPath) -> tuple[int, int, int]:
+    """Return (first line, line after the last, column) of a key in block style, from 0.
+
+    Comments after its last value belong to what follows. Raises RewriteError.
+    """
+    line, column = places.keys[path]
     first, column = line - 1, column - 1
     if lines[first][:column].strip():
         raise RewriteError("in flow style")
@@ -174,17 +176,17 @@ def _block(lines: list[str], places: Places, steps: Steps) -> tuple[int, int, in
     return first, last, column
 
 
-def _round_tripped(text: str, steps: Steps, value: object) -> str:
+def _round_tripped(text: str, path: KeyPath, value: object) -> str:
     ruamel = _ruamel()
     root = ruamel.load(text)
     above: list[tuple[Any, str]] = []
     here = root
-    for step in steps[:-1]:
-        above.append((here, str(step)))
-        if step not in here:
-            here[step] = CommentedMap()
-        here = here[step]
-    name = str(steps[-1])
+    for part in path[:-1]:
+        above.append((here, str(part)))
+        if part not in here:
+            here[part] = CommentedMap()
+        here = here[part]
+    name = str(path[-1])
     if value is None:
         del here[name]
         if not here:
@@ -198,7 +200,7 @@ def _round_tripped(text: str, steps: Steps, value: object) -> str:
 
 
 def _merge(holder: Any, key: str, value: object, depth: int) -> None:
-    """Only what is another value is touched: what stays keeps its style and its comments."""
+    """Change only what is another value: what stays keeps its style and its comments."""
     held = holder.get(key)
     if isinstance(held, Mapping) and isinstance(value, Mapping):
         for gone in [name for name in held if name not in value]:
@@ -210,12 +212,12 @@ def _merge(holder: Any, key: str, value: object, depth: int) -> None:
 
 
 def _differ(held: object, value: object) -> bool:
-    """1 and true are equal to Python alone."""
+    """Return whether two values differ; 1 and true are equal to Python alone."""
     return held != value or isinstance(held, bool) != isinstance(value, bool)
 
 
 def _styled(value: object, depth: int) -> object:
-    """As a person would write it: lists and what has no further mappings in it in one line."""
+    """Return a value styled as a person would write it: lists and innermost mappings in one line."""
     if isinstance(value, Mapping):
         made = CommentedMap({key: _styled(one, depth + 1) for key, one in value.items()})
         if depth > 0 and not any(isinstance(one, Mapping) for one in value.values()):

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from edgeseg.errors import ConfigError, ModelError, Problem
-from edgeseg.yamlfile import nearest
+from edgeseg.yamlfile import suggestion
 from edgeseg.zoo.augment import Augmentation
 
 
@@ -83,7 +83,7 @@ def find_recipe(name: str) -> Path:
         return shipped
     known = sorted(found.stem for found in SHIPPED.glob("*.yaml"))
     raise ModelError(
-        f"no recipe '{name}': expected a file, or one of {', '.join(known)}{nearest(name, known)}"
+        f"no recipe '{name}': expected a file, or one of {', '.join(known)}{suggestion(name, known)}"
     )
 
 

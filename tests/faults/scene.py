@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgeseg.tools.soak.alert_audit import utc_s
+from edgeseg.clock import parse_utc
 from edgeseg.tools.soak.process_resources import ProcessResources, session
 from tests.broker import Broker, Received, Subscriber, wait_until
 from tests.daemon import Daemon
@@ -205,7 +205,7 @@ class Scene:
         pause(for_s)
         topic = f"/{camera}/zone/right/occupancy"
         taken = [
-            utc_s(one.payload["captured_at"])
+            parse_utc(one.payload["captured_at"])
             for one in self.watcher.since(at_s, topic)
             if one.payload["state"] == "ok"
         ]

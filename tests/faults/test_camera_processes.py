@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.tools.soak.alert_audit import audit, utc_s
+from edgeseg.clock import parse_utc
+from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import connected_to, parent
 from tests.broker import wait_until
 from tests.faults.conftest import Note
@@ -90,4 +91,4 @@ def test_the_fork_server_is_killed(stack: ExitStack, tmp_path: Path, blink: Path
 
 
 def rate_of(times: list[str]) -> float:
-    return (len(times) - 1) / (utc_s(times[-1]) - utc_s(times[0]))
+    return (len(times) - 1) / (parse_utc(times[-1]) - parse_utc(times[0]))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.tools.soak.alert_audit import audit, utc_s
+from edgeseg.clock import parse_utc
+from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import ProcessResources
 from tests.conftest import missing
 from tests.faults.clips import BLINK_S, blinking_clip
@@ -65,7 +66,7 @@ def test_jumps(stack: ExitStack, tmp_path: Path, note: Note, jump_s: float) -> N
     note(Row("clock", fault, None, None, found.lost, found.unmarked, leaks, what))
     assert found.clean
     assert abs(len(began) - expected) <= 2
-    lasted = [utc_s(one.payload["ended_at"]) - utc_s(one.payload["began_at"]) for one in ended]
+    lasted = [parse_utc(one.payload["ended_at"]) - parse_utc(one.payload["began_at"]) for one in ended]
     assert ended
     assert all(abs(length_s - BLINK_S / 2) < 0.9 for length_s in lasted)
     unwell = [one for one in scene.watcher.since(at_s, "/yard/status") if one.payload["state"] != "live"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.commands.shared.network_options import input_size_px
 from edgeseg.commands.shared.terminal import print_table, progress
 from edgeseg.errors import EdgesegError, ModelError
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from edgeseg.settings import DEFAULT_MODEL
 from edgeseg.system.cpu_quota import whole_cpus
 
@@ -47,7 +47,7 @@ SCHEMA: dict[str, Any] = {
                 "required": ["engine", "file", "version", "device", "state", "verdict"],
                 "additionalProperties": False,
                 "properties": {
-                    "engine": {"enum": list(RUNTIMES)},
+                    "engine": {"enum": list(ENGINES)},
                     "file": {"type": "string", "description": "the artefact; empty where none was tried"},
                     "version": {"type": ["string", "null"], "description": "null: not installed"},
                     "device": {"type": "string"},
@@ -172,7 +172,7 @@ def _loaded(name: str, engine: str, input_size_px: tuple[int, int] | None) -> Fi
 def _remedy(model: Model) -> str:
     """How to get an engine that reads one of its files."""
     formats = {artefact.format for artefact in model.artefacts}
-    able = [one.install for one in RUNTIMES.values() if formats & set(one.formats) and not one.accelerator]
+    able = [one.install for one in ENGINES.values() if formats & set(one.formats) and not one.accelerator]
     return able[0] if able else f"edgeseg models show {model.name}"
 
 
@@ -221,7 +221,7 @@ def _measured(table: Table) -> Iterator[_Row]:
             if result.engine in absent:
                 continue
             absent.add(result.engine)
-        yield _Row(version=RUNTIMES[result.engine].version, **asdict(result))
+        yield _Row(version=ENGINES[result.engine].version, **asdict(result))
 
 
 def _untried(model: Model, options: tuple[EngineCandidate, ...], size: tuple[int, int]) -> Iterator[_Row]:
@@ -229,19 +229,19 @@ def _untried(model: Model, options: tuple[EngineCandidate, ...], size: tuple[int
     from edgeseg.engines import hardware
 
     formats = {artefact.format for artefact in model.artefacts}
-    for name, runtime in RUNTIMES.items():
+    for name, spec in ENGINES.items():
         if any(option.engine == name for option in options):
             continue
-        if not formats & set(runtime.formats):
-            reads, has = " and ".join(runtime.formats), " and ".join(sorted(formats))
+        if not formats & set(spec.formats):
+            reads, has = " and ".join(spec.formats), " and ".join(sorted(formats))
             state, verdict = "cannot read it", f"reads {reads}, the model has {has}"
-        elif not runtime.installed:
+        elif not spec.installed:
             missing = hardware.absence(name)
             state = "not installed"
-            verdict = f"{missing}; for one: {runtime.install}" if missing else runtime.install
+            verdict = f"{missing}; for one: {spec.install}" if missing else spec.install
         else:
             state, verdict = "cannot read it", f"no file that it reads is here for {size[0]}x{size[1]}"
-        yield _Row(name, "", runtime.version, "", None, None, None, None, state, verdict)
+        yield _Row(name, "", spec.version, "", None, None, None, None, state, verdict)
 
 
 def _order(row: _Row) -> tuple[int, float]:

@@ -12,7 +12,7 @@ from edgeseg.commands.init.pipeline_text import WEB_LISTEN, Answers, classes_in_
 from edgeseg.commands.init.prompts import Prompter
 from edgeseg.commands.shared.terminal import download_bars
 from edgeseg.errors import EdgesegError, ModelError, SourceError
-from edgeseg.models.runtimes import AUTO, ENGINES
+from edgeseg.models.runtimes import AUTO, ENGINE_NAMES
 from edgeseg.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--discover", action="store_true", help="search the local network for ONVIF cameras")
     parser.add_argument("--name", help="the camera's name in topics: a-z, 0-9, _ and - (default: camera)")
     parser.add_argument("--model", help=f"a model's name or folder (default: {DEFAULT_MODEL})")
-    parser.add_argument("--engine", choices=ENGINES, default=AUTO, help="the engine (default: %(default)s)")
+    parser.add_argument(
+        "--engine", choices=ENGINE_NAMES, default=AUTO, help="the engine (default: %(default)s)"
+    )
     parser.add_argument("--mqtt", metavar="URL", help="broker: mqtt://host or mqtts://user@host")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: NAME.yaml)")
     parser.add_argument("--untested", action="store_true", help="do not try the camera")
@@ -60,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     from edgeseg.config import names
 
     prompter = Prompter.for_terminal(args.yes)
-    if wrong := names.name_flaw(args.name) if args.name is not None else "":
+    if wrong := names.name_error(args.name) if args.name is not None else "":
         raise EdgesegError(f"--name: {wrong}")
-    name = args.name or prompter.text("a name for the camera", "camera", names.name_flaw)
+    name = args.name or prompter.text("a name for the camera", "camera", names.name_error)
     path = args.output or Path(f"{name}.yaml")
     if path.exists():
         raise EdgesegError(f"{path}: is there already; choose another --output, or edit it")

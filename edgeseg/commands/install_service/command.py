@@ -90,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     _check_not_another(args, files)
     for file in files:
         print(f"{_write(args.root, file)} {file.path}")
-    for note in config.notes(settings, registry.find):
-        print(f"note: {note}")
+    for warning in config.lint_warnings(settings, registry.find):
+        print(f"note: {warning}")
     if compiler := service_files.compilers_of(settings):
         print(
             f"note: the service may make memory executable (MemoryDenyWriteExecute=no): {compiler} its "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.config.addresses import VARIABLE
-from edgeseg.models.runtimes import AUTO, RUNTIMES
+from edgeseg.models.runtimes import AUTO, ENGINES
 from edgeseg.settings import CameraSettings, PipelineSettings
 from edgeseg.sources.gstreamer import launch_line
 from edgeseg.system import paths
@@ -67,7 +67,7 @@ DEVICES = {
     ),
 }
 # They compile a network's kernels on any CPU, at run time.
-_COMPILERS = tuple(name for name in RUNTIMES if "openvino" in name)
+_COMPILERS = tuple(name for name in ENGINES if "openvino" in name)
 _OF_ENGINES = {"coral": ("coral",), "cuda": ("nvidia",), "tensorrt": ("nvidia",), "openvino-gpu": ("render",)}
 _OF_DECODERS = {"cuda": ("nvidia",), "vaapi": ("render",), "drm": ("render", "v4l2"), "v4l2m2m": ("v4l2",)}
 
@@ -93,7 +93,7 @@ def compilers_of(settings: PipelineSettings) -> str | None:
     engines = {camera.engine for camera in settings.cameras}
     if named := [name for name in _COMPILERS if name in engines]:
         return f"engine {named[0]} writes"
-    if AUTO in engines and any(RUNTIMES[name].installed for name in _COMPILERS):
+    if AUTO in engines and any(ENGINES[name].installed for name in _COMPILERS):
         return "OpenVINO, which is installed and which engine auto may choose, writes"
     return None
 

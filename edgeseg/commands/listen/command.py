@@ -92,7 +92,7 @@ def _broker(args: argparse.Namespace) -> MqttSettings:
     from edgeseg.config import names
     from edgeseg.errors import EdgesegError
 
-    if args.node is not None and (error := names.name_flaw(args.node)):
+    if args.node is not None and (error := names.name_error(args.node)):
         raise EdgesegError(f"--node: {error}")
     prefix = checked_prefix(args.prefix) if args.prefix is not None else None
     if "://" in args.target:

@@ -56,14 +56,14 @@ def open_refined(
 
     Raises EngineError, ModelError, and EdgesegError where an option is wrong.
     """
-    from edgeseg.config.keys.refine import refine_flaw
+    from edgeseg.config.keys.refine import refine_error
     from edgeseg.engines import open_engine
     from edgeseg.engines.refine import refined
     from edgeseg.models.runtimes import formats
 
     opened = open_engine(model, engine, input_size_px(input_size), threads, precision)
     able = [artefact for artefact in model.artefacts if artefact.format in formats(opened.name)]
-    wrong = refine_flaw(refine, opened.name, model, able, opened.input_size_px)
+    wrong = refine_error(refine, opened.name, model, able, opened.input_size_px)
     if wrong is not None:
         opened.close()
         raise EdgesegError(f"--refine: {wrong}")

@@ -8,20 +8,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from edgeseg.config.fields import Keys, Share, between
 from edgeseg.settings import BudgetSettings
-from edgeseg.yamlfile import shown
+from edgeseg.yamlfile import quoted
+
+# Shares of all cores, and watts of the processor.
+LEAST_CPU, MOST_CPU = 0.05, 1.0
+LEAST_WATTS, MOST_WATTS = 0.5, 1000
 
 
 class BudgetFile(Keys, title="budget"):
     """Above it cameras get smaller inputs and lower rates, by priority, as where a device cannot keep up."""
 
-    cpu: Annotated[Share, AfterValidator(between(0.05, 1.0))] | None = Field(
+    cpu: Annotated[Share, AfterValidator(between(LEAST_CPU, MOST_CPU))] | None = Field(
         None, description="Share of all cores, `60 %`, everything that edgeseg does included."
     )
     watts: (
         Annotated[
             float,
-            AfterValidator(between(0.5, 1000.0)),
-            WithJsonSchema({"type": "number", "minimum": 0.5, "maximum": 1000}),
+            AfterValidator(between(LEAST_WATTS, MOST_WATTS)),
+            WithJsonSchema({"type": "number", "minimum": LEAST_WATTS, "maximum": MOST_WATTS}),
         ]
         | None
     ) = Field(
@@ -32,11 +36,11 @@ class BudgetFile(Keys, title="budget"):
 
 
 def _budget_keys(value: object) -> object:
-    """``budget: 60 %``, of what?"""
+    """Refuse ``budget: 60 %``, which names no resource."""
     if isinstance(value, dict) and not value:
         raise ValueError("is empty; expected {cpu: 60 %}")
     if not isinstance(value, (dict, BudgetFile)):
-        raise ValueError(f"got {shown(value)}, expected {{cpu: 60 %}}")
+        raise ValueError(f"got {quoted(value)}, expected {{cpu: 60 %}}")
     return value
 
 
@@ -44,4 +48,5 @@ Budget = Annotated[BudgetFile, BeforeValidator(_budget_keys)]
 
 
 def budget_settings(file: BudgetFile | None) -> BudgetSettings | None:
+    """Return the limits, None without the key."""
     return None if file is None else BudgetSettings(file.cpu, file.watts)

@@ -7,8 +7,12 @@ from typing import Annotated, Union
 from pydantic import BeforeValidator, Field
 
 from edgeseg.config.fields import ON_OFF_WORDS, Duration, Keys, OnOff, duration_between
-from edgeseg.settings import LONGEST_REFRESH_S, SHORTEST_REFRESH_S, Sensitivity
-from edgeseg.yamlfile import shown
+from edgeseg.settings import GateSettings, Sensitivity
+from edgeseg.yamlfile import quoted
+
+# How long what does not move may go without analysis.
+SHORTEST_REFRESH_S, LONGEST_REFRESH_S = 0.5, 3600.0
+DEFAULT_GATE = GateSettings(refresh_s=5.0, sensitivity="medium", keyframes=True)
 
 
 class GateFile(Keys, title="gate"):
@@ -34,12 +38,25 @@ class GateFile(Keys, title="gate"):
 
 
 def _gate_keys(value: object) -> object:
-    """``gate: off`` and ``gate: on``."""
+    """Take ``gate: off`` and ``gate: on``."""
     if isinstance(value, bool) or (isinstance(value, str) and value.lower() in ON_OFF_WORDS):
         return {"motion": value}
     if not isinstance(value, (dict, GateFile)):
-        raise ValueError(f"got {shown(value)}, expected on, off or keys such as {{refresh: 10 s}}")
+        raise ValueError(f"got {quoted(value)}, expected on, off or keys such as {{refresh: 10 s}}")
     return value
 
 
 Gate = Annotated[GateFile, BeforeValidator(_gate_keys, json_schema_input_type=Union[OnOff, GateFile])]
+
+
+def gate_settings(file: GateFile | None) -> GateSettings | None:
+    """Return the gate of a camera, the default one without the key; None where it is off."""
+    if file is None:
+        return DEFAULT_GATE
+    if not file.motion:
+        return None
+    return GateSettings(
+        refresh_s=DEFAULT_GATE.refresh_s if file.refresh is None else file.refresh,
+        sensitivity=file.sensitivity or DEFAULT_GATE.sensitivity,
+        keyframes=file.keyframes,
+    )

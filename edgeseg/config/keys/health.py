@@ -7,15 +7,17 @@ from typing import Annotated, Literal, Union
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from edgeseg.config.fields import ON_OFF_WORDS, Duration, Keys, OnOff, Share, between, duration_between
-from edgeseg.settings import LONGEST_FROZEN_S, SHORTEST_FROZEN_S, HealthSettings
-from edgeseg.yamlfile import shown
+from edgeseg.settings import HealthSettings
+from edgeseg.yamlfile import quoted
 
 DEFAULT_HEALTH = HealthSettings()
+# For how long nothing but repeated pictures may come.
+SHORTEST_FROZEN_S, LONGEST_FROZEN_S = 10.0, 3600.0
 _LEAST_TOLERANCE, _MOST_TOLERANCE = 0.005, 0.5
 
 
 def _off_words(value: object) -> object:
-    """``off`` beside a duration or a share."""
+    """Take ``off`` in place of a duration or a share."""
     if value is False or (isinstance(value, str) and value.lower() in ("off", "no")):
         return None
     return value
@@ -57,13 +59,13 @@ class HealthFile(Keys, title="health"):
 
 
 def _health_keys(value: object) -> object:
-    """``health: off`` and ``health: on``."""
+    """Take ``health: off`` and ``health: on``."""
     if value is False or (isinstance(value, str) and value.lower() in ("off", "no")):
         return None
     if value is True or (isinstance(value, str) and value.lower() in ON_OFF_WORDS):
         return {}
     if not isinstance(value, (dict, HealthFile)):
-        raise ValueError(f"got {shown(value)}, expected on, off or keys such as {{frozen: 30 s}}")
+        raise ValueError(f"got {quoted(value)}, expected on, off or keys such as {{frozen: 30 s}}")
     return value
 
 
@@ -74,12 +76,12 @@ Health = Annotated[
 
 
 def default() -> HealthFile:
-    """What a camera without the key has."""
+    """Return what a camera without the key has."""
     return HealthFile.model_validate({})
 
 
 def health_settings(file: HealthFile | None) -> HealthSettings | None:
-    """None for no checks."""
+    """Return the checks of a camera, None for no checks."""
     if file is None:
         return None
     return HealthSettings(

@@ -9,8 +9,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from edgeseg.config import addresses, names
 from edgeseg.config.fields import Duration, Keys, OnOff, duration_between, text
-from edgeseg.settings import LONGEST_TTL_S, SHORTEST_TTL_S
-from edgeseg.yamlfile import shown
+from edgeseg.config.report import Report
+from edgeseg.settings import MqttSettings
+from edgeseg.yamlfile import quoted
+
+# For how long an alert may wait for the broker.
+SHORTEST_TTL_S, LONGEST_TTL_S, DEFAULT_TTL_S = 1.0, 30 * 86_400.0, 86_400.0
 
 
 def _broker(value: str) -> str:
@@ -19,17 +23,17 @@ def _broker(value: str) -> str:
 
 
 def check_prefix(value: str) -> str:
-    """Topic levels that other topics begin with. Raises ValueError."""
+    """Return ``value`` where it is the first levels of topics. Raises ValueError."""
     if not re.fullmatch(names.PREFIX_PATTERN, value):
         raise ValueError(
-            f"got {shown(value)}, expected topic levels of letters, digits, _ and -, such as "
+            f"got {quoted(value)}, expected topic levels of letters, digits, _ and -, such as "
             "edgeseg or site/edgeseg"
         )
     return value
 
 
 def _broker_keys(value: object) -> object:
-    """``mqtt: mqtt://host``, as many programs have it."""
+    """Refuse ``mqtt: mqtt://host``, which many programs take."""
     if not isinstance(value, str):
         return value
     try:
@@ -38,7 +42,7 @@ def _broker_keys(value: object) -> object:
         url = "mqtt://host"
     else:
         url = value
-    raise ValueError(f'got {shown(value)}, expected keys with values; write {{url: "{url}"}}')
+    raise ValueError(f'got {quoted(value)}, expected keys with values; write {{url: "{url}"}}')
 
 
 class MqttFile(Keys, title="MQTT broker"):
@@ -64,10 +68,31 @@ class MqttFile(Keys, title="MQTT broker"):
         description="Whether edgeseg listens to commands (<camera>/set/...); with off it subscribes to none.",
     )
     alert_ttl: Annotated[Duration, duration_between(SHORTEST_TTL_S, LONGEST_TTL_S)] = Field(
-        86_400.0,
+        DEFAULT_TTL_S,
         description="An alert that could not be delivered for so long is dropped and counted; brokers of "
         "MQTT 5 keep it no longer either. Default 24 h.",
     )
 
 
 Mqtt = Annotated[MqttFile, BeforeValidator(_broker_keys)]
+
+
+def mqtt_settings(file: MqttFile, report: Report) -> MqttSettings:
+    """Return the broker's settings, without its password. report: of the key ``mqtt``."""
+    broker = addresses.broker(file.url)
+    if file.password_file is not None and file.username is None and report.complete:
+        report.error("needs username beside it", ("password_file",), key=True)
+    if file.ca_file is not None and not broker.tls:
+        report.error("is for TLS; write mqtts:// in url, or remove it", ("ca_file",), key=True)
+    return MqttSettings(
+        host=broker.host,
+        port=broker.port,
+        tls=broker.tls,
+        ca_file=file.ca_file,
+        username=file.username,
+        password=None,
+        password_file=file.password_file,
+        prefix=file.prefix,
+        commands=file.commands,
+        alert_ttl_s=file.alert_ttl,
+    )

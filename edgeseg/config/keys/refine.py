@@ -10,38 +10,45 @@ from pydantic import BeforeValidator, WithJsonSchema
 from edgeseg.models.model import Artefact, Model
 from edgeseg.models.runtimes import REMOTE
 from edgeseg.settings import REFINEMENTS, Refinement
-from edgeseg.yamlfile import nearest, shown
+from edgeseg.yamlfile import quoted, suggestion
 
 _EXPECTED = f"expected {', '.join(REFINEMENTS)}, one or a list of them"
 
 
 def refinements(value: object) -> tuple[Refinement, ...]:
-    """In the order in which they are applied. Raises ValueError."""
+    """Return the refinements in the order in which they are applied. Raises ValueError."""
     if value is False or (isinstance(value, str) and value.lower() in ("off", "no", "none")):
         return ()
-    said = value if isinstance(value, (list, tuple)) else [value]
-    if not said:
+    given = value if isinstance(value, (list, tuple)) else [value]
+    if not given:
         raise ValueError(f"is empty; {_EXPECTED}, or remove it")
-    for one in said:
+    for one in given:
         if one not in REFINEMENTS:
-            hint = nearest(one, REFINEMENTS) if isinstance(one, str) else ""
-            raise ValueError(f"got {shown(one)}, {_EXPECTED}{hint if 'did you mean' in hint else ''}")
-    return tuple(name for name in REFINEMENTS if name in said)
+            hint = suggestion(one, REFINEMENTS) if isinstance(one, str) else ""
+            raise ValueError(f"got {quoted(one)}, {_EXPECTED}{hint if 'did you mean' in hint else ''}")
+    return tuple(name for name in REFINEMENTS if name in given)
 
 
-def refine_flaw(
+def refine_error(
     refine: Collection[Refinement],
     engine: str,
     model: Model,
-    able: Sequence[Artefact],
+    usable: Sequence[Artefact],
     size_px: tuple[int, int],
 ) -> str | None:
-    """Why a camera cannot have these, None where it can. able: the artefacts that its engine runs; size_px:
-    what it sees."""
+    """Return why a camera cannot have these, None where it can.
+
+    Args:
+        refine: what the key has.
+        engine: the camera's.
+        model: the camera's.
+        usable: the model's artefacts that the engine runs.
+        size_px: (width, height) of the network's input.
+    """
     if refine and engine == REMOTE:
         return f"needs an engine on this machine, got engine {REMOTE}"
     voting = [name for name in refine if name != "edges"]
-    if voting and able and all(artefact.output.form == "labels" for artefact in able):
+    if voting and usable and all(artefact.output.form == "labels" for artefact in usable):
         return f"{voting[0]} weighs answers by their confidence, and the model {model.name} gives none"
     others = [score for score in model.sizes if score.size_px != size_px]
     if "sizes" in refine and not others:

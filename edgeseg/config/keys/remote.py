@@ -10,30 +10,34 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from edgeseg.config.fields import Duration, Keys, OnOff, between, duration_between
-from edgeseg.models.runtimes import AUTO, ENGINES, REMOTE
-from edgeseg.settings import LONGEST_DEADLINE_S, SHORTEST_DEADLINE_S, RemoteServer, RemoteSettings
-from edgeseg.yamlfile import nearest, shown
+from edgeseg.config.report import Report
+from edgeseg.models.runtimes import AUTO, ENGINE_NAMES, REMOTE
+from edgeseg.settings import RemoteServer, RemoteSettings
+from edgeseg.yamlfile import quoted, suggestion
 
 MOST_SERVERS = 16
+# How long a server may take for a frame: a worker waits so long, for two servers twice.
+SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S, DEFAULT_DEADLINE_S = 0.02, 3.0, 1.0
+LOWEST_JPEG_QUALITY, HIGHEST_JPEG_QUALITY, DEFAULT_JPEG_QUALITY = 30, 100, 90
 _NONE = "none"
-_FALLBACKS = (*ENGINES, _NONE)
+_FALLBACKS = (*ENGINE_NAMES, _NONE)
 _URL_PATTERN = r"^grpcs?://[A-Za-z0-9._:\[\]-]+$"
 
 
 def server(text: str) -> RemoteServer:
-    """``grpc://10.0.0.9:8001``, ``grpcs://box``. Raises ValueError in the words of a config problem."""
+    """Parse ``grpc://10.0.0.9:8001`` or ``grpcs://box``. Raises ValueError: a problem's message."""
     expected = "expected grpc://host:8001, or grpcs://host:8001 with TLS"
     if "@" in text:
         raise ValueError(f"holds a user or password; use the key token_file; {expected}")
     if not re.fullmatch(_URL_PATTERN, text):
-        raise ValueError(f"got {shown(text)}, {expected}")
+        raise ValueError(f"got {quoted(text)}, {expected}")
     parts = urlsplit(text)
     try:
         host, port = parts.hostname, parts.port or 8001
     except ValueError:
-        raise ValueError(f"got {shown(text)}, which has a port out of range; {expected}") from None
+        raise ValueError(f"got {quoted(text)}, which has a port out of range; {expected}") from None
     if not host:
-        raise ValueError(f"got {shown(text)}, {expected}")
+        raise ValueError(f"got {quoted(text)}, {expected}")
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -60,9 +64,9 @@ def _fallback(value: object) -> object:
     # To YAML 1.2 `none` is text, and people write null for it.
     value = _NONE if value is None else value
     if value not in _FALLBACKS:
-        hint = nearest(value, _FALLBACKS) if isinstance(value, str) else ""
+        hint = suggestion(value, _FALLBACKS) if isinstance(value, str) else ""
         close = hint if "did you mean" in hint else ""
-        raise ValueError(f"got {shown(value)}, expected {', '.join(_FALLBACKS)}{close}")
+        raise ValueError(f"got {quoted(value)}, expected {', '.join(_FALLBACKS)}{close}")
     return value
 
 
@@ -105,7 +109,8 @@ class RemoteFile(Keys, title="inference servers"):
         "token_file.",
     )
     deadline: Annotated[Duration, duration_between(SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S)] = Field(
-        1.0, description="A frame that is not answered within it is done elsewhere. Default: 1 s."
+        DEFAULT_DEADLINE_S,
+        description="A frame that is not answered within it is done elsewhere. Default: 1 s.",
     )
     transport: Literal["raw", "jpeg"] = Field(
         "raw",
@@ -114,9 +119,9 @@ class RemoteFile(Keys, title="inference servers"):
     )
     jpeg_quality: Annotated[
         int,
-        AfterValidator(between(30, 100)),
-        WithJsonSchema({"type": "integer", "minimum": 30, "maximum": 100}),
-    ] = Field(90, description="Of transport jpeg, 30 to 100. Default: 90.")
+        AfterValidator(between(LOWEST_JPEG_QUALITY, HIGHEST_JPEG_QUALITY)),
+        WithJsonSchema({"type": "integer", "minimum": LOWEST_JPEG_QUALITY, "maximum": HIGHEST_JPEG_QUALITY}),
+    ] = Field(DEFAULT_JPEG_QUALITY, description="Of transport jpeg, 30 to 100. Default: 90.")
     fallback: Annotated[str, BeforeValidator(_fallback), WithJsonSchema({"enum": list(_FALLBACKS)})] = Field(
         AUTO,
         description="The engine that stands in here while no server answers; `none` lets those frames go. "
@@ -130,33 +135,41 @@ class RemoteFile(Keys, title="inference servers"):
 
 
 def _remote_keys(value: object) -> object:
-    """``remote: grpc://host:8001``."""
+    """Refuse ``remote: grpc://host:8001``."""
     if isinstance(value, str):
-        raise ValueError(f"got {shown(value)}, expected keys; write {{url: grpc://10.0.0.9:8001}}")
+        raise ValueError(f"got {quoted(value)}, expected keys; write {{url: grpc://10.0.0.9:8001}}")
     return value
 
 
 Remote = Annotated[RemoteFile, BeforeValidator(_remote_keys)]
 
 
-def servers(file: RemoteFile) -> tuple[RemoteServer, ...]:
-    return tuple(server(url) for url in file.url)
+def remote_settings(
+    engine: str, file: RemoteFile | None, *, own: bool, complete: bool, engine_report: Report, report: Report
+) -> RemoteSettings | None:
+    """Return the servers of a camera, None where its engine is another than ``kserve``.
 
-
-def remote_flaw(engine: str, own: RemoteFile | None, common: RemoteFile | None) -> str | None:
-    """What is wrong between a camera's engine and the servers that it, or the file, names."""
-    if engine == REMOTE and own is None and common is None:
-        return f"{REMOTE} needs its servers beside it: `remote: {{url: grpc://10.0.0.9:8001}}`"
-    if engine != REMOTE and own is not None:
-        return f"has no effect with engine {engine}; write `engine: {REMOTE}`, or remove it"
-    return None
-
-
-def remote_settings(engine: str, file: RemoteFile | None) -> RemoteSettings | None:
-    if engine != REMOTE or file is None:
+    Args:
+        engine: the camera's.
+        file: the key ``remote`` that counts for the camera; None where neither it nor the file has one.
+        own: whether that is the camera's own key.
+        complete: whether no invalid key was left out that could have been ``engine`` or ``remote``.
+        engine_report: of the key ``engine`` that counts.
+        report: of the key ``remote`` that counts.
+    """
+    if complete and engine == REMOTE and file is None:
+        engine_report.error(f"{REMOTE} needs its servers beside it: `remote: {{url: grpc://10.0.0.9:8001}}`")
+    elif complete and engine != REMOTE and own:
+        report.error(f"has no effect with engine {engine}; write `engine: {REMOTE}`, or remove it", key=True)
+    if file is None:
+        return None
+    servers = tuple(server(url) for url in file.url)
+    if file.ca_file and not all(one.tls for one in servers):
+        report.error("is for TLS; write grpcs:// in url, or remove it", ("ca_file",), key=True)
+    if engine != REMOTE:
         return None
     return RemoteSettings(
-        servers=servers(file),
+        servers=servers,
         model=file.model,
         token_file=file.token_file,
         ca_file=file.ca_file,

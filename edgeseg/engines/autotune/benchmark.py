@@ -24,7 +24,7 @@ from edgeseg.engines.measurement_cache import Result, State, Table
 from edgeseg.engines.select import EngineCandidate
 from edgeseg.frames import U8
 from edgeseg.models.model import Model
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 
 # Two int8 kernels that both are right differ along borders, in about 1 % of the cells; a wrong channel
 # order or normalisation changes a tenth at least.
@@ -62,7 +62,7 @@ class _Runner:
     runs: list[RunTimes] = field(default_factory=list)
 
     def typical_s(self) -> float:
-        accelerator = RUNTIMES[self.candidate.engine].accelerator
+        accelerator = ENGINES[self.candidate.engine].accelerator
         costs = [max(run.cpu_s, run.wall_s) if accelerator else run.cpu_s for run in self.runs]
         return max(float(np.quantile(costs, _TYPICAL)), 1e-6)
 

@@ -14,10 +14,10 @@ import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from edgeseg.clock import parse_utc
 from edgeseg.replay.clip import Replay
 from edgeseg.settings import CameraSettings, GateSettings, PipelineSettings
 
@@ -102,7 +102,7 @@ def replay_clip(settings: PipelineSettings, camera: CameraSettings, clip: Path) 
         if message["topic"].endswith("/occupancy") and payload["coverage"] is not None:
             everything: Mapping[str, float] = payload["coverage"]
             shares = {name: share for name, share in everything.items() if name not in settings.groups}
-            coverage[payload["zone"]].append((_seconds(payload["captured_at"]), shares))
+            coverage[payload["zone"]].append((parse_utc(payload["captured_at"]), shares))
         elif message["topic"].endswith("/alert") and payload["zone"] is not None:
             _add_alert(alerts, payload)
     return ReplayResult(analysed, cpu_s, coverage, tuple(alerts.values()))
@@ -138,12 +138,12 @@ def compare(without: ReplayResult, gated: ReplayResult) -> GateFigures:
 
 def _add_alert(alerts: dict[str, AlertTimes], payload: Any) -> None:
     if payload["event"] == "new":
-        began_s, raised_s = _seconds(payload["began_at"]), _seconds(payload["at"])
+        began_s, raised_s = parse_utc(payload["began_at"]), parse_utc(payload["at"])
         alerts[payload["id"]] = AlertTimes(
             payload["zone"], payload["rule"], began_s, raised_s, _END_OF_TIME_S
         )
     elif payload["event"] == "end":
-        alerts[payload["id"]] = replace(alerts[payload["id"]], ended_s=_seconds(payload["ended_at"]))
+        alerts[payload["id"]] = replace(alerts[payload["id"]], ended_s=parse_utc(payload["ended_at"]))
 
 
 def _held(series: Sequence[tuple[float, Mapping[str, float]]], time_s: float) -> Mapping[str, float]:
@@ -162,7 +162,3 @@ def _is_same(one: AlertTimes, other: AlertTimes) -> bool:
         return False
     overlap = one.began_s <= other.ended_s and other.began_s <= one.ended_s
     return overlap or abs(one.began_s - other.began_s) <= _SAME_ALERT_S
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()

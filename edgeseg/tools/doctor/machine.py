@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgeseg.capture.sandbox.confine import gaps
 from edgeseg.engines import hardware
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from edgeseg.sources.hardware import HARDWARE, try_device
 from edgeseg.system.cpu_quota import available_cpus
 from edgeseg.tools.doctor.finding import Finding
@@ -94,7 +94,7 @@ def accelerators(
         title = _read(root / "sys/class/video4linux" / path.name / "name").strip()
         yield _node(path, title or "a video device", "video")
     for engine in sorted(set(engines)):
-        if absent := (hardware.absence(engine) if engine in RUNTIMES else None):
+        if absent := (hardware.absence(engine) if engine in ENGINES else None):
             yield Finding(
                 engine,
                 "problem",
@@ -131,15 +131,15 @@ def _node(path: Path, what: str, group: str) -> Finding:
 def runtimes(stop: threading.Event) -> Iterator[Finding]:
     """What runs networks, and the libraries that edgeseg stands on."""
     versions: dict[str, list[str]] = {}
-    for name, runtime in RUNTIMES.items():
-        if runtime.version is not None:
-            versions.setdefault(runtime.version, []).append(name)
+    for name, spec in ENGINES.items():
+        if spec.version is not None:
+            versions.setdefault(spec.version, []).append(name)
     for version, names in versions.items():
         yield Finding(
             version.partition(" ")[0], "ok", f"{version.partition(' ')[2]}, for engine: {', '.join(names)}"
         )
     if not versions:
-        yield Finding("runtimes", "problem", "nothing here runs networks", RUNTIMES["onnxruntime"].install)
+        yield Finding("runtimes", "problem", "nothing here runs networks", ENGINES["onnxruntime"].install)
     yield Finding("libraries", "ok", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeseg.clock import parse_utc
 from edgeseg.errors import EdgesegError
 
 Counts = npt.NDArray[np.float64]
@@ -93,7 +93,7 @@ def _second(payload: Any, before: int | None) -> int | None:
     if isinstance(payload, dict):
         for key in ("captured_at", "at"):
             if isinstance(text := payload.get(key), str):
-                moment = int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+                moment = int(parse_utc(text))
                 # A late message does not turn time back.
                 return moment if before is None else max(moment, before)
     return before

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from edgeseg.clock import parse_utc
 from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 
 # Any client may publish below the prefix.
@@ -66,7 +66,7 @@ class NodeStatus:
     def reported_at_s(self) -> float | None:
         """UTC of its newest stats, by its own clock."""
         try:
-            return datetime.fromisoformat(str(self.stats.get("at")).replace("Z", "+00:00")).timestamp()
+            return parse_utc(str(self.stats.get("at")))
         except ValueError:
             return None
 

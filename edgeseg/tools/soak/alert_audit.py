@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
+
+from edgeseg.clock import parse_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,6 @@ def audit(alerts: Sequence[Mapping[str, Any]], blink_s: float | None = None) -> 
         firsts = [alert for alert in seen.values() if alert["camera"] == camera]
         disordered += sum(one["at"] > two["at"] for one, two in pairwise(firsts))
         if blink_s is not None:
-            began = sorted(utc_s(alert["began_at"]) for alert in firsts if alert["event"] == "new")
+            began = sorted(parse_utc(alert["began_at"]) for alert in firsts if alert["event"] == "new")
             lost += sum(max(0, round((two - one) / blink_s) - 1) for one, two in pairwise(began))
     return Audit(len(seen), lost, unmarked, reused, disordered)
-
-
-def utc_s(text: str) -> float:
-    """Of a time as payloads have it."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

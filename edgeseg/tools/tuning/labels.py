@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edgeseg.clock import parse_utc
 from edgeseg.errors import EdgesegError
 from edgeseg.tools.tuning.scoring import Occasion
 
@@ -81,10 +82,9 @@ def _moment(text: str) -> float | datetime:
     except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        return datetime.fromtimestamp(parse_utc(text.strip()), tz=timezone.utc)
     except ValueError:
         raise ValueError(f"got {text!r}, expected seconds of the clip, m:ss or a time in ISO 8601") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _utc_s(moment: float | datetime, began_at_s: float) -> float:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import cast
 
 from pydantic import ValidationError
 
 from edgeseg import __version__
-from edgeseg.clock import iso_utc
-from edgeseg.config.names import name_flaw
+from edgeseg.clock import iso_utc, parse_utc
+from edgeseg.config.names import name_error
 from edgeseg.events import CameraStatus
 from edgeseg.publish.payloads import AlertPayload, CameraStatusPayload, OccupancyPayload, StatsPayload
 from edgeseg.runtime.running_camera import RunningCamera
@@ -134,7 +133,7 @@ class StatusHandlers:
             raise RefusedError(400, f"limit: got {limit[:20]!r}, expected 1 to {_MOST_ALERTS}")
         # Of a camera that is gone from the file there may be alerts still.
         camera = request.query.get("camera")
-        if camera is not None and (flaw := name_flaw(camera)):
+        if camera is not None and (flaw := name_error(camera)):
             raise RefusedError(400, f"camera: {flaw}")
         bodies = self._history.history.alerts(int(limit), camera)
         alerts = []
@@ -274,11 +273,8 @@ def _moment(request: Request, key: str, default_s: float) -> float:
     if text is None:
         return default_s
     try:
-        # A + in a query is a space where it was not encoded. Python 3.10 knows no Z.
-        moment = datetime.fromisoformat(text.replace(" ", "+").replace("Z", "+00:00").replace("z", "+00:00"))
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        return moment.timestamp()
-    except (ValueError, OverflowError):
+        # A + in a query is a space where it was not encoded.
+        return parse_utc(text.replace(" ", "+"))
+    except ValueError:
         message = f"{key}: got {json.dumps(text[:40])}, expected a time such as 2026-11-22T08:15:30Z"
         raise RefusedError(400, message) from None

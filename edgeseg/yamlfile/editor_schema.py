@@ -1,4 +1,4 @@
-"""JSON Schema of a file that pydantic checks, in the words of its users."""
+"""Editor schema: makes the JSON Schema of a file for completion and help in an editor."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def editor_schema(schema: type[BaseModel]) -> dict[str, Any]:
-    """JSON Schema (2020-12) of ``schema``, for completion and help in an editor.
+    """Return the JSON Schema (2020-12) of ``schema``.
 
-    What it is made of is called by its class's ``title``, in place of the class's name.
+    Definitions have the ``title`` of their class in place of its name.
     """
     made = schema.model_json_schema(by_alias=True)
     parts = made.pop("$defs", {})
@@ -29,7 +29,7 @@ def _key(title: str) -> str:
 
 
 def _tidy(node: Any, titles: dict[str, str]) -> Any:
-    """Optional keys are left out of a file, never null; pydantic's generated titles only repeat the key."""
+    """Remove nulls, as optional keys are left out of a file, and pydantic's titles, which repeat the key."""
     if isinstance(node, list):
         return [_tidy(item, titles) for item in node]
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""How a message names a place, quotes a value, and suggests a name."""
+"""Messages: names a place, quotes a value and suggests a name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Union
 
-Step = Union[str, int]
-Steps = tuple[Step, ...]
+PathPart = Union[str, int]
+KeyPath = tuple[PathPart, ...]
 
 # difflib's own bound for words that are close.
 _CLOSE = 0.6
@@ -17,8 +17,8 @@ _WORDS = re.compile(r"[\w -]{1,64}")
 _CREDENTIALS = re.compile(r"://\S*@")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` or a list of what is known, to append to an error. Empty if none is."""
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` or a list of what is known, to append to an error; empty if none is."""
     names = sorted(set(known))
     close = max(names, key=lambda known: _closeness(name.lower(), known.lower()), default="")
     if _closeness(name.lower(), close.lower()).ratio >= _CLOSE:
@@ -30,8 +30,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 class _Closeness(NamedTuple):
-    """How alike two words are, to be compared: of equally like ones that with the same letters is nearer,
-    as letters change places more often than they change."""
+    """How alike two words are. Of equally like ones the one with the same letters is nearer, as letters
+    change places more often than they change."""
 
     ratio: float
     same_letters: bool
@@ -42,8 +42,8 @@ def _closeness(name: str, known: str) -> _Closeness:
     return _Closeness(ratio, sorted(name) == sorted(known))
 
 
-def shown(value: object) -> str:
-    """A value as an error may quote it: short, on one line, credentials in URLs replaced."""
+def quoted(value: object) -> str:
+    """Return a value as an error may quote it: short, on one line, credentials in URLs replaced."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, (list, tuple)):
@@ -56,12 +56,12 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def dotted(steps: Iterable[Step]) -> str:
-    """``cameras.yard.zones.gate.polygon[0]``; a key that is no plain word is quoted."""
+def dotted(path: Iterable[PathPart]) -> str:
+    """Return ``cameras.yard.zones.gate.polygon[0]``; a key that is no plain word is quoted."""
     text = ""
-    for step in steps:
-        if isinstance(step, int):
-            text += f"[{step}]"
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
         else:
-            text += f".{step if _WORDS.fullmatch(step) else shown(step)}"
+            text += f".{part if _WORDS.fullmatch(part) else quoted(part)}"
     return text.removeprefix(".")
