@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeseg.engines import open_engine
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from tests.drawn_scenes import SCENES, street
 from tests.golden_maps import FOLDER, UNSURE, Shipped, answer, shipped
 
@@ -20,7 +20,7 @@ CASES = [
     (one, engine)
     for one in SHIPPED
     for engine in ("onnxruntime", "litert", "openvino")
-    if one.artefact.format in RUNTIMES[engine].formats
+    if one.artefact.format in ENGINES[engine].formats
     and (engine != "openvino" or one.artefact.precision == "float")
 ]
 # Of the cells that the golden map is sure of. Measured: 1.000 for floats in every engine, .998 or more for
@@ -50,8 +50,8 @@ def test_a_network_ships() -> None:
 @pytest.mark.parametrize("scene", SCENES)
 @pytest.mark.parametrize(("one", "engine"), CASES, ids=[f"{one}-{engine}" for one, engine in CASES])
 def test_label_maps_are_the_golden_ones(one: Shipped, engine: str, scene: str) -> None:
-    if not RUNTIMES[engine].installed:
-        pytest.skip(f"engine {engine} is not installed: {RUNTIMES[engine].install}")
+    if not ENGINES[engine].installed:
+        pytest.skip(f"engine {engine} is not installed: {ENGINES[engine].install}")
     found = agreement(one, engine, scene)
     print(f"{found:.4f}")
     assert found >= LEAST_AGREEMENT
@@ -60,8 +60,8 @@ def test_label_maps_are_the_golden_ones(one: Shipped, engine: str, scene: str) -
 @pytest.mark.parametrize("one", [one for one in SHIPPED if one.artefact.precision == "float"], ids=str)
 def test_a_wrong_convention_shows(one: Shipped) -> None:
     """The golden maps are sharp enough to tell colours in the wrong order."""
-    if not RUNTIMES[one.reader].installed:
-        pytest.skip(f"engine {one.reader} is not installed: {RUNTIMES[one.reader].install}")
+    if not ENGINES[one.reader].installed:
+        pytest.skip(f"engine {one.reader} is not installed: {ENGINES[one.reader].install}")
     right = one.artefact.input
     wrong = replace(right, colour="rgb" if right.colour == "bgr" else "bgr")
     changed = replace(one.model, artefacts=(replace(one.artefact, input=wrong),))

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 import edgeseg
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from tests.broker import Broker, Subscriber, wait_until
 from tests.daemon import Daemon
 from tests.drawn_scenes import room, street
@@ -71,8 +71,8 @@ def test_every_module_is_imported() -> None:
 @pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("engine", ["onnxruntime", "litert", "openvino"])
 def test_segment(engine: str, tmp_path: Path) -> None:
-    if not RUNTIMES[engine].installed:
-        pytest.skip(f"engine {engine} is not installed: {RUNTIMES[engine].install}")
+    if not ENGINES[engine].installed:
+        pytest.skip(f"engine {engine} is not installed: {ENGINES[engine].install}")
     picture = tmp_path / "street.png"
     cv2.imwrite(str(picture), cv2.cvtColor(street(), cv2.COLOR_RGB2BGR))
     command = [

@@ -22,7 +22,7 @@ import numpy as np
 from edgeseg.engines.base import Engine
 from edgeseg.frames import FrameTime, Picture
 from edgeseg.models.model import Model
-from edgeseg.models.runtimes import RUNTIMES
+from edgeseg.models.runtimes import ENGINES
 from edgeseg.stages import postprocess
 from edgeseg.stages.preprocess import Preprocess
 from edgeseg.zoo.data import read_picture
@@ -69,10 +69,10 @@ def compare(folder: Path) -> int:
 def _installed() -> Iterator[tuple[Shipped, str]]:
     """Each file of weights that ships, with each engine here that computes it as it is written."""
     for one, engine in CASES:
-        if RUNTIMES[engine].installed:
+        if ENGINES[engine].installed:
             yield one, engine
         else:
-            print(f"{one} {engine}: not installed ({RUNTIMES[engine].install})")
+            print(f"{one} {engine}: not installed ({ENGINES[engine].install})")
 
 
 def _labels(one: Shipped, engine: str, folder: Path) -> dict[str, U8]:
