@@ -78,7 +78,7 @@ class TimelineBuilder:
                         continue
                     yield from self._gap(newest, time, said)
                 newest = time
-                shown = self._certainty.judge(replace(one, time=time) for one in said)
+                shown = self._certainty.apply(replace(one, time=time) for one in said)
                 yield Moment(reel.name, shown, self._judged(shown))
 
     def _said(self, reel: Reel) -> Iterator[tuple[ZoneOccupancy, ...]]:
