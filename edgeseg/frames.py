@@ -100,7 +100,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """What the engine sees of one picture.
+    """The network's input, made of one picture.
 
     views: uint8 (n, input_height_px, input_width_px, 3) RGB, one for each ``fit.views``.
     seq: counts the frames handed over by one camera since the process started.
@@ -159,10 +159,10 @@ class Transform:
 
 @dataclass(frozen=True, slots=True)
 class PictureHealth:
-    """Whether a camera's pictures can be measured.
+    """Picture health: whether a camera's pictures can be measured.
 
-    state: None while they can; else why not, and ``reason`` in words. transform: by how much the camera has
-    moved since its reference view was learned; None where it has not, or nobody knows.
+    state: None while they can; else the fault, and ``reason`` describes it. transform: by how much the camera
+    has moved since its reference view was learned; None where it has not, or that is unknown.
     """
 
     state: PictureFault | None = None

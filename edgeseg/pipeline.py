@@ -84,7 +84,7 @@ class CameraPipeline:
         if self._minds_light:
             light = classify_illumination(frame.views, frame.fit)
             measured = tuple(replace(one, light=light) for one in measured)
-        self._newest = self._certainty.judge(measured)
+        self._newest = self._certainty.apply(measured)
         timer("zones")
         events = tuple(self._judged(self._newest))
         timer("rules")

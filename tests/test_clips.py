@@ -14,7 +14,7 @@ import pytest
 from edgeseg.capture.clip_recorder import MOST_AT_ONCE, ClipRecorder
 from edgeseg.capture.clip_request import ClipRequest
 from edgeseg.capture.events import CaptureEvent, ClipReady
-from edgeseg.capture.memory_limit import bound_bytes
+from edgeseg.capture.memory_limit import limit_bytes
 from edgeseg.capture.messages import CaptureOrder
 from edgeseg.capture.process import CaptureProcess
 from edgeseg.capture.shared_memory import AlertClip
@@ -239,5 +239,5 @@ def test_timestamps_that_make_no_sense_make_a_file_all_the_same(tmp_path: Path) 
 
 def test_bounds_fit_into_what_a_camera_process_may_have() -> None:
     own_bytes = 70 << 20
-    assert own_bytes + 2 * MOST_RING_BYTES < bound_bytes((1920, 1080))
+    assert own_bytes + 2 * MOST_RING_BYTES < limit_bytes((1920, 1080))
     assert MOST_CLIP_BYTES < 1 << 28

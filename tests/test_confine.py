@@ -24,7 +24,7 @@ import pytest
 
 from edgeseg.capture.clip_request import ClipRequest
 from edgeseg.capture.events import ClipReady
-from edgeseg.capture.memory_limit import bound_bytes, overgrown
+from edgeseg.capture.memory_limit import limit_bytes, memory_excess
 from edgeseg.capture.messages import ClipFinished
 from edgeseg.capture.sandbox import landlock, seccomp
 from edgeseg.capture.sandbox.confine import gaps, harmless, runs_own_code
@@ -328,7 +328,7 @@ def test_a_camera_process_that_was_taken_over_is_ended(attack: str, tiny_clip: P
     with capture_of(tiny_clip, preprocess=rogue) as capture:
         error = failure(capture)
     assert error.reason == "crashed"
-    assert "talks nonsense" in str(error)
+    assert "sent an invalid message" in str(error)
     assert not (tmp_path / "loaded").exists()
 
 
@@ -338,7 +338,7 @@ def test_a_clip_that_is_not_what_was_said_is_not_taken(tiny_clip: Path) -> None:
         capture.take_clip(ClipRequest(CLIP, 0.0, 1.0, 1.0, ""))
         error = failure(capture, clips=clips)
     assert not clips
-    assert "a clip that is not what was said" in str(error)
+    assert "a clip that is not what was announced" in str(error)
 
 
 @pytest.mark.parametrize("attack", ["grow slowly", "grow fast"])
@@ -386,12 +386,12 @@ def test_a_decoder_without_memory_says_so(tmp_path: Path) -> None:
 
 def test_the_bound_follows_the_picture() -> None:
     assert (
-        bound_bytes((640, 360)) < bound_bytes((1920, 1080)) < bound_bytes((3840, 2160)) == bound_bytes(None)
+        limit_bytes((640, 360)) < limit_bytes((1920, 1080)) < limit_bytes((3840, 2160)) == limit_bytes(None)
     )
-    assert bound_bytes((3840, 2160)) < 1 << 30
-    assert overgrown(os.getpid(), (3840, 2160), roomy=True) is None
+    assert limit_bytes((3840, 2160)) < 1 << 30
+    assert memory_excess(os.getpid(), (3840, 2160), roomy=True) is None
     # Nobody has this number.
-    assert overgrown(2**22 + 1, None) is None
+    assert memory_excess(2**22 + 1, None) is None
 
 
 def test_what_runs_code_of_others_is_known() -> None:
@@ -405,7 +405,7 @@ def test_a_refused_confinement_ends_the_process_before_the_first_byte() -> None:
     if landlock.version() == 0:
         missing("Landlock")
     program = (
-        "from edgeseg.sources import confine\n"
+        "from edgeseg.capture.sandbox import confine\n"
         "from edgeseg.errors import SourceError\n"
         "import resource\n"
         # Not one descriptor is left.

@@ -219,7 +219,7 @@ def test_passwords_get_in_and_never_out(tiny_clip: Path, digest: bool) -> None:
             f'location="{with_login}"',
         ):
             template = f"rtspsrc {properties} protocols=tcp latency=0 ! {DECODED}"
-            assert launch_line.flaw(template) is None
+            assert launch_line.syntax_error(template) is None
             source = f"gstreamer: {launch_line.filled(template, values)}"
             with open_source(source) as opened:
                 assert next(iter(opened)).width_px == 64
@@ -306,10 +306,10 @@ def test_a_pipeline_can_be_checked_without_playing_it() -> None:
 def test_csi_is_short_for_the_boards_own_pipeline() -> None:
     jetson = csi_pipeline("1", "csi://1", lambda name: True)
     assert jetson.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM)")
-    assert launch_line.flaw(jetson) is None
+    assert launch_line.syntax_error(jetson) is None
     raspberry_pi = csi_pipeline("0", "csi://0", lambda name: name == "libcamerasrc")
     assert raspberry_pi.startswith("libcamerasrc ! ")
-    assert launch_line.flaw(raspberry_pi) is None
+    assert launch_line.syntax_error(raspberry_pi) is None
     with pytest.raises(SourceError, match="csi://1: libcamera names its cameras"):
         csi_pipeline("1", "csi://1", lambda name: name == "libcamerasrc")
     with pytest.raises(SourceError, match="csi://0: GStreamer has neither nvarguscamerasrc"):

@@ -67,7 +67,7 @@ def test_variables_become_what_their_place_needs() -> None:
     ],
 )
 def test_what_the_text_alone_tells(pipeline: str, words: str) -> None:
-    assert words in (launch_line.flaw(pipeline) or "")
+    assert words in (launch_line.syntax_error(pipeline) or "")
 
 
 def test_the_converter_comes_before_the_sink_and_nowhere_else() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from edgeseg.capture.clip_recorder import ClipRecorder
 from edgeseg.capture.clip_request import ClipRequest
-from edgeseg.capture.memory_limit import refused
+from edgeseg.capture.memory_limit import refusal
 from edgeseg.capture.messages import (
     SLOTS,
     CaptureCounts,
@@ -87,7 +87,7 @@ def capture(link: Connection[FromCamera, ToCamera], order: CaptureOrder) -> None
 
 
 def _out_of_memory(order: CaptureOrder, capture: _CameraProcess | None) -> SourceError:
-    what = refused(
+    what = refusal(
         capture.picture_size_px if capture is not None else None,
         roomy=runs_own_code(order.url, order.decode),
     )

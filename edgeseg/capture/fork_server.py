@@ -1,4 +1,4 @@
-"""Processes that can be killed: each is forked from a server that has their libraries in memory already."""
+"""Fork server: starts processes that can be killed, from a server with their libraries in memory."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ def start_fork_server() -> None:
 
 
 def start(target: Callable[..., None], arguments: tuple[Any, ...], name: str) -> ForkServerProcess:
-    """A process that runs ``target``; the first one in a program takes 0.4 s, for the server. Raises EOFError
-    and OSError where the server was killed; it is started again with the next attempt."""
+    """Start a process that runs ``target``. The first one in a program takes 0.4 s, for the server.
+
+    Raises EOFError and OSError where the server was killed; the next attempt starts it again.
+    """
     start_fork_server()
     process = multiprocessing.get_context("forkserver").Process(
         target=target, args=arguments, name=name, daemon=True
@@ -53,7 +55,7 @@ def start(target: Callable[..., None], arguments: tuple[Any, ...], name: str) ->
 
 
 def cause_of_death(process: ForkServerProcess) -> str:
-    """Why a process that hung up did so, in words."""
+    """Describe why a process ended its connection."""
     wait([process.sentinel], _DEATH_WITHIN_S)
     with _processes:
         code = process.exitcode
@@ -64,9 +66,9 @@ def cause_of_death(process: ForkServerProcess) -> str:
     return f"ended with exit code {code}"
 
 
-def end(process: ForkServerProcess, goodbye_s: float) -> None:
-    """Wait for the end of a process that was told to stop, and kill it after ``goodbye_s``."""
-    if not wait([process.sentinel], goodbye_s):
+def end(process: ForkServerProcess, grace_s: float) -> None:
+    """Wait for the end of a process that was asked to stop, and kill it after ``grace_s``."""
+    if not wait([process.sentinel], grace_s):
         process.kill()
     gone = wait([process.sentinel], _DEATH_WITHIN_S)
     with _processes:

@@ -1,7 +1,7 @@
-"""Notices a camera process that grows: what it should need follows from the size of its pictures.
+"""Memory limit of a camera process, from the size of its pictures.
 
 Two guards: the daemon measures the process, and the kernel refuses memory beyond a limit. Which one acts
-first depends on how fast the process grows; both say so in words.
+first depends on how fast the process grows; both report it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _ROOMY_BYTES = 1024 * _MIB
 _PICTURES = 24
 # 4:2:0 at up to 16 bits a sample.
 _BYTES_PER_PX = 3
-# Until the first picture says how large they are: 4K.
+# Until the first picture shows how large they are: 4K.
 _UNKNOWN_SIZE_PX = (3840, 2160)
 
 
-def bound_bytes(picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> int:
-    """The most that decoding pictures (width, height) may take. roomy: by plugins or drivers."""
+def limit_bytes(picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> int:
+    """Return the memory limit for decoding pictures of (width, height). roomy: with plugins or drivers."""
     width_px, height_px = picture_size_px or _UNKNOWN_SIZE_PX
     base_bytes = _ROOMY_BYTES if roomy else _BASE_BYTES
     return base_bytes + _PICTURES * _BYTES_PER_PX * width_px * height_px
 
 
 def own_bytes(pid: int) -> int | None:
-    """Memory that the process has to itself, shared libraries and shared memory apart; None when it is gone.
+    """Return the process's private memory, without shared libraries and shared memory; None when it is gone.
 
     Source: proc_pid_statm(5), resident less shared.
     """
@@ -42,17 +42,17 @@ def own_bytes(pid: int) -> int | None:
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
-def overgrown(pid: int, picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> str | None:
-    """In words what is too much; None while it is not."""
-    used, most = own_bytes(pid), bound_bytes(picture_size_px, roomy=roomy)
+def memory_excess(pid: int, picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> str | None:
+    """Describe by how much the process exceeds its limit; None while it does not."""
+    used, most = own_bytes(pid), limit_bytes(picture_size_px, roomy=roomy)
     if used is None or used <= most:
         return None
     return f"grew to {used // _MIB} MiB, {most // _MIB} are the most for its pictures"
 
 
-def refused(picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> str:
-    """What happened to a process that was refused memory, in words. Called inside of that process."""
-    most = bound_bytes(picture_size_px, roomy=roomy) // _MIB
+def refusal(picture_size_px: tuple[int, int] | None, *, roomy: bool = False) -> str:
+    """Describe why a process was refused memory. Called inside that process."""
+    most = limit_bytes(picture_size_px, roomy=roomy) // _MIB
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if limit == resource.RLIM_INFINITY:
         return f"was refused memory by the machine; {most} MiB are the most for its pictures"

@@ -189,7 +189,7 @@ class RequestFrame:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Say goodbye to the camera and end."""
+    """Close the camera's session and end."""
 
 
 FromCamera = Union[

@@ -1,5 +1,5 @@
-"""What does a camera send? A few seconds of it, read as the daemon reads: in a confined process of its own
-that may hang, crash or lie without harm.
+"""Probe: reads a source for a few seconds and reports what it sends, in a confined process of its own that
+may hang, crash or lie without harm.
 
     facts = probe(url, shown, Preprocess("stretch", (64, 48)), clock, threading.Event())
 """
@@ -28,12 +28,12 @@ _TICK_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What was seen of a source.
+    """What a source sends.
 
-    fps: pictures a second that arrived, None where too few came to tell. codec: FFmpeg's name, None where
+    fps: pictures a second that arrived, None where too few arrived. codec: FFmpeg's name, None where
     GStreamer decodes and for pictures. keyframes_s: longest time between two keyframes; None where fewer
     than two came in ``watched_s``. clock_ahead_s: the camera's clock less ours, None where its stream does
-    not tell the time (RTCP sender reports). notice: what is done otherwise than asked.
+    not carry the time (RTCP sender reports). notice: how the source works otherwise than configured.
     """
 
     width_px: int

@@ -42,7 +42,7 @@ from edgeseg.capture.events import (
     StillPicture,
     UnusablePicture,
 )
-from edgeseg.capture.memory_limit import overgrown
+from edgeseg.capture.memory_limit import memory_excess
 from edgeseg.capture.messages import (
     SLOTS,
     CaptureCounts,
@@ -73,8 +73,8 @@ from edgeseg.frames import Frame, FrameTime, PictureHealth
 
 # Connecting, probing, and the longest usual distance between two keyframes.
 FIRST_PICTURE_WITHIN_S = 20.0
-# Time to say goodbye to the camera, which may allow few sessions and keep an abandoned one for a minute.
-_GOODBYE_S = 0.5
+# Time to close the camera's session; it may allow few and hold an abandoned one for a minute.
+_CLOSE_WITHIN_S = 0.5
 # Half a message holds its reader, and a process that does not listen its writer, for at most that long.
 _MESSAGE_TIMEOUT_S = 5
 _CHECK_MEMORY_EVERY_S = 1.0
@@ -82,7 +82,7 @@ _CHECK_MEMORY_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Held:
-    """A slot that is ours."""
+    """A slot that the daemon holds."""
 
     number: int
     slots: Slots
@@ -250,11 +250,11 @@ class CaptureProcess:
             self._release(held, analysed=analysed)
 
     def confirm(self, frame: Frame) -> None:
-        """The frame was analysed; say so inside its ``take``."""
+        """Mark the frame as analysed; call it inside its ``take``."""
         self._confirmed_seq = frame.seq
 
     def request_frame(self) -> None:
-        """Hand over the next picture that is due even if nothing has moved."""
+        """Request the next picture that is due, even if nothing has moved."""
         self._send(RequestFrame())
 
     def take_clip(self, request: ClipRequest) -> None:
@@ -263,23 +263,23 @@ class CaptureProcess:
         self._send(request)
 
     def set_rate(self, rate_fps: float) -> None:
-        """Frames a second from now on."""
+        """Set the frames a second that are handed over."""
         self._send(SetRate(rate_fps))
 
     def set_preprocess(self, preprocess: PicturePlacer) -> None:
-        """Pictures are placed so from now on; frames that are under way still have the fit of before."""
+        """Place pictures by this preprocess from now on; frames under way still have the fit of before."""
         if preprocess not in self._preprocesses:
             self._preprocesses.append(preprocess)
         self._send(SetPreprocess(preprocess))
 
     def kill(self) -> None:
         """End the process at once, whatever it is doing. Idempotent."""
-        self._end(goodbye_s=0.0)
+        self._end(grace_s=0.0)
 
     def close(self) -> None:
-        """Let the process say goodbye to the camera, kill it where it cannot. Idempotent."""
+        """Let the process close the camera's session; kill it where it cannot. Idempotent."""
         self._send(Stop())
-        self._end(_GOODBYE_S)
+        self._end(_CLOSE_WITHIN_S)
 
     def _receive_message(self) -> list[CaptureEvent]:
         """Read one message. Raises SourceError."""
@@ -293,8 +293,8 @@ class CaptureProcess:
             what = f"the camera process {fork_server.cause_of_death(self._process)}"
             raise self._fail("crashed", what) from None
         except (WireError, OSError) as error:
-            # What decodes strangers' data may have been taken over by them.
-            raise self._fail("crashed", f"the camera process talks nonsense: {error}") from None
+            # A process that decodes untrusted data may have been taken over.
+            raise self._fail("crashed", f"the camera process sent an invalid message: {error}") from None
 
     def _handle(self, message: FromCamera, link: Connection[ToCamera, FromCamera]) -> list[CaptureEvent]:
         match message:
@@ -337,7 +337,7 @@ class CaptureProcess:
             return
         self._check_memory_s = now_s + _CHECK_MEMORY_EVERY_S
         roomy = runs_own_code(self._order.url, self._order.decode)
-        if too_much := overgrown(self._process.pid, self.picture_size_px, roomy=roomy):
+        if too_much := memory_excess(self._process.pid, self.picture_size_px, roomy=roomy):
             raise self._fail("crashed", f"the camera process {too_much}")
 
     def _release(self, held: _Held, *, analysed: bool) -> None:
@@ -350,18 +350,18 @@ class CaptureProcess:
             try:
                 self._link.send(message)
             except (BrokenPipeError, ConnectionResetError, BlockingIOError):
-                # Dead or deaf; ``receive`` finds out why.
+                # Dead or hanging; ``receive`` finds out why.
                 return
 
     def _fail(self, reason: Literal["timeout", "crashed"], what: str) -> SourceError:
         self._error = SourceError(reason, f"{self._order.shown}: {what}")
         return self._error
 
-    def _end(self, goodbye_s: float) -> None:
+    def _end(self, grace_s: float) -> None:
         process = self._process
         if process is None:
             return
-        fork_server.end(process, goodbye_s)
+        fork_server.end(process, grace_s)
         with self._lock:
             assert self._link is not None
             self._link.close()

@@ -1,4 +1,4 @@
-"""Is anybody there? One TCP connect, for a camera that was off: cheaper than a camera process."""
+"""TCP reachability: one connect to a camera that was off, cheaper than a camera process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ANSWERS_WITHIN_S = 0.5
 
 
 def answers(url: str) -> bool | None:
-    """Whether somebody takes connections where a network camera should be.
+    """Return whether a network camera accepts connections.
 
-    None where that cannot be told at once: a host by name, whose look-up nobody could interrupt, or a source
-    that is no network address. Takes half a second at most.
+    None where that cannot be decided at once: a host by name, whose look-up could not be interrupted, or a
+    source that is no network address. Takes half a second at most.
     """
     try:
         parts = urlsplit(url)

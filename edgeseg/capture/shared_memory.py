@@ -1,7 +1,7 @@
-"""Memory that a camera process hands over: taken only where it cannot hurt who reads it.
+"""Shared memory of a camera process: accepted only where it cannot harm its reader.
 
-What decodes strangers' data may have been taken over by them. Memory that shrinks under its reader kills it
-(SIGBUS), so the kernel has to say that it cannot (memfd_create(2), file seals in fcntl(2)).
+A process that decodes untrusted data may have been taken over. Memory that shrinks under its reader kills it
+(SIGBUS), so the kernel has to guarantee that it cannot (memfd_create(2), file seals in fcntl(2)).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgeseg.capture.messages import SLOTS, ClipFinished, PicturePlacer, SlotLay
 from edgeseg.capture.wire_format import WireError
 from edgeseg.frames import U8, Fit
 
-# 8K is 7680 wide; what claims to be larger wants our memory.
+# 8K is 7680 wide; a larger size is an attempt to exhaust memory.
 _LARGEST_PICTURE_PX = 16384
 # A descriptor follows its message at once.
 _COMES_WITHIN_S = 5.0
@@ -46,13 +46,17 @@ class AlertClip:
     descriptor: int | None
 
 
-def receive_slots(link: Connection[Any, Any], layout: SlotLayout, told: Iterable[PicturePlacer]) -> Slots:
-    """The memory of a layout. told: how the process was told to place pictures; the layout must follow from
-    one of them. Raises WireError and OSError."""
+def receive_slots(
+    link: Connection[Any, Any], layout: SlotLayout, preprocesses: Iterable[PicturePlacer]
+) -> Slots:
+    """Receive the memory of a layout. Raises WireError and OSError.
+
+    preprocesses: all that the process was sent; the layout must follow from one of them.
+    """
     size_px = (layout.fit.picture_width_px, layout.fit.picture_height_px)
     if not 1 <= min(size_px) <= max(size_px) <= _LARGEST_PICTURE_PX:
         raise WireError("a picture of {} x {} pixels".format(*size_px))
-    if all(layout.fit != preprocess.fit_for(size_px) for preprocess in told):
+    if all(layout.fit != preprocess.fit_for(size_px) for preprocess in preprocesses):
         raise WireError("a fit that is not this camera's")
     if not link.poll(_COMES_WITHIN_S):
         raise WireError("a layout without memory")
@@ -69,19 +73,19 @@ def receive_slots(link: Connection[Any, Any], layout: SlotLayout, told: Iterable
 
 
 def receive_clip(link: Connection[Any, Any], taken: ClipFinished) -> AlertClip:
-    """The clip that a message tells of. Raises WireError and OSError."""
+    """Receive the clip that a message announces. Raises WireError and OSError."""
     if taken.size_bytes == 0:
         return AlertClip(taken.alert_id, None)
     if not link.poll(_COMES_WITHIN_S):
         raise WireError("a clip without memory")
     descriptor = recv_handle(link)
     try:
-        # What is no memory, is empty, or can still change, might hold up or kill who reads it.
+        # A descriptor that is no memory, is empty, or can still change, might block or kill its reader.
         sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _WHOLE == _WHOLE
         whole = sealed and os.fstat(descriptor).st_size == taken.size_bytes
     except OSError:
         whole = False
     if not whole:
         os.close(descriptor)
-        raise WireError("a clip that is not what was said, or could change under its reader")
+        raise WireError("a clip that is not what was announced, or could change under its reader")
     return AlertClip(taken.alert_id, descriptor)

@@ -1,5 +1,5 @@
-"""What a camera process says, as JSON: the daemon never unpickles anything from a process that decodes
-what strangers send.
+"""Wire format: messages of a camera process as JSON. The daemon never unpickles data from a process that
+decodes untrusted input.
 
 Unpickling runs code of the sender's choice, so that a decoder that was taken over would own the daemon
 too. Here it can at most lie about its own camera.
@@ -22,7 +22,7 @@ MAX_MESSAGE_BYTES = 1 << 18
 
 
 class WireError(ValueError):
-    """A camera process said what no camera process says."""
+    """A camera process sent an invalid message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ _FAILURE = TypeAdapter(_Failure)
 
 
 def encode(message: FromCamera) -> bytes:
-    """For the camera process."""
+    """Serialize a message. Called by the camera process."""
     if isinstance(message, Failed):
         content: object = asdict(_Failure(message.error.reason, str(message.error)))
     else:
@@ -46,7 +46,7 @@ def encode(message: FromCamera) -> bytes:
 
 
 def decode(data: bytes) -> FromCamera:
-    """For the daemon. Raises WireError for everything that is not a message with fields of its types."""
+    """Parse a message. Called by the daemon. Raises WireError for all that is not a valid message."""
     try:
         # A NaN among the times would put the order of all cameras' frames out of order.
         kind, content = json.loads(data, parse_constant=_refuse, parse_float=_finite)

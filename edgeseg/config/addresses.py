@@ -48,7 +48,7 @@ def source(text: str) -> SourceUrl:
         raise ValueError("has a control character in it")
     _check_variables(text)
     if pipeline is not None:
-        error = launch_line.flaw(pipeline)
+        error = launch_line.syntax_error(pipeline)
         if error:
             raise ValueError(error)
         return SourceUrl(f"{launch_line.PREFIX} {pipeline}", url=None, shown=launch_line.shown(pipeline))

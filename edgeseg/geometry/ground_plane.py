@@ -1,10 +1,10 @@
-"""From the camera's picture to the ground: where points lie in metres, and how large what is seen there is.
+"""Ground plane: where points of the picture lie in metres, and how many square metres they stand for.
 
 The ground is taken for a plane and the lens for one without distortion; then picture and ground are related
 by a homography, which four points fix (Hartley and Zisserman, Multiple View Geometry, 2nd ed., 2.3 and 4.1).
 Picture coordinates are 0-1 of the picture's width and height, as zones have them: the picture's shape and
 size are part of the homography. A point counts as ground wherever it is seen, so the parts of a thing that
-stand above the ground are told too far away and too large; where it touches the ground is right.
+stand above the ground are measured too far away and too large; where it touches the ground is right.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from edgeseg.settings import GroundSettings, Point, Polygon
 # Five of these fix four points on a plane, but for which way up they are.
 SIDES = ("AB", "BC", "CD", "DA", "AC")
 OTHER_DIAGONAL = "BD"
-# How far a sixth distance may be from what the other five say.
+# How far a sixth distance may be from the one that follows from the other five.
 _AGREES_WITHIN = 0.05
 _LEAST_AREA = 1e-9
 
 
 class GroundError(ValueError):
-    """The four points do not fix a ground. ``what``: the key below ``ground`` that is to mend."""
+    """The four points do not fix a ground. ``what``: the key below ``ground`` to correct."""
 
     def __init__(self, what: str, message: str) -> None:
         self.what = what
@@ -49,11 +49,11 @@ def quadrilateral(distances_m: Mapping[str, float]) -> tuple[Point, Point, Point
     # In the frame of AC, on its left as seen from A, where B is on its right.
     cos, sin = c[0] / ac, c[1] / ac
     d = (along * cos - beside * sin, along * sin + beside * cos)
-    said_m = distances_m.get(OTHER_DIAGONAL)
+    given_m = distances_m.get(OTHER_DIAGONAL)
     found_m = math.dist((ab, 0.0), d)
-    if said_m is not None and abs(said_m - found_m) > _AGREES_WITHIN * found_m:
+    if given_m is not None and abs(given_m - found_m) > _AGREES_WITHIN * found_m:
         raise GroundError(
-            "distances", f"BD is {said_m:g} m, but the other five say {found_m:.3g} m; measure again"
+            "distances", f"BD is {given_m:g} m, but the other five give {found_m:.3g} m; measure again"
         )
     return (0.0, 0.0), (ab, 0.0), c, d
 
@@ -114,7 +114,7 @@ class Ground:
 
 
 def ground_of(settings: GroundSettings) -> Ground:
-    """Raises GroundError where the points lie so that no plane is seen."""
+    """Return the ground plane of a zone. Raises GroundError where the points give none."""
     picture, metres = np.array(settings.points), np.array(settings.metres)
     for name, quad in (("points", picture), ("distances", metres)):
         if not _convex(quad):

@@ -1,4 +1,4 @@
-"""Exact areas of sets of polygons in the cells of a grid.
+"""Polygons: exact areas of sets of polygons in the cells of a grid.
 
 Trapezoidal decomposition: the plane is cut into horizontal slabs at every vertex, every crossing of two
 edges and every row boundary. Inside a slab no edge begins, ends or crosses another, so the zone is a row

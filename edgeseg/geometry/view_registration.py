@@ -1,4 +1,4 @@
-"""By how much has a camera moved? Its view now against its view before, on small luma pictures.
+"""View registration: by how much a camera has moved, from small luma pictures of before and now.
 
 Candidates for the transform come from three sides: none at all, phase correlation (shifts of whole scenes
 with little texture), and ORB features with RANSAC (turns, zooms and large shifts). Each is refined by ECC
@@ -31,7 +31,7 @@ _BLOCKS = (9, 16)
 # Blocks whose mean squared gradient is below hold no edge to compare: noise and compression alone.
 _LEAST_ENERGY = 3.0
 _SAME_EDGES = 0.5
-# Less than this of the view says nothing about the rest.
+# Less than this of the view is too little to judge the rest.
 LEAST_BLOCKS = 12
 _LEAST_OVERLAP = 0.35
 _ECC_STEPS = 60
@@ -49,8 +49,8 @@ IDENTITY = Transform((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """agreement: share of the comparable picture whose edges lie where the transform says, 0-1; of the view
-    as it was without any transform: ``unmoved``."""
+    """agreement: share of the comparable picture whose edges lie where the transform puts them, 0-1.
+    unmoved: that of the view without any transform."""
 
     transform: Transform
     agreement: float
@@ -238,12 +238,12 @@ def _guesses(reference: U8, current: U8) -> Iterator[F64]:
 
 def _by_features(reference: U8, current: U8) -> F64 | None:
     orb = cv2.ORB_create(_FEATURES, fastThreshold=8, edgeThreshold=15, patchSize=25)  # type: ignore[attr-defined]
-    (points, words), (points_now, words_now) = (
+    (points, descriptors), (points_now, descriptors_now) = (
         orb.detectAndCompute(cv2.equalizeHist(view), None) for view in (reference, current)
     )
-    if words is None or words_now is None:
+    if descriptors is None or descriptors_now is None:
         return None
-    pairs = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(words, words_now)
+    pairs = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(descriptors, descriptors_now)
     if len(pairs) < _LEAST_MATCHES:
         return None
     before = np.array([points[pair.queryIdx].pt for pair in pairs])

@@ -1,1 +1,1 @@
-"""Where pictures come from: one file for each kind, all behind ``Source``."""
+"""Sources: one file for each kind, all behind ``Source``."""

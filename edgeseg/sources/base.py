@@ -1,4 +1,8 @@
-"""The source seam."""
+"""Source: the interface of everything that pictures come from.
+
+To add one: write a class with these members in a file of its own, return it from ``open.open_source``, and
+add it to the cases of the source contract in ``tests/``.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,15 @@ from edgeseg.frames import Picture
 
 
 class Source(Protocol):
-    """Reads one camera or clip once. It never retries: whoever opened it decides that.
+    """Reads one camera or clip once. It never retries; the capture loop does.
 
     ``__enter__`` opens and raises SourceError; iteration yields pictures in order and raises
     SourceError. A live stream that ends raises ``ended``; a finite one (file, folder of pictures)
-    stops iterating at its regular end and raises ``truncated`` where it is shorter than it says.
+    stops iterating at its regular end and raises ``truncated`` where it is shorter than declared.
 
     shown: how messages may name it, without credentials. live: whether camera time is arrival time.
-    corrupt_packets: skipped since the beginning because they did not decode. notice: one line on what works
-    otherwise than asked (decoding in software), None while nothing does; it may come in the middle.
+    corrupt_packets: skipped since the beginning because they did not decode. notice: one line on how it works
+    otherwise than configured (decoding in software), None while nothing does; it may come in the middle.
     """
 
     shown: str

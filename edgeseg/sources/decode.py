@@ -1,4 +1,4 @@
-"""The only place that decodes: PyAV, one thread, planes without a copy, errors turned into reasons.
+"""Decoder: the only place that decodes. PyAV, one thread, planes without a copy, errors turned into reasons.
 
 PyAV's exceptions and log lines quote the URL with its password. Neither gets out of this file: the log
 is switched off, and a ``SourceError`` is raised ``from None`` with the redacted URL.
@@ -39,7 +39,7 @@ MAX_CORRUPT_IN_A_ROW = 500
 # One damaged packet may ask for a picture that no memory holds. When 25 in a row find none there is none.
 MAX_WITHOUT_MEMORY_IN_A_ROW = 25
 
-# libav opens text as moving ANSI art; nobody means that.
+# libav opens text as moving ANSI art; which is never intended.
 _NOT_VIDEO = frozenset({"tty"})
 
 # AVCOL_SPC_* and AVCOL_RANGE_* are the code points of ITU-T H.273. Both bt2020 matrices are nearer to
@@ -103,7 +103,7 @@ class Decoded:
     late_s: float = 0.0
 
 
-# Up to PyAV 18 a title that is not UTF-8 makes opening fail unless told otherwise; PyAV 19 copes by itself.
+# Up to PyAV 18 a title that is not UTF-8 makes opening fail unless set otherwise; PyAV 19 copes by itself.
 _ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if av.__version__ < "19" else {}
 
 
@@ -182,23 +182,23 @@ class Decoder:
 
     @property
     def declared_duration_s(self) -> float | None:
-        """How long the video says it is; None for an endless stream."""
+        """The declared duration; None for an endless stream."""
         container, stream = self._opened()
-        said = [container.duration / 1e6 if container.duration else None]
+        declared_s = [container.duration / 1e6 if container.duration else None]
         if stream.duration and stream.time_base:
-            said.append(float(stream.duration * stream.time_base))
+            declared_s.append(float(stream.duration * stream.time_base))
         # An edit list shortens the one, a longer sound track lengthens the other.
-        return min((duration_s for duration_s in said if duration_s), default=None)
+        return min((duration_s for duration_s in declared_s if duration_s), default=None)
 
     @property
     def rate_fps(self) -> float | None:
-        """The declared picture rate; None when the source does not say."""
+        """The declared picture rate; None when the source declares none."""
         _, stream = self._opened()
         return float(stream.average_rate) if stream.average_rate else None
 
     @property
     def created_at_s(self) -> float | None:
-        """When the recording says it was made, UTC."""
+        """The declared creation time, in seconds since the Unix epoch, UTC; None where there is none."""
         container, stream = self._opened()
         text = container.metadata.get("creation_time") or stream.metadata.get("creation_time")
         if not text:
@@ -222,10 +222,10 @@ class Decoder:
         for packet, late_s in self._arrivals():
             due = self.keyframes.admit(packet, self._clock.monotonic_s())
             # What was withheld is decoded for the sake of the newest alone.
-            wanted = max((number for number, one in enumerate(due) if one.size), default=0)
+            newest = max((number for number, one in enumerate(due) if one.size), default=0)
             for number, one in enumerate(due):
                 for frame in self._frames_of(one):
-                    if number >= wanted:
+                    if number >= newest:
                         yield replace(self._decoded(frame), late_s=late_s)
 
     def _arrivals(self) -> Iterator[tuple[Packet[VideoStream], float]]:
@@ -241,7 +241,7 @@ class Decoder:
             if packet is None:
                 return
             late_s = self._kept_back_s(asked_s)
-            self._note_sender_time(packet)
+            self._save_sender_time(packet)
             if self.tap is not None and packet.size:
                 self.tap(BufferedPacket.of(packet, self._clock.monotonic_s() - late_s))
             yield packet, late_s
@@ -299,7 +299,7 @@ class Decoder:
         pts_s = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
         return Decoded(planes, layout, full_range, matrix, pts_s, self._sender_utc_s(frame))
 
-    def _note_sender_time(self, packet: Packet[VideoStream]) -> None:
+    def _save_sender_time(self, packet: Packet[VideoStream]) -> None:
         """Sender reports reach us as ``prft`` side data: Unix microseconds, little endian, first 8 bytes."""
         if packet.pts is not None and packet.has_sidedata("prft"):
             report = bytes(packet.get_sidedata("prft"))
@@ -331,12 +331,12 @@ class Decoder:
         for kinds, reason, meaning in _REASONS:
             if isinstance(error, kinds):
                 return SourceError(reason, f"{shown}: {meaning}")
-        words = getattr(error, "strerror", None) or type(error).__name__
-        return UnclearError(otherwise, f"{shown}: cannot be read: {words}")
+        text = getattr(error, "strerror", None) or type(error).__name__
+        return UnclearError(otherwise, f"{shown}: cannot be read: {text}")
 
 
 class UnclearError(SourceError):
-    """libav failed without saying why, as it does for an unknown host and a failed TLS handshake."""
+    """libav failed without a reason, as it does for an unknown host and a failed TLS handshake."""
 
 
 def _plane(plane: VideoPlane, bytes_per_px: int) -> U8:

@@ -1,4 +1,4 @@
-"""Clips on disk."""
+"""File source: clips on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoders on the device's own silicon: FFmpeg's hardware devices, and V4L2's (Raspberry Pi and others).
+"""Hardware decoders: FFmpeg's hardware devices, and V4L2's (Raspberry Pi and others).
 
 The device's decoder is a codec context of its own beside the stream's: a stream that is open already
 changes from the device to software without connecting again.
@@ -31,7 +31,7 @@ OpensHardware = Callable[[DecodeName, VideoCodecContext], tuple[DecodeName, Vide
 
 
 class HardwareError(Exception):
-    """The device does not decode this video; the message says why, in a few words."""
+    """The device does not decode this video; the message is the reason."""
 
 
 def open_hardware(decode: DecodeName, video: VideoCodecContext) -> tuple[DecodeName, VideoCodecContext]:
@@ -108,13 +108,13 @@ class Codec:
 def _device(name: str, video: VideoCodecContext) -> VideoCodecContext:
     nothing = HardwareError(f"this FFmpeg has no {name} decoder for {video.codec.canonical_name}")
     try:
-        # Not with FFmpeg's own fallback, which tells nobody.
+        # Not with FFmpeg's own fallback, which is silent.
         device = HWAccel(name, allow_software_fallback=False)
         context = CodecContext.create(video.name, "r", hwaccel=device)
     except (NotImplementedError, RuntimeError):
         raise nothing from None
     except (av.error.FFmpegError, OSError) as error:
-        # Without a GPU FFmpeg says "Operation not permitted", without its driver other things.
+        # Without a GPU FFmpeg reports "Operation not permitted", without its driver other things.
         raise HardwareError(f"no such device opens ({error.strerror})") from None
     if not isinstance(context, VideoCodecContext) or not context.is_hwaccel:
         raise nothing

@@ -1,8 +1,8 @@
-"""Which packets to decode when only keyframes are wanted, so that no picture ever comes out broken.
+"""Keyframe filter: decodes keyframes alone where that is enough, so that no picture comes out broken.
 
-What lies between keyframes is kept, still compressed, until the next keyframe makes it worthless. Whenever
-every picture is wanted again, what was kept is decoded first: the decoder misses nothing of the chain that
-the next picture builds on. Typically that is nothing at all, because motion is found in a keyframe.
+Packets between keyframes are withheld, still compressed, until the next keyframe makes them worthless. When
+every picture is needed again, the withheld packets are decoded first: the decoder misses nothing of the chain
+that the next picture builds on. Typically there are none, because motion is found in a keyframe.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Keyframes(Generic[P]):
         self.within_s: float | None = None
         self.rate_fps: float | None = None
         self._intervals_s: deque[float] = deque(maxlen=_REMEMBERED)
-        self._kept: list[P] = []
+        self._withheld: list[P] = []
         self._key_s: float | None = None
         self._key_pts_s: float | None = None
         self._since_key = 0
@@ -66,18 +66,18 @@ class Keyframes(Generic[P]):
         return max(self._intervals_s, default=None)
 
     def admit(self, packet: P, now_s: float) -> Sequence[P]:
-        """What to decode now; only the picture of the last packet is wanted. now_s: monotonic."""
+        """What to decode now; only the picture of the last packet is used. now_s: monotonic."""
         pts_s = _pts_s(packet)
         if packet.size and packet.is_keyframe:
             self._measure(pts_s, now_s)
-            self._kept.clear()
+            self._withheld.clear()
             return (packet,)
         self._since_key += 1
         if packet.size and self._may_wait(pts_s, now_s):
-            self._kept.append(packet)
+            self._withheld.append(packet)
             return ()
-        kept, self._kept = self._kept, []
-        return (*kept, packet)
+        withheld, self._withheld = self._withheld, []
+        return (*withheld, packet)
 
     def decoded(self, packet: P, whole_pts: Sequence[int | None]) -> None:
         """What came out of the decoder when ``packet`` went in: times of the pictures that are whole.

@@ -1,4 +1,4 @@
-"""Network cameras and streams: RTSP over TCP, HTTP."""
+"""Network source: cameras and streams by RTSP over TCP or by HTTP."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class NetworkSource(VideoSource):
 
 
 def _check_reachable(url: str, shown: str, timeout_s: float) -> None:
-    """Find out what libav does not tell: is there such a host, and does TLS work with it?"""
+    """Raise the SourceError that libav does not give: of an unknown host, or of TLS that fails."""
     try:
         parts = urlsplit(url)
         address = (parts.hostname or "", parts.port or PORTS[parts.scheme])

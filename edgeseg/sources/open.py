@@ -1,4 +1,4 @@
-"""From a URL to its source."""
+"""Opening: returns the source of a URL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def open_source(
     read_timeout_s: float = 3.0,
     decode: DecodeName = "software",
 ) -> Source:
-    """The source for ``rtsp://``, ``rtsps://``, ``http(s)://``, ``v4l2:///dev/video0``, ``csi://0``,
+    """Return the source for ``rtsp://``, ``rtsps://``, ``http(s)://``, ``v4l2:///dev/video0``, ``csi://0``,
     ``gstreamer: PIPELINE``, a file, a folder.
 
     Not opened yet: use it as a context manager. shown: the URL as messages may show it; redacted here

@@ -1,4 +1,4 @@
-"""Which pictures to analyse: those nearest to a regular grid."""
+"""Pacer: picks the pictures to analyse, those nearest to a regular grid in time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pacer:
             self._due_s = self._taken_s + self._period_s
 
     def is_due(self, time_s: float) -> bool:
-        """Whether to analyse the picture of this camera time; call it once for every picture."""
+        """Return whether to analyse the picture of this camera time; call it once for every picture."""
         interval_s = 0.0 if self._last_s is None else time_s - self._last_s
         self._last_s = time_s
         if self._due_s is None:

@@ -1,4 +1,4 @@
-"""Folders of pictures, as data sets and time-lapse cameras leave them."""
+"""Pictures source: folders of pictures, as data sets and time-lapse cameras leave them."""
 
 from __future__ import annotations
 

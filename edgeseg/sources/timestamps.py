@@ -1,4 +1,4 @@
-"""When a picture was taken: camera time, which only ever increases."""
+"""Timestamps: camera time of pictures, which only ever increases."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _LEAST_STEP_S = 1e-6
 # another timeline: a counter that wrapped (MPEG-TS: after 26.5 h), recordings joined together.
 _DISORDER_S = 1.0
 # So is what goes ahead by more: no recording has such a gap, and a replay would wait for its other side. A
-# leap of less cannot be told from a gap that a recorder left, for it keeps only what moves.
+# leap of less cannot be distinguished from a gap that a recorder left, which records only motion.
 _LEAP_S = 3600.0
 
 
 class ArrivalTimes:
-    """A live source: when the picture arrived. What the camera says is reported, never believed."""
+    """A live source: when the picture arrived. The camera's own clock is reported, never used."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

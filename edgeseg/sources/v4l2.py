@@ -1,4 +1,4 @@
-"""Cameras at this machine: Video4Linux."""
+"""V4L2 source: cameras at this machine, by Video4Linux."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decoded video as a source: what files, network streams and capture devices have in common."""
+"""Video source: a decoded video; base of files, network streams and capture devices."""
 
 from __future__ import annotations
 

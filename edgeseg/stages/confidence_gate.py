@@ -1,4 +1,4 @@
-"""A zone of which the network is not sure is unknown: ``low_confidence``.
+"""Confidence gate: a zone of which too much is uncertain is unknown, ``low_confidence``.
 
 It is unknown while more of it is uncertain than allowed, and known again when that share is a fifth lower.
 """
@@ -12,27 +12,27 @@ from edgeseg.events import ZoneOccupancy
 from edgeseg.settings import ZoneSettings
 
 REASON = "low_confidence"
-_BACK = 0.8
+_HYSTERESIS = 0.8
 
 
 class ConfidenceGate:
-    """Judges the zones of one camera. Single-threaded."""
+    """Gates the zones of one camera, with hysteresis. Single-threaded."""
 
     def __init__(self, zones: Sequence[ZoneSettings]) -> None:
         self._limits = {zone.name: zone.max_uncertain for zone in zones}
-        self._doubted: set[str] = set()
+        self._uncertain: set[str] = set()
 
-    def judge(self, occupancies: Iterable[ZoneOccupancy]) -> tuple[ZoneOccupancy, ...]:
-        """The occupancies as they may be published."""
-        return tuple(self._judged(occupancy) for occupancy in occupancies)
+    def apply(self, occupancies: Iterable[ZoneOccupancy]) -> tuple[ZoneOccupancy, ...]:
+        """Return the occupancies, unknown where too uncertain."""
+        return tuple(self._checked(occupancy) for occupancy in occupancies)
 
-    def _judged(self, occupancy: ZoneOccupancy) -> ZoneOccupancy:
+    def _checked(self, occupancy: ZoneOccupancy) -> ZoneOccupancy:
         zone, uncertain = occupancy.zone, occupancy.uncertain
         if uncertain is None:
             return occupancy
         limit = self._limits[zone]
-        if uncertain > (_BACK * limit if zone in self._doubted else limit):
-            self._doubted.add(zone)
+        if uncertain > (_HYSTERESIS * limit if zone in self._uncertain else limit):
+            self._uncertain.add(zone)
             return replace(
                 occupancy,
                 state="unknown",
@@ -43,5 +43,5 @@ class ConfidenceGate:
                 confidence=None,
                 ground=None,
             )
-        self._doubted.discard(zone)
+        self._uncertain.discard(zone)
         return occupancy

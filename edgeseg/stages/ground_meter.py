@@ -1,4 +1,4 @@
-"""LabelMap -> square metres and distances of each class, for a zone of which the ground is known.
+"""Ground meter: square metres and distances of each class, for a zone of which the ground is known.
 
 A cell counts for the ground that is seen through its part of the zone: its share of the picture times the
 square metres of a picture there, integrated over the cell (two by two Gauss points). The sum over the zone
@@ -43,7 +43,7 @@ class GroundMeter:
         groups: Mapping[str, Sequence[int]],
     ) -> None:
         if zone.ground is None or zone.ground_m2 is None:
-            raise ValueError(f"zone {zone.name}: nothing is known of its ground")
+            raise ValueError(f"zone {zone.name}: its ground is not known")
         ground = ground_of(zone.ground)
         corners = np.concatenate([np.array(ring) for ring in zone.include])
         nearest_horizon = ground.facing(corners).min()
@@ -69,11 +69,11 @@ class GroundMeter:
     def measure(
         self, labels: U8, confidence: U8 | None, names: Sequence[str], class_names: Sequence[str]
     ) -> GroundCoverage:
-        """labels, confidence: flattened grids. names: of the classes and groups to tell of."""
+        """labels, confidence: flattened grids. names: of the classes and groups to report."""
         found = labels[self._index]
         sure = None if confidence is None or self._floor == 0 else confidence[self._index] >= self._floor
         position = {name: number for number, name in enumerate(class_names)}
-        told = {}
+        shares = {}
         for name in names:
             members = self._groups.get(name) or [position[name]]
             mask = found == members[0]
@@ -81,8 +81,8 @@ class GroundMeter:
                 mask |= found == member
             if sure is not None:
                 mask &= sure
-            told[name] = self._share(np.flatnonzero(mask))
-        return GroundCoverage(round(self._zone_m2, _AREA_DECIMALS), told)
+            shares[name] = self._share(np.flatnonzero(mask))
+        return GroundCoverage(round(self._zone_m2, _AREA_DECIMALS), shares)
 
     def _share(self, cells: np.ndarray[tuple[int], np.dtype[np.intp]]) -> GroundShare:
         passed_m2 = np.cumsum(self._m2[cells])

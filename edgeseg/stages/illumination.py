@@ -1,4 +1,4 @@
-"""In what light a camera sees: coarsely, to tell a yard at noon from the same yard under its lamp."""
+"""Illumination: a coarse class of light, to distinguish a yard at noon from the same yard under its lamp."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from edgeseg.events import Light
 from edgeseg.frames import U8, Fit
 
-# Every so many pixels in both directions: 3000 of an input of 736 x 544 say as much as all of them.
+# Every so many pixels in both directions: 3000 of an input of 736 x 544 are enough.
 _EVERY_PX = 11
 # Mean difference of the colours, levels of 255: what infrared light shows has none, a grey yard has some.
 _COLOURLESS = 2.0

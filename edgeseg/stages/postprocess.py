@@ -1,4 +1,4 @@
-"""What the network answered -> the label map, on the network's own grid."""
+"""Postprocess: makes the label map of the network's output, on the network's own grid."""
 
 from __future__ import annotations
 

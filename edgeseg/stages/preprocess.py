@@ -1,4 +1,4 @@
-"""Fit a camera picture into network inputs, and remember the way back.
+"""Preprocess: fits a camera picture into network inputs, and keeps the way back.
 
 The decoder's planes go straight to the network's size and only then become RGB: for one 1280 x 720
 picture to 512 x 512 that costs a third of converting first. Every colour path is one
@@ -152,7 +152,7 @@ def place(picture: Picture, fit: Fit, out: U8 | None = None) -> U8:
     out: uint8 (n, input_height_px, input_width_px, 3), written and returned; new when None.
     Returns uint8 of that shape, RGB. Bilinear, half-pixel centres, no antialiasing. Colour planes are
     taken as sited in the middle of their four pixels; MPEG's left siting differs by half a picture pixel.
-    Raises ValueError when the picture or ``out`` has another size than the fit says.
+    Raises ValueError when the picture or ``out`` has another size than the fit.
     """
     if (picture.width_px, picture.height_px) != (fit.picture_width_px, fit.picture_height_px):
         raise ValueError(

@@ -1,6 +1,6 @@
-"""Label map after label map -> one that does not flicker where nothing moves.
+"""Temporal smoothing: label maps that do not flicker where nothing moves.
 
-Networks change their mind about a cell from frame to frame although the picture there is the same. A cell
+Networks change the class of a cell from frame to frame although the picture there is the same. A cell
 that shows no motion takes a new class only when two analyses in a row agree on it, one analysis interval
 later; where something moves it takes it at once. What comes and goes within one analysis never shows.
 
@@ -21,44 +21,45 @@ from edgeseg.frames import U8, Fit, Frame, LabelMap
 # Levels of 255 between two analyses, after averaging: what the gate's medium sensitivity takes for motion.
 _MOTION_LEVELS = 12
 _NEIGHBOURS = (3, 3)
-# After a longer pause what was held says nothing about now.
+# After a longer pause the previous label map is too old.
 _LONGEST_GAP_S = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Held:
-    """shown: the label map given last. said: the network's labels for it. green: of its picture."""
+class _Previous:
+    """smoothed: the label map returned last. labels: the network's own for it. green: of its picture."""
 
-    shown: LabelMap
-    said: U8
+    smoothed: LabelMap
+    labels: U8
     green: U8
     at_s: float
 
 
 class TemporalSmoother:
-    """Steadies one camera's label maps, in the order of its frames. Single-threaded."""
+    """Smooths one camera's label maps, in the order of its frames. Single-threaded."""
 
     def __init__(self) -> None:
-        self._held: _Held | None = None
+        self._previous: _Previous | None = None
 
     def smooth(self, label_map: LabelMap, frame: Frame) -> LabelMap:
-        """The label map to show for this frame; labels and confidence of the same shapes and dtypes.
+        """Return the smoothed label map of this frame; labels and confidence of the same shapes and dtypes.
 
         A cell that keeps its label keeps the confidence that came with it.
         """
         now, at_s = green(frame.views, label_map.labels.shape), frame.time.camera_time_s
-        held = self._held
+        previous = self._previous
         # Engines use their output's memory again.
         labels = label_map.labels.copy()
         confidence = None if label_map.confidence is None else label_map.confidence.copy()
-        if held is not None and _goes_on(held, label_map.fit, labels.shape, at_s):
-            stays = (labels != held.shown.labels) & (labels != held.said) & ~moved(now, held.green)
-            np.copyto(labels, held.shown.labels, where=stays)
-            if confidence is not None and held.shown.confidence is not None:
-                np.copyto(confidence, held.shown.confidence, where=stays)
-        shown = LabelMap(labels, confidence, label_map.fit)
-        self._held = _Held(shown, label_map.labels.copy(), now, at_s)
-        return shown
+        if previous is not None and _goes_on(previous, label_map.fit, labels.shape, at_s):
+            is_new = (labels != previous.smoothed.labels) & (labels != previous.labels)
+            stays = is_new & ~moved(now, previous.green)
+            np.copyto(labels, previous.smoothed.labels, where=stays)
+            if confidence is not None and previous.smoothed.confidence is not None:
+                np.copyto(confidence, previous.smoothed.confidence, where=stays)
+        smoothed = LabelMap(labels, confidence, label_map.fit)
+        self._previous = _Previous(smoothed, label_map.labels.copy(), now, at_s)
+        return smoothed
 
 
 def moved(now: U8, before: U8) -> npt.NDArray[np.bool_]:
@@ -81,5 +82,6 @@ def green(views: U8, grid: tuple[int, ...]) -> U8:
     return np.stack([cv2.resize(one, size_px, interpolation=cv2.INTER_AREA) for one in channels])
 
 
-def _goes_on(held: _Held, fit: Fit, grid: tuple[int, ...], at_s: float) -> bool:
-    return held.shown.fit == fit and held.said.shape == grid and 0 <= at_s - held.at_s <= _LONGEST_GAP_S
+def _goes_on(previous: _Previous, fit: Fit, grid: tuple[int, ...], at_s: float) -> bool:
+    same = previous.smoothed.fit == fit and previous.labels.shape == grid
+    return same and 0 <= at_s - previous.at_s <= _LONGEST_GAP_S

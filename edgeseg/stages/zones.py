@@ -1,4 +1,4 @@
-"""LabelMap -> ZoneOccupancy: how much of each zone each class covers.
+"""Zones: measures how much of each zone each class covers.
 
 A zone is drawn on the camera picture and measured on the model's grid. Each cell's weight is the area of
 the camera picture that the cell stands for, that lies in the zone, and that its view answers for
@@ -6,7 +6,7 @@ the camera picture that the cell stands for, that lies in the zone, and that its
 nowhere. The weights are made once for a ``Fit`` and a grid; after that all zones of a camera are one
 weighted ``bincount`` (``edgeseg.stages.cell_counts``).
 
-Shares are rounded to 4 decimals, a hundredth of a percent: far below what a network can tell, so payloads
+Shares are rounded to 4 decimals, a hundredth of a percent: far below what a network can resolve, so payloads
 stay short and do not change with the summation order, and what rules compare is what is published.
 """
 
@@ -176,7 +176,7 @@ class ZoneMeter:
         return tuple(occupancies)
 
     def unknown(self, reason: str, seq: int, time: FrameTime) -> tuple[ZoneOccupancy, ...]:
-        """Every zone as unknown: its last value says nothing about now."""
+        """Return every zone as unknown: its last value is no longer valid."""
         return tuple(
             ZoneOccupancy(
                 camera=self._camera,

@@ -1,11 +1,11 @@
-"""What a camera process gives up before it looks at the first byte from outside.
+"""Confinement: what a camera process gives up before it reads the first byte from outside.
 
 Decoders are large, written in C, and read what strangers send. A camera process therefore keeps its camera
 and nothing else: it reads no file (but its clip, what resolves names, and installed programs), writes none,
-starts no program and no process, signals nobody, connects to its camera's port alone, and was started
-without the daemon's environment. What a kernel does not have of this is left out, and said once.
+starts no program and no process, sends no signal, connects to its camera's port alone, and was started
+without the daemon's environment. What a kernel does not have of this is left out, and logged once.
 
-A camera that GStreamer reads is not confined: plugins read files, devices and caches that nobody can list,
+A camera that GStreamer reads is not confined: plugins read files, devices and caches that cannot be listed,
 may start programs, hold hundreds of descriptors (Jetson's pictures are one each) and record.
 """
 
@@ -65,7 +65,7 @@ _HARMLESS_BEGINNINGS = ("LC_", "PYTHON", "COVERAGE_", "GST_", "LIBCAMERA_", "XDG
 
 
 def gaps() -> str | None:
-    """What this machine cannot confine, in words; None where it can do it all."""
+    """Describe what this machine cannot confine; None where it can confine everything."""
     missing = []
     version = landlock.version()
     if version == 0:
@@ -83,7 +83,7 @@ def confine(url: str, decode: str = "software") -> None:
     """Give up everything that reading ``url`` does not need, for good. Call it before opening the source.
 
     decode: anything but ``software`` keeps the devices of hardware decoders. Raises SourceError where the
-    kernel refuses what ``gaps`` says it has.
+    kernel refuses what it has according to ``gaps``.
     """
     try:
         _confine(url, decode)

@@ -123,7 +123,7 @@ class DriftGuard:
         self._learning.clear()
 
     @property
-    def settled(self) -> bool:
+    def stable(self) -> bool:
         """Whether enough views were averaged since the camera last moved."""
         return len(self._recent) >= _AVERAGED
 
@@ -162,13 +162,13 @@ class DriftGuard:
         if away.farthest > self.tolerance:
             self.moved = self._pose_now
             # At first once a second, while views are being averaged; later to see whether it came back.
-            self._due_s = time_s + (_AGAIN_EVERY_S if self.settled else _VIEW_EVERY_S)
+            self._due_s = time_s + (_AGAIN_EVERY_S if self.stable else _VIEW_EVERY_S)
             return
         self.moved = None
         if suspicious:
             self._due_s = time_s + self._pause_s
             self._pause_s = min(2 * self._pause_s, _RESTLESS_EVERY_S)
-        elif agreement < _FADED and self.settled and time_s - self._anew_s >= _ANEW_AFTER_S:
+        elif agreement < _FADED and self.stable and time_s - self._anew_s >= _ANEW_AFTER_S:
             self._anew_s = time_s
             self._set_reference(self._middle(), self._pose_now)
 

@@ -192,7 +192,7 @@ class HealthMonitor:
     def _set_moved(self, guard: DriftGuard, time_s: float) -> None:
         moved = guard.moved
         assert moved is not None
-        if self._settings.follow and guard.settled and self._all_stay(moved):
+        if self._settings.follow and guard.stable and self._all_stay(moved):
             guard.follow()
             self._baselines.clear()
             self._fault = None

@@ -1,4 +1,4 @@
-"""Cameras on a board's own camera connector."""
+"""CSI source: cameras on a board's own camera connector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GStreamer pipelines as text, in the syntax of ``gst-launch-1.0``: what they hide and where they end.
+"""Launch line: GStreamer pipelines as text, in the syntax of ``gst-launch-1.0``.
 
     gstreamer: rtspsrc location=rtsp://viewer:${PASSWORD}@10.0.0.5/s ! decodebin ! appsink
 
@@ -38,8 +38,8 @@ def shown(pipeline: str) -> str:
     return f"{PREFIX} {first[0]} ..." if first else f"{PREFIX} ..."
 
 
-def flaw(pipeline: str) -> str | None:
-    """What is wrong with it as far as its text tells, in the words of a config problem."""
+def syntax_error(pipeline: str) -> str | None:
+    """Return what is wrong with the text of a pipeline, for a config problem; None where it is valid."""
     sinks = [found for found in _SINK.findall(pipeline) if found == "appsink"]
     if len(sinks) != 1:
         count = f"has {len(sinks)} elements appsink" if sinks else "has no appsink"

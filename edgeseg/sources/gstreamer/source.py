@@ -1,4 +1,4 @@
-"""Any GStreamer pipeline that ends in an appsink: cameras and decoders that only GStreamer reaches."""
+"""GStreamer source: any pipeline with an appsink, for cameras and decoders that only GStreamer reaches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _COMES_WITH = (
 class GstreamerSource:
     """A live source: times are arrival times, and its end is an error.
 
-    pipeline: in the syntax of ``gst-launch-1.0``, with one ``appsink``, which is told to keep the newest
+    pipeline: in the syntax of ``gst-launch-1.0``, with one ``appsink``, which is set to keep the newest
     picture alone. A ``videoconvert`` before it is added. open_timeout_s is granted three times until the
     first picture, read_timeout_s twice between two.
     """
@@ -264,7 +264,7 @@ def _rate_fps(info: abi.VideoInfo) -> float | None:
 def _planes(
     frame: abi.VideoFrame,
 ) -> tuple[tuple[U8, ...], Literal["i420"], bool, Literal["bt601", "bt709"]]:
-    """Views of GStreamer's memory, with what ``Picture`` wants to know of them."""
+    """Views of GStreamer's memory, with what ``Picture`` needs to know of them."""
     width, height, colours = frame.info.width, frame.info.height, frame.info.colorimetry
     half_width, half_height = (width + 1) // 2, (height + 1) // 2
     planes = (

@@ -87,7 +87,7 @@ class TimelineBuilder:
                         continue
                     yield from self._gap(newest, time, measured)
                 newest = time
-                occupancies = self._confidence_gate.judge(replace(one, time=time) for one in measured)
+                occupancies = self._confidence_gate.apply(replace(one, time=time) for one in measured)
                 yield TimelineEntry(clip.name, occupancies, self._alerts(occupancies))
 
     def _recorded(self, clip: TimelineClip) -> Iterator[tuple[ZoneOccupancy, ...]]:
