@@ -126,7 +126,7 @@ class Figures:
 class Artefact:
     """One way to run the network: a file in one format. ``weights``: OpenVINO's .bin beside its .xml.
 
-    flavour: whom an int8 ONNX file was quantized for. figures: None where nobody measured.
+    flavour: whom an int8 ONNX file was quantized for. figures: None without a measurement.
     """
 
     blob: Blob
