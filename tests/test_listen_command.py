@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from edgeseg.clock import ManualClock
-from edgeseg.commands.listen.latest_values import LatestValues
+from edgeseg.commands.listen.latest_values import NodeValues
 from edgeseg.publish.base import Message
 from edgeseg.publish.topics import Topics
 from tests.broker import Broker, Subscriber, wait_until
@@ -207,7 +207,7 @@ def test_a_broker_that_is_not_there_is_waited_for(listen: Callable[..., Listener
 
 
 def test_whatever_stands_at_the_broker_is_only_shown() -> None:
-    values = LatestValues("edgeseg")
+    values = NodeValues("edgeseg")
     hostile = [
         b"",
         b"{",
@@ -237,7 +237,7 @@ def test_whatever_stands_at_the_broker_is_only_shown() -> None:
 
 
 def test_what_is_taken_back_goes() -> None:
-    values = LatestValues("edgeseg")
+    values = NodeValues("edgeseg")
     topics = Topics("edgeseg", "gatehouse", boot="b1", clock=ManualClock(utc_s=NOON_S))
     for event in (status(), occupancy(), rule_state(), camera_alert()):
         for message in topics.messages(event):

@@ -19,7 +19,7 @@ from edgeseg.commands.shared.broker_options import (
 )
 
 if TYPE_CHECKING:
-    from edgeseg.commands.listen.latest_values import LatestValues
+    from edgeseg.commands.listen.latest_values import NodeValues
     from edgeseg.publish.mqtt.subscriber import ReceivedMessage
     from edgeseg.settings import MqttSettings
 
@@ -103,12 +103,12 @@ def _broker(args: argparse.Namespace) -> MqttSettings:
 
 @contextmanager
 def _display(args: argparse.Namespace, prefix: str) -> Iterator[Show]:
-    from edgeseg.commands.listen.latest_values import LatestValues
+    from edgeseg.commands.listen.latest_values import NodeValues
 
     if args.json:
         yield _print_json
         return
-    values = LatestValues(prefix)
+    values = NodeValues(prefix)
     if sys.stdout.isatty():
         try:
             from edgeseg.commands.listen.table import live_table
@@ -121,7 +121,7 @@ def _display(args: argparse.Namespace, prefix: str) -> Iterator[Show]:
     yield lambda message: _print_line(values, message)
 
 
-def _print_line(values: LatestValues, message: ReceivedMessage) -> None:
+def _print_line(values: NodeValues, message: ReceivedMessage) -> None:
     line = values.receive(message.topic, message.payload)
     if line is not None:
         print(line, flush=True)

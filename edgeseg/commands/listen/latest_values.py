@@ -29,7 +29,7 @@ class ZoneRow:
     rules: dict[str, str] = field(default_factory=dict)
 
 
-class LatestValues:
+class NodeValues:
     """The latest values of all nodes. prefix: of the topics. Single-threaded."""
 
     def __init__(self, prefix: str) -> None:

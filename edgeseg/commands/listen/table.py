@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edgeseg.commands.listen.latest_values import LatestValues
+from edgeseg.commands.listen.latest_values import NodeValues
 from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 
 _REDRAWS_PER_S = 4
@@ -18,17 +18,17 @@ _STYLES = {"ON": "bold red", "OFF": "green", "unknown": "yellow"}
 
 
 @contextmanager
-def live_table(values: LatestValues) -> Iterator[Callable[[ReceivedMessage], None]]:
+def live_table(values: NodeValues) -> Iterator[Callable[[ReceivedMessage], None]]:
     """Draw the live table; yield the function that takes each message."""
     with Live(get_renderable=lambda: _drawn(values), refresh_per_second=_REDRAWS_PER_S, screen=False):
         yield lambda message: _take(values, message)
 
 
-def _take(values: LatestValues, message: ReceivedMessage) -> None:
+def _take(values: NodeValues, message: ReceivedMessage) -> None:
     values.receive(message.topic, message.payload)
 
 
-def _drawn(values: LatestValues) -> Group:
+def _drawn(values: NodeValues) -> Group:
     """Never as markup: names and words come from the network."""
     table = Table("node", "camera", "zone", "covered by", "rules", "at", box=None, header_style="bold")
     shown = set()
