@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from edgeseg.clock import ManualClock
-from edgeseg.commands.listen.board import Board
+from edgeseg.commands.listen.latest_values import NodeValues
 from edgeseg.publish.base import Message
 from edgeseg.publish.topics import Topics
 from tests.broker import Broker, Subscriber, wait_until
@@ -207,7 +207,7 @@ def test_a_broker_that_is_not_there_is_waited_for(listen: Callable[..., Listener
 
 
 def test_whatever_stands_at_the_broker_is_only_shown() -> None:
-    board = Board("edgeseg")
+    values = NodeValues("edgeseg")
     hostile = [
         b"",
         b"{",
@@ -228,25 +228,25 @@ def test_whatever_stands_at_the_broker_is_only_shown() -> None:
     )
     for place in places:
         for payload in (*hostile, b'{"event":"\\u001b[2J","at":5,"evidence":[1],"state":"\\u001b]0;x"}'):
-            line = board.receive(f"edgeseg/{place}", payload)
+            line = values.receive(f"edgeseg/{place}", payload)
             assert line is None or line.isprintable()
-    assert board.receive("elsewhere/n/status", b"online") is None
+    assert values.receive("elsewhere/n/status", b"online") is None
     for number in range(3000):
-        board.receive(f"edgeseg/n/c/zone/z{number}/occupancy", b'{"state":"ok","coverage":{}}')
-    assert len(board.zones) <= 2000
+        values.receive(f"edgeseg/n/c/zone/z{number}/occupancy", b'{"state":"ok","coverage":{}}')
+    assert len(values.zones) <= 2000
 
 
 def test_what_is_taken_back_goes() -> None:
-    board = Board("edgeseg")
+    values = NodeValues("edgeseg")
     topics = Topics("edgeseg", "gatehouse", boot="b1", clock=ManualClock(utc_s=NOON_S))
     for event in (status(), occupancy(), rule_state(), camera_alert()):
         for message in topics.messages(event):
-            board.receive(message.topic, message.payload)
-    assert board.cameras == {("gatehouse", "yard"): "live"}
-    assert board.zones["gatehouse", "yard", "gate"].rules == {"blocked": "ON"}
-    assert "gatehouse yard: ALERT end offline (camera) cleared" in board.alerts[0]
-    board.receive("edgeseg/gatehouse/yard/zone/gate/rule/blocked", b"")
-    assert board.zones["gatehouse", "yard", "gate"].rules == {}
-    board.receive("edgeseg/gatehouse/yard/zone/gate/occupancy", b"")
-    board.receive("edgeseg/gatehouse/yard/status", b"")
-    assert (board.zones, board.cameras) == ({}, {})
+            values.receive(message.topic, message.payload)
+    assert values.cameras == {("gatehouse", "yard"): "live"}
+    assert values.zones["gatehouse", "yard", "gate"].rules == {"blocked": "ON"}
+    assert "gatehouse yard: ALERT end offline (camera) cleared" in values.alerts[0]
+    values.receive("edgeseg/gatehouse/yard/zone/gate/rule/blocked", b"")
+    assert values.zones["gatehouse", "yard", "gate"].rules == {}
+    values.receive("edgeseg/gatehouse/yard/zone/gate/occupancy", b"")
+    values.receive("edgeseg/gatehouse/yard/status", b"")
+    assert (values.zones, values.cameras) == ({}, {})

@@ -191,7 +191,7 @@ def start(
     server = grpc.server(
         ThreadPoolExecutor(threads, thread_name_prefix="serve"),
         interceptors=[_Gate(token)] if token is not None else [],
-        # What comes then is refused at once instead of waiting where nobody counts it.
+        # More requests are refused at once instead of waiting uncounted.
         maximum_concurrent_rpcs=threads,
         options=[("grpc.max_receive_message_length", largest + _MARGIN_BYTES), ("grpc.so_reuseport", 0)],
     )

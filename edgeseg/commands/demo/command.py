@@ -67,21 +67,21 @@ def run(args: argparse.Namespace) -> int:
         raise EdgesegError(f"--seconds {args.seconds:g}: expected more than 0")
     pipelines = paths.folder("pipelines")
     settings = config.load(pipelines / "demo.yaml")
-    found = find_clip(args.clip, cache_dir() / "demo", _say)
+    found = find_clip(args.clip, cache_dir() / "demo", _print_line)
     chosen = camera_of(settings, found.camera)
     model = registry.find(chosen.model)
     with download_bars(quiet=False) as bars:
         registry.pull(model, bars)
-    _say(f"watching {found.credit}")
-    _say(f"with {model.name}: {model.title}")
+    _print_line(f"watching {found.credit}")
+    _print_line(f"with {model.name}: {model.title}")
     with write_errors(args.output):
         args.output.mkdir(parents=True, exist_ok=True)
         _watch(settings, chosen, found.path, args.seconds, args.output)
     file = args.output / "demo.yaml"
     with write_errors(args.output):
         if not write_demo_pipeline(pipelines / "demo.yaml", found.camera, found.path, model.name, file):
-            _say(f"{file} is there already, perhaps with zones of yours: kept as it is")
-    _say(
+            _print_line(f"{file} is there already, perhaps with zones of yours: kept as it is")
+    _print_line(
         _NEXT_STEPS.format(
             run="edgeseg run" if shutil.which("edgeseg") else f"{_short(Path(sys.prefix))}/bin/edgeseg run",
             file=_short(file.absolute()),
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _AlertLine:
     """A message of an alert and where in the clip it was sent."""
 
     time_s: float
@@ -118,7 +118,7 @@ def _watch(
     from edgeseg.events import Alert
     from edgeseg.replay.clip import Replay
 
-    alerts: deque[_Told] = deque(maxlen=_ALERTS_SHOWN)
+    alerts: deque[_AlertLine] = deque(maxlen=_ALERTS_SHOWN)
     most = 0.0
     with (
         (output / "events.jsonl").open("w", encoding="utf-8") as stream,
@@ -141,35 +141,37 @@ def _watch(
                 if alert.event == "new" and (share or 0.0) > most:
                     most = share or 0.0
                     (output / "overlay.jpg").write_bytes(overlay.encode_jpeg(shown))
-            alerts.extend(_Told(time_s, alert) for alert in raised)
+            alerts.extend(_AlertLine(time_s, alert) for alert in raised)
             show(time_s)
-    _say(f"wrote overlay.mp4, overlay.jpg (the alert that covered most) and events.jsonl to {output}")
+    _print_line(f"wrote overlay.mp4, overlay.jpg (the alert that covered most) and events.jsonl to {output}")
 
 
 @contextmanager
 def _live_table(
-    chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told]
+    chosen: CameraSettings, camera: Camera, alerts: Sequence[_AlertLine]
 ) -> Iterator[Callable[[float], None]]:
     """Yields ``show(time_s)``. Without rich or a terminal it prints the alerts as they come."""
 
-    def tell(time_s: float) -> None:
-        for told in alerts:
-            if told.time_s == time_s:
-                _say(str(told))
+    def print_alerts(time_s: float) -> None:
+        for alert_line in alerts:
+            if alert_line.time_s == time_s:
+                _print_line(str(alert_line))
 
     try:
         from rich.live import Live
     except ImportError:
-        yield tell
+        yield print_alerts
         return
     if not sys.stdout.isatty():
-        yield tell
+        yield print_alerts
         return
     with Live(refresh_per_second=10) as live:
         yield lambda time_s: live.update(_table(chosen, camera, alerts, time_s))
 
 
-def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told], time_s: float) -> RenderableType:
+def _table(
+    chosen: CameraSettings, camera: Camera, alerts: Sequence[_AlertLine], time_s: float
+) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -193,7 +195,7 @@ def _table(chosen: CameraSettings, camera: Camera, alerts: Sequence[_Told], time
             leading_classes(asked, most=2),
             Text("ON", "bold red") if drawing.alarmed else Text("off", "dim"),
         )
-    lines = [Text(str(told), "red" if told.alert.event == "new" else "") for told in alerts]
+    lines = [Text(str(alert_line), "red" if alert_line.alert.event == "new" else "") for alert_line in alerts]
     return Group(Text(f"camera {chosen.name}, {time_s:.1f} s into the clip", "bold"), zones, Text(), *lines)
 
 
@@ -205,5 +207,5 @@ def _short(path: Path) -> Path:
     return path
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)

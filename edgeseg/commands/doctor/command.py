@@ -35,7 +35,7 @@ _FINDING: dict[str, Any] = {
         "subject": {"type": "string", "description": "what was looked at, such as a camera's name"},
         "state": {
             "enum": ["ok", "note", "problem", "skipped"],
-            "description": "note: worth knowing, not wrong; skipped: cannot be told here",
+            "description": "note: worth knowing, not wrong; skipped: cannot be checked here",
         },
         "text": {"type": "string"},
         "mend": {"type": ["string", "null"], "description": "the command or step that would help"},

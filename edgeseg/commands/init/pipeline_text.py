@@ -34,7 +34,7 @@ class Answers:
 
 
 def classes_in_short(classes: Sequence[str], most: int = 8) -> str:
-    """What people most often watch for comes first, for only the first few are told."""
+    """Return the first few classes, with those that people watch most often first."""
     watched = [name for name in _WATCHED if name in classes]
     shown = [*watched, *(name for name in classes if name not in watched)]
     more = f" and {len(shown) - most} more" if len(shown) > most else ""

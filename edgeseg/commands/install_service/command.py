@@ -21,7 +21,7 @@ _DEVICES = ("v4l2", "coral", "render", "nvidia")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-# ProtectHome= hides them from the service, whoever its user is.
+# ProtectHome= hides them from the service, for every user.
 _HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
 
 _DESCRIPTION = """\

@@ -19,7 +19,7 @@ from edgeseg.commands.shared.broker_options import (
 )
 
 if TYPE_CHECKING:
-    from edgeseg.commands.listen.board import Board
+    from edgeseg.commands.listen.latest_values import NodeValues
     from edgeseg.publish.mqtt.subscriber import ReceivedMessage
     from edgeseg.settings import MqttSettings
 
@@ -103,26 +103,26 @@ def _broker(args: argparse.Namespace) -> MqttSettings:
 
 @contextmanager
 def _display(args: argparse.Namespace, prefix: str) -> Iterator[Show]:
-    from edgeseg.commands.listen.board import Board
+    from edgeseg.commands.listen.latest_values import NodeValues
 
     if args.json:
         yield _print_json
         return
-    board = Board(prefix)
+    values = NodeValues(prefix)
     if sys.stdout.isatty():
         try:
             from edgeseg.commands.listen.table import live_table
         except ImportError:
             pass
         else:
-            with live_table(board) as show:
+            with live_table(values) as show:
                 yield show
             return
-    yield lambda message: _print_line(board, message)
+    yield lambda message: _print_line(values, message)
 
 
-def _print_line(board: Board, message: ReceivedMessage) -> None:
-    line = board.receive(message.topic, message.payload)
+def _print_line(values: NodeValues, message: ReceivedMessage) -> None:
+    line = values.receive(message.topic, message.payload)
     if line is not None:
         print(line, flush=True)
 

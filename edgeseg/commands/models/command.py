@@ -65,7 +65,7 @@ JSON_SCHEMA = {
                                 "figures": {
                                     "type": "object",
                                     "description": "how it compared with float when it was made; left out "
-                                    "where nobody measured",
+                                    "without a measurement",
                                     "required": ["calibrated_on", "judged_on", "agreement", "forced"],
                                     "properties": {
                                         "calibrated_on": {"type": "integer"},

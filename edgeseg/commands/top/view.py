@@ -10,13 +10,13 @@ from typing import Any
 
 from edgeseg.publish.mqtt.subscriber import ReceivedMessage
 
-# Anybody may publish below the prefix; what is beyond is not shown.
+# Any client may publish below the prefix; what is beyond is ignored.
 _MOST_NODES, _MOST_ZONES = 32, 512
 _ALERTS_SHOWN = 5
 # A share below is noise to a reader.
 _LEAST_SHARE = 0.01
 _CLASSES_SHOWN = 3
-# The class that is everything else tells nothing while there is another.
+# The background class is left out while there is another.
 _BACKGROUND = ("background", "unlabeled", "void")
 
 
@@ -32,8 +32,8 @@ class ZoneValues:
         """The classes that cover most, largest first; empty while unknown."""
         coverage = self.occupancy.get("coverage") or {}
         named = [(name, share) for name, share in coverage.items() if share >= _LEAST_SHARE]
-        told = [pair for pair in named if pair[0] not in _BACKGROUND] or named
-        return sorted(told, key=lambda pair: -pair[1])[:_CLASSES_SHOWN]
+        shown = [pair for pair in named if pair[0] not in _BACKGROUND] or named
+        return sorted(shown, key=lambda pair: -pair[1])[:_CLASSES_SHOWN]
 
     @property
     def on(self) -> list[str]:
@@ -59,7 +59,7 @@ class NodeRow:
 
 
 class NodesOverview:
-    """Nodes by name. prefix: of all topics. Believes nothing: what does not fit is left out."""
+    """Nodes by name. prefix: of all topics. Messages are untrusted: what does not fit is ignored."""
 
     def __init__(self, prefix: str) -> None:
         self.nodes: dict[str, NodeRow] = {}
@@ -67,8 +67,8 @@ class NodesOverview:
         self._prefix = prefix + "/"
 
     def receive(self, message: ReceivedMessage) -> None:
-        """Take in one message. An empty one says nothing: that is how retained ones are taken back, and how
-        `edgeseg doctor` tries whether it may publish."""
+        """Apply one message. An empty one is ignored: it deletes a retained one, or is a test of `edgeseg
+        doctor`."""
         if not message.payload or not message.topic.startswith(self._prefix):
             return
         name, *rest = message.topic.removeprefix(self._prefix).split("/")

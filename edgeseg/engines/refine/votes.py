@@ -29,7 +29,7 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planes:
-    """What is known of each class that somebody named. classes: their indices, ascending. support: float32
+    """The votes for each class that any label map has. classes: their indices, ascending. support: float32
     (len(classes), h, w), 0-255: the votes of a class, divided by how many voted."""
 
     classes: tuple[int, ...]

@@ -1,7 +1,7 @@
 """Latest values: the state of every node from its messages, and each change as one line.
 
-Whoever may publish at the broker writes what is read here: nothing is trusted to have its shape, to be of
-reasonable number, or to be free of a terminal's control characters.
+Any client of the broker can send these messages. So their shape and number are checked, and control
+characters of terminals are removed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _LEAST_SHARE = 0.005
 
 @dataclass(slots=True)
 class ZoneRow:
-    """What is shown of a zone. rules: name -> ON, OFF, unknown."""
+    """A zone's latest values. text: its coverage. rules: name -> ON, OFF, unknown."""
 
-    told: str = ""
+    text: str = ""
     at: str = ""
     rules: dict[str, str] = field(default_factory=dict)
 
 
-class Board:
-    """prefix: of the topics. Single-threaded."""
+class NodeValues:
+    """The latest values of all nodes. prefix: of the topics. Single-threaded."""
 
     def __init__(self, prefix: str) -> None:
         self.zones: dict[tuple[str, str, str], ZoneRow] = {}
@@ -40,7 +40,7 @@ class Board:
         self._prefix = f"{prefix}/"
 
     def receive(self, topic: str, payload: bytes) -> str | None:
-        """The news as one line; None for what is no news, or no message of edgeseg's."""
+        """Apply one message. Return the change as one line; None without a change."""
         if not topic.startswith(self._prefix):
             return None
         match topic.removeprefix(self._prefix).split("/"):
@@ -75,11 +75,11 @@ class Board:
         if "state" not in status or len(self.cameras) > MOST_ZONES:
             return None
         reason = f" ({_clean(status['reason'])})" if status.get("reason") else ""
-        told = f"{_clean(status['state'])}{reason}"
-        if self.cameras.get((node, camera)) == told:
+        text = f"{_clean(status['state'])}{reason}"
+        if self.cameras.get((node, camera)) == text:
             return None
-        self.cameras[node, camera] = told
-        return f"{'':8} {_clean(node)} {_clean(camera)}: {told}"
+        self.cameras[node, camera] = text
+        return f"{'':8} {_clean(node)} {_clean(camera)}: {text}"
 
     def _occupancy(self, place: tuple[str, str, str], payload: bytes) -> str | None:
         if not payload:
@@ -89,12 +89,12 @@ class Board:
         occupancy = _object(payload)
         if row is None or "state" not in occupancy:
             return None
-        told = coverage_text(occupancy)
+        text = coverage_text(occupancy)
         row.at = _clean(occupancy.get("captured_at"))[11:19]
-        if told == row.told:
+        if text == row.text:
             return None
-        row.told = told
-        return f"{row.at:8} {_place(*place)}: {told}"
+        row.text = text
+        return f"{row.at:8} {_place(*place)}: {text}"
 
     def _rule(self, place: tuple[str, str, str], rule: str, state: str) -> str | None:
         row = self._row(place)
@@ -114,14 +114,14 @@ class Board:
         zone = f"/{_clean(alert['zone'])}" if alert.get("zone") else ""
         evidence = alert.get("evidence")
         value = evidence.get("value") if isinstance(evidence, dict) else None
-        told = [
+        text = [
             f"{_clean(alert.get('at'))[11:19]:8} {_clean(node)} {_clean(alert.get('camera'))}{zone}:",
             f"ALERT {_clean(alert['event'])} {_clean(alert.get('rule'))} ({_clean(alert.get('kind'))})",
             *([f"at {percent(value)}"] if isinstance(value, (int, float)) else []),
             *([_clean(alert["end_reason"])] if alert.get("end_reason") else []),
             *(["replayed"] if alert.get("replayed") is True else []),
         ]
-        self.alerts.append(" ".join(told))
+        self.alerts.append(" ".join(text))
         return self.alerts[-1]
 
     def _row(self, place: tuple[str, str, str]) -> ZoneRow | None:
@@ -137,8 +137,8 @@ def coverage_text(occupancy: Mapping[str, Any]) -> str:
         return f"unknown: {_clean(occupancy.get('reason'))}"
     shares = {name: share for name, share in coverage.items() if isinstance(share, (int, float))}
     largest = sorted(shares, key=lambda name: -shares[name])[:_MOST_CLASSES]
-    told = [f"{_clean(name)} {percent(shares[name])}" for name in largest if shares[name] >= _LEAST_SHARE]
-    return ", ".join(told) or "nothing"
+    text = [f"{_clean(name)} {percent(shares[name])}" for name in largest if shares[name] >= _LEAST_SHARE]
+    return ", ".join(text) or "nothing"
 
 
 def percent(share: float) -> str:
