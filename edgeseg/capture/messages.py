@@ -7,7 +7,7 @@ is held by a process that gets killed is never released.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, Union
+from typing import Protocol
 
 from edgeseg.capture.clip_request import TakeClip
 from edgeseg.errors import SourceError
@@ -185,8 +185,8 @@ class Stop:
     """Say goodbye to the camera and end."""
 
 
-FromCamera = Union[Layout, Ready, Still, Unfit, Learned, Alive, ClipTaken, Failed]
-ToCamera = Union[Release, SetRate, SetPreprocess, Want, TakeClip, Stop]
+FromCamera = Layout | Ready | Still | Unfit | Learned | Alive | ClipTaken | Failed
+ToCamera = Release | SetRate | SetPreprocess | Want | TakeClip | Stop
 
 
 def views_shape(fit: Fit) -> tuple[int, int, int, int]:

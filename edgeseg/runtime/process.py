@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Union
 
 from edgeseg.clock import awake_s
 from edgeseg.errors import ConfigError, Problem
@@ -20,7 +19,7 @@ from edgeseg.settings import PipelineSettings
 DISK_PATIENCE_S = 2.0
 # Set for the process that takes the place of one that was stuck.
 STARTED_AGAIN = "EDGESEG_STARTED_AGAIN"
-Handler = Union[Callable[[int, Union[FrameType, None]], object], int, None]
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 def reap_orphans() -> None:

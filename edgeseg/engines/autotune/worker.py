@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Union
 
 import cv2
 import numpy as np
@@ -69,7 +68,7 @@ class RunTimes:
     wall_s: float
 
 
-Answer = Union[Ready, Failed, RunTimes]
+Answer = Ready | Failed | RunTimes
 
 
 class BenchmarkWorker:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timezone, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -144,7 +144,7 @@ class Tables:
     def add(self, moment: Moment) -> None:
         """All zones of one moment, and what became of alerts."""
         at_s = moment.occupancies[0].time.captured_at_s
-        at, local = _moment(at_s, timezone.utc), _moment(at_s, self._zone)
+        at, local = _moment(at_s, UTC), _moment(at_s, self._zone)
         day = self._day_of(at_s)
         if day != self._day:
             self._end_day()
@@ -240,7 +240,7 @@ class Tables:
         return datetime.fromtimestamp(utc_s, self._zone).strftime("%Y-%m-%d")
 
 
-def _moment(utc_s: float, zone: tzinfo = timezone.utc) -> datetime:
+def _moment(utc_s: float, zone: tzinfo = UTC) -> datetime:
     # Without its zone: DuckDB hands those that have one to Python only where pytz is installed.
     return datetime.fromtimestamp(utc_s, zone).replace(tzinfo=None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, TypeVar, Union
+from typing import Protocol, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -18,7 +18,7 @@ class Crashed:
     message: str
 
 
-Done = Iterator[tuple[Job, Union[Result, Crashed]]]
+Done = Iterator[tuple[Job, Result | Crashed]]
 """Each job with its result, as it is done."""
 
 
