@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -92,7 +92,7 @@ def cpu_s() -> float:
 
 def iso_utc(utc_s: float) -> str:
     """Return a time in RFC 3339 with milliseconds, such as ``2026-11-22T08:15:30.250Z``."""
-    moment = datetime.fromtimestamp(round(utc_s, 3), tz=timezone.utc)
+    moment = datetime.fromtimestamp(round(utc_s, 3), tz=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -102,4 +102,4 @@ def parse_utc(text: str) -> float:
     Raises ValueError.
     """
     moment = datetime.fromisoformat(text.replace("z", "Z"))
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Union
+from typing import Literal
 
 from edgeseg.frames import FrameTime, Transform
 
@@ -254,4 +254,4 @@ class CameraRemoved:
     camera: str
 
 
-Event = Union[ZoneOccupancy, RuleState, Alert, CameraStatus, CommandAnswer, CameraRemoved, NodeStats]
+Event = ZoneOccupancy | RuleState | Alert | CameraStatus | CommandAnswer | CameraRemoved | NodeStats

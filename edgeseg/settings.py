@@ -1,4 +1,4 @@
-"""A pipeline file after it was parsed and checked: frozen, complete, every default filled in.
+"""Settings: a pipeline file after it was parsed and checked, frozen and with every default filled in.
 
 Shares are 0-1, durations seconds of camera time, polygons 0-1 coordinates of the camera picture.
 """
@@ -21,7 +21,7 @@ EvidencePictures = Literal["full", "masked", "labels", "none"]
 EVIDENCE_PICTURES: tuple[EvidencePictures, ...] = get_args(EvidencePictures)
 
 DEFAULT_MODEL = "deeplabv3-mnv2-pascal"
-# Analysed frames a second, of a camera: in pipeline files, in commands over MQTT and over HTTP.
+# Analysed frames a second of a camera. Here, as pipeline files, MQTT, HTTP and Home Assistant all have it.
 SLOWEST_FPS, FASTEST_FPS = 0.1, 60.0
 
 
@@ -129,7 +129,7 @@ class RuleSettings:
     reference: for ``changed: dominant`` the expected class or group; None means the first one that
         held for ``for_s``. reference_classes: the classes it stands for.
     ground_m2: area of the zone's ground, of which thresholds then are shares; None: of the picture's area.
-    unlike: with what a zone that learns its own normal is compared, see ``rules.normal``. groups: names
+    unlike: with what a zone that learns its own normal is compared, see ``rules.baseline``. groups: names
         whose shares then repeat those of classes. learn_s: how long an hour of the day is watched for that.
     """
 
@@ -175,7 +175,7 @@ class ZoneSettings:
 class GateSettings:
     """Which pictures are worth an analysis: those that show motion, and one every ``refresh_s``.
 
-    keyframes: whether only keyframes may be decoded while nothing moves; see ``sources.gate``.
+    keyframes: whether only keyframes may be decoded while nothing moves; see ``screening.motion_gate``.
     """
 
     refresh_s: float
@@ -212,7 +212,7 @@ class EvidenceBudget:
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """What makes a camera's pictures unusable; see ``sources.health``.
+    """What makes a camera's pictures unusable; see ``screening.health``.
 
     frozen_s: for how long nothing but repeated pictures may come; None: not looked for. dark, blown_out,
     blurred, covered: whether that is looked for. tolerance: how far a corner of the view may move, as a share
@@ -269,7 +269,8 @@ class RemoteSettings:
 class CameraSettings:
     """One camera. ``input_size_px`` (width, height) is None for the model's default size.
 
-    max_age_s: a frame that is older when its turn comes is dropped; None for the default, see ``scheduler``.
+    max_age_s: a frame that is older when its turn comes is dropped; None for the default, see
+        ``runtime.scheduler``.
     gate: None analyses every picture that is due. decode: by which decoder. health: what pictures are
     checked for; None for nothing. evidence: None keeps none. repeat: a clip begins again after its end.
     remote: the servers of engine ``kserve``, None for every other engine.

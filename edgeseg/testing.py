@@ -15,9 +15,9 @@ occupancies of a real camera, recorded by ``edgeseg record``. With pytest the fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from edgeseg import config
 from edgeseg.clock import parse_utc
@@ -33,10 +33,10 @@ from edgeseg.settings import CameraSettings, PipelineSettings, ZoneSettings
 from edgeseg.yamlfile import suggestion
 
 # Monday, an hour before noon: inside most hours.
-_WHEN = datetime(2026, 11, 23, 11, 0, tzinfo=timezone.utc)
+_WHEN = datetime(2026, 11, 23, 11, 0, tzinfo=UTC)
 _DECIMALS = 6
 
-Place = Union[str, Path]
+Place = str | Path
 """A path."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -219,7 +219,7 @@ def test_only_one_run_works_on_an_archive(
     assert "another run works on this archive" in capsys.readouterr().err
 
 
-NOON = datetime(2026, 11, 22, 12, 0, 5, tzinfo=timezone.utc).timestamp()
+NOON = datetime(2026, 11, 22, 12, 0, 5, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Literal
 
@@ -277,7 +277,7 @@ def test_an_alert_that_is_on_ends_with_the_hours() -> None:
     ],
 )
 def test_windows_follow_the_wall_clock_of_their_zone(window: ActiveHours, utc: str, open_then: bool) -> None:
-    moment = datetime.fromisoformat(utc).replace(tzinfo=timezone.utc)
+    moment = datetime.fromisoformat(utc).replace(tzinfo=UTC)
     assert is_open(window, moment.timestamp()) is open_then
 
 

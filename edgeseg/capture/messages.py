@@ -7,7 +7,7 @@ is held by a process that gets killed is never released.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, Union
+from typing import Protocol
 
 from edgeseg.capture.clip_request import ClipRequest
 from edgeseg.errors import SourceError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, Self
 
 from edgeseg.events import Event
 
@@ -62,9 +62,6 @@ class Publisher(Protocol):
     ) -> None: ...
 
 
-Self = TypeVar("Self", bound="SilentPublisher")
-
-
 class SilentPublisher:
     """Takes events and keeps none. The base of those that keep a copy: they have nothing to acquire."""
 
@@ -76,7 +73,7 @@ class SilentPublisher:
 
     def close(self) -> None: ...
 
-    def __enter__(self: Self) -> Self:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

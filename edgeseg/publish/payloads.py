@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,7 +40,7 @@ Availability = Literal["online", "offline"]
 RuleText = Literal["ON", "OFF", "unknown"]
 EnabledText = Literal["ON", "OFF"]
 Percent = Annotated[
-    Union[Annotated[float, Field(ge=0, le=100)], Literal["None"]],
+    Annotated[float, Field(ge=0, le=100)] | Literal["None"],
     Field(description="Share of the zone in percent, one decimal; the text None while unknown."),
 ]
 Rate = Annotated[float, Field(gt=0, description="Analysed frames a second.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from edgeseg.settings import ActiveHours
@@ -18,7 +18,7 @@ def is_open(hours: ActiveHours | None, utc_s: float) -> bool:
     """
     if hours is None:
         return True
-    zone = ZoneInfo(hours.timezone) if hours.timezone else timezone.utc
+    zone = ZoneInfo(hours.timezone) if hours.timezone else UTC
     now = datetime.fromtimestamp(utc_s, zone)
     minute = now.hour * 60 + now.minute
     if hours.start_min < hours.end_min:

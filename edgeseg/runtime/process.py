@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn, Union
+from typing import NoReturn
 
 from edgeseg.clock import awake_s
 from edgeseg.errors import ConfigError, Problem
@@ -33,8 +33,8 @@ _FREE_RESTARTS = 3
 _RESTARTS_WITHIN_S = 600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 120.0
 # Set for the process that takes the place of one that was stuck.
-_STARTED_AGAIN = "EDGESEG__STARTED_AGAIN"
-Handler = Union[Callable[[int, Union[FrameType, None]], object], int, None]
+_STARTED_AGAIN = "EDGESEG_STARTED_AGAIN"
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 def reap_orphans() -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from edgeseg.clock import Clock
 from edgeseg.errors import StateError
@@ -21,7 +21,7 @@ from edgeseg.state.schema import MIGRATIONS, SCHEMA_VERSION, TABLES, refuse_newe
 
 log = logging.getLogger(__name__)
 
-Value = Union[str, int, float, bytes, None]
+Value = str | int | float | bytes | None
 Rows = list[tuple[Any, ...]]
 Execute = Callable[[str, tuple[Value, ...]], object]
 Change = Callable[[Execute], None]

@@ -61,7 +61,7 @@ async def _fetch(url: str, into: BinaryIO, size_bytes: int, on_progress: Callabl
                     raise DownloadError(f"the server sends more than {size_bytes} bytes", retry=False)
                 into.write(chunk)
                 on_progress(have)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise DownloadError("the server does not answer", retry=True) from None
     except aiohttp.ClientPayloadError:
         raise DownloadError(

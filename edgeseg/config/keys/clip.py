@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
@@ -48,12 +48,10 @@ class ClipFile(Keys, title="clip"):
 
 # A discriminator, so that a mistake in one form is not also one in the other.
 Clip = Annotated[
-    Union[
-        Annotated[Literal[False], Tag("off"), WithJsonSchema({"type": "boolean"})],
-        Annotated[ClipFile, Tag("keys")],
-    ],
+    Annotated[Literal[False], Tag("off"), WithJsonSchema({"type": "boolean"})]
+    | Annotated[ClipFile, Tag("keys")],
     Discriminator(lambda value: "off" if value is False else "keys"),
-    BeforeValidator(_clip_keys, json_schema_input_type=Union[OnOff, ClipFile]),
+    BeforeValidator(_clip_keys, json_schema_input_type=OnOff | ClipFile),
 ]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Union
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -76,7 +76,7 @@ Days = Annotated[
     AfterValidator(between(SHORTEST_EVIDENCE_DAYS, LONGEST_EVIDENCE_DAYS)),
     WithJsonSchema({"type": "number", "minimum": SHORTEST_EVIDENCE_DAYS, "maximum": LONGEST_EVIDENCE_DAYS}),
 ]
-_Word = Union[EvidencePictures, OnOff]
+_Word = EvidencePictures | OnOff
 
 
 class _What(Keys):
@@ -122,11 +122,11 @@ class EvidenceFile(_What, title="evidence"):
 
 
 Evidence = Annotated[
-    EvidenceFile, BeforeValidator(_policy_alone, json_schema_input_type=Union[_Word, EvidenceFile])
+    EvidenceFile, BeforeValidator(_policy_alone, json_schema_input_type=_Word | EvidenceFile)
 ]
 CameraEvidence = Annotated[
     CameraEvidenceFile,
-    BeforeValidator(_policy_alone, json_schema_input_type=Union[_Word, CameraEvidenceFile]),
+    BeforeValidator(_policy_alone, json_schema_input_type=_Word | CameraEvidenceFile),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Union
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -46,7 +46,7 @@ def _gate_keys(value: object) -> object:
     return value
 
 
-Gate = Annotated[GateFile, BeforeValidator(_gate_keys, json_schema_input_type=Union[OnOff, GateFile])]
+Gate = Annotated[GateFile, BeforeValidator(_gate_keys, json_schema_input_type=OnOff | GateFile)]
 
 
 def gate_settings(file: GateFile | None) -> GateSettings | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -32,8 +32,8 @@ class HealthFile(Keys, title="health"):
     """What makes a camera's picture unusable: its zones are then unknown, and say why."""
 
     frozen: Annotated[
-        Union[Annotated[Duration, duration_between(SHORTEST_FROZEN_S, LONGEST_FROZEN_S)], None],
-        BeforeValidator(_off_words, json_schema_input_type=Union[Duration, OnOff]),
+        Annotated[Duration, duration_between(SHORTEST_FROZEN_S, LONGEST_FROZEN_S)] | None,
+        BeforeValidator(_off_words, json_schema_input_type=Duration | OnOff),
     ] = Field(
         DEFAULT_HEALTH.frozen_s,
         description="For how long only pictures that were there before may come, 10 s to 1 h, or `off`. "
@@ -44,8 +44,8 @@ class HealthFile(Keys, title="health"):
     blurred: OnOff = Field(True, description="The fine detail that the picture usually has is gone.")
     covered: OnOff = Field(True, description="Most of what is usually seen is hidden.")
     tolerance: Annotated[
-        Union[Annotated[Share, AfterValidator(_tolerance)], None],
-        BeforeValidator(_off_words, json_schema_input_type=Union[Share, OnOff]),
+        Annotated[Share, AfterValidator(_tolerance)] | None,
+        BeforeValidator(_off_words, json_schema_input_type=Share | OnOff),
     ] = Field(
         DEFAULT_HEALTH.tolerance,
         description="How far the view's corners may move, as a share of the picture's width, 0.5 to 50 %, "
@@ -70,8 +70,8 @@ def _health_keys(value: object) -> object:
 
 
 Health = Annotated[
-    Union[HealthFile, None],
-    BeforeValidator(_health_keys, json_schema_input_type=Union[OnOff, HealthFile]),
+    HealthFile | None,
+    BeforeValidator(_health_keys, json_schema_input_type=OnOff | HealthFile),
 ]
 
 

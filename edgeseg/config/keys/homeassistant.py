@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -39,7 +39,7 @@ def _keys(value: object) -> object:
 
 
 HomeAssistant = Annotated[
-    HomeAssistantFile, BeforeValidator(_keys, json_schema_input_type=Union[OnOff, HomeAssistantFile])
+    HomeAssistantFile, BeforeValidator(_keys, json_schema_input_type=OnOff | HomeAssistantFile)
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Union, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
@@ -52,10 +52,8 @@ def _changed_word(value: object) -> object:
 
 # A discriminator, so that a mistake in one form is not also one in the other.
 Changed = Annotated[
-    Union[
-        Annotated[ChangedWord, BeforeValidator(_changed_word), Tag("word")],
-        Annotated[ChangedFrom, Tag("mapping")],
-    ],
+    Annotated[ChangedWord, BeforeValidator(_changed_word), Tag("word")]
+    | Annotated[ChangedFrom, Tag("mapping")],
     Discriminator(lambda value: "mapping" if isinstance(value, (dict, ChangedFrom)) else "word"),
 ]
 

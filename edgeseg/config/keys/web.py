@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Annotated, Union
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -87,9 +87,7 @@ def _web_keys(value: object) -> object:
     return value
 
 
-Web = Annotated[
-    Union[WebFile, None], BeforeValidator(_web_keys, json_schema_input_type=Union[OnOff, WebFile])
-]
+Web = Annotated[WebFile | None, BeforeValidator(_web_keys, json_schema_input_type=OnOff | WebFile)]
 
 
 def web_settings(file: WebFile, report: Report) -> WebSettings:

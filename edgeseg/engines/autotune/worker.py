@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Union
 
 import cv2
 import numpy as np

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, Union
+from typing import Literal, Protocol
 
 from edgeseg.clock import Clock
 from edgeseg.publish.base import Message
@@ -98,7 +98,7 @@ class Leftover:
     messages: tuple[Message, ...]
 
 
-Note = Union[Connected, Refused, Lost, Unreachable, Acknowledged, Subscribed, Leftover]
+Note = Connected | Refused | Lost | Unreachable | Acknowledged | Subscribed | Leftover
 
 
 class Connection(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -81,5 +81,5 @@ def _in_name(file: str, pattern: str, zone: tzinfo) -> float | None:
             moment = datetime.strptime(found[0], pattern)
         except ValueError:
             continue
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(timezone.utc).timestamp()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC).timestamp()
     return None

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timezone, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -151,7 +151,7 @@ class Tables:
     def add(self, entry: TimelineEntry) -> None:
         """Add the zones and alerts of one entry."""
         at_s = entry.occupancies[0].time.captured_at_s
-        at, local = _moment(at_s, timezone.utc), _moment(at_s, self._zone)
+        at, local = _moment(at_s, UTC), _moment(at_s, self._zone)
         day = self._day_of(at_s)
         if day != self._day:
             self._end_day()
@@ -247,7 +247,7 @@ class Tables:
         return datetime.fromtimestamp(utc_s, self._zone).strftime("%Y-%m-%d")
 
 
-def _moment(utc_s: float, zone: tzinfo = timezone.utc) -> datetime:
+def _moment(utc_s: float, zone: tzinfo = UTC) -> datetime:
     # Without its zone: DuckDB hands those that have one to Python only where pytz is installed.
     return datetime.fromtimestamp(utc_s, zone).replace(tzinfo=None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edgeseg.clock import parse_utc
@@ -82,7 +82,7 @@ def _moment(text: str) -> float | datetime:
     except ValueError:
         pass
     try:
-        return datetime.fromtimestamp(parse_utc(text.strip()), tz=timezone.utc)
+        return datetime.fromtimestamp(parse_utc(text.strip()), tz=UTC)
     except ValueError:
         raise ValueError(f"got {text!r}, expected seconds of the clip, m:ss or a time in ISO 8601") from None
 
