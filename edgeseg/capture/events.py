@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from edgeseg.capture.shared_memory import AlertClip
 from edgeseg.frames import FrameTime
@@ -49,4 +48,4 @@ class ClipReady:
     clip: AlertClip
 
 
-CaptureEvent = Union[NewFrame, StillPicture, UnusablePicture, ReferenceLearned, ClipReady]
+CaptureEvent = NewFrame | StillPicture | UnusablePicture | ReferenceLearned | ClipReady

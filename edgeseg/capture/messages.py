@@ -192,10 +192,10 @@ class Stop:
     """Close the camera's session and end."""
 
 
-FromCamera = Union[
-    SlotLayout, FrameReady, NothingMoved, Unusable, ViewLearned, Heartbeat, ClipFinished, Failed
-]
-ToCamera = Union[Release, SetRate, SetPreprocess, RequestFrame, ClipRequest, Stop]
+FromCamera = (
+    SlotLayout | FrameReady | NothingMoved | Unusable | ViewLearned | Heartbeat | ClipFinished | Failed
+)
+ToCamera = Release | SetRate | SetPreprocess | RequestFrame | ClipRequest | Stop
 
 
 def views_shape(fit: Fit) -> tuple[int, int, int, int]:

@@ -70,7 +70,7 @@ class RunTimes:
     wall_s: float
 
 
-Answer = Union[CandidateReady, CandidateFailed, RunTimes]
+Answer = CandidateReady | CandidateFailed | RunTimes
 
 
 class BenchmarkWorker:

@@ -18,7 +18,7 @@ class Crashed:
     message: str
 
 
-Results = Iterator[tuple[Job, Union[Result, Crashed]]]
+Results = Iterator[tuple[Job, Result | Crashed]]
 """Each job with its result, in the order of completion."""
 
 
