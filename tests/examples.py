@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 _FACTOR = int(os.environ.get("EDGESEG_EXAMPLES", "1"))
 _DEFAULT = 100
@@ -20,8 +20,12 @@ def examples(usual: int) -> int:
 
 
 def load_profile() -> None:
-    """No deadline: how long an example takes says something about the machine alone."""
+    """No deadline: how long an example takes, or takes to be made, says something about the machine alone."""
     settings.register_profile(
-        "edgeseg", deadline=None, derandomize=_FACTOR == 1, max_examples=examples(_DEFAULT)
+        "edgeseg",
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=_FACTOR == 1,
+        max_examples=examples(_DEFAULT),
     )
     settings.load_profile("edgeseg")

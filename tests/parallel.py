@@ -15,7 +15,31 @@ from typing import Any
 import pytest
 
 # Files and tests that take longest, by the beginnings of their ids, longest first.
-LONG: tuple[str, ...] = ()
+LONG: tuple[str, ...] = (
+    "tests/test_overload_daemon.py",
+    "tests/test_shipped_models.py::test_validation_reaches_what_the_card_says",
+    "tests/test_browser.py",
+    "tests/test_archive.py",
+    "tests/test_transcripts.py",
+    "tests/test_mqtt.py",
+    "tests/test_engines.py",
+    "tests/test_bench.py",
+    "tests/test_archive_dask.py",
+    "tests/test_bad_input.py",
+    "tests/test_gate_truth.py",
+    "tests/test_restart.py",
+    "tests/test_service.py",
+    "tests/test_rules_properties.py",
+    "tests/test_restarts_properties.py",
+    "tests/test_shipped_models.py",
+    "tests/test_confine.py",
+    "tests/test_capture_process.py",
+    "tests/test_cdnet_highway.py",
+    "tests/test_wheel.py",
+    "tests/test_web_daemon.py",
+    "tests/test_fleet_rollout.py",
+    "tests/test_tune.py",
+)
 
 
 def unit_of(nodeid: str) -> str:

@@ -4,17 +4,19 @@
 set -u
 cd "$(dirname "$0")/.."
 
+works() {
+    "$1" -c 'import ensurepip, venv' 2>/dev/null
+}
+
 # Prints the program, or fails.
 find_python() {
-    if command -v uv >/dev/null; then
-        uv python find --no-project "$1" 2>/dev/null && return 0
-        uv python install --quiet "$1" >/dev/null 2>&1 && uv python find --no-project "$1" 2>/dev/null && return 0
-    fi
-    for python in "python$1" "$HOME"/.pyenv/versions/"$1".*/bin/python; do
-        # A stub of pyenv is there for every version, and runs only one that is chosen.
-        "$python" -c 'import ensurepip, venv' 2>/dev/null && echo "$python" && return 0
+    # A stub of pyenv is there for every version, and runs only one that is chosen.
+    for python in "python$1" "${HOME:-/}"/.pyenv/versions/"$1".*/bin/python; do
+        works "$python" && echo "$python" && return 0
     done
-    return 1
+    command -v uv >/dev/null || return 1
+    uv python install --quiet "$1" >/dev/null 2>&1
+    python=$(uv python find --no-project "$1" 2>/dev/null) && works "$python" && echo "$python"
 }
 
 set_up() {

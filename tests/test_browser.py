@@ -262,6 +262,7 @@ def test_nothing_stands_in_anybodys_way(house: House, browser: Browser, scheme: 
         assert found + visit.violations() == []
 
 
+@pytest.mark.alone
 def test_the_dashboard_lives(house: House, browser: Browser) -> None:
     with Visit(browser, house.url) as visit:
         page = visit.page

@@ -109,6 +109,7 @@ def decoded_s(path: Path) -> list[float]:
         return [float(frame.time) for frame in container.decode(stream)]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("only", [False, True], ids=["while decoding", "recording alone"])
 def test_a_clip_of_a_real_camera(server: RtspServer, tmp_path: Path, only: bool) -> None:
     with capture_of(server.url, only=only) as capture:

@@ -282,7 +282,9 @@ HOSTILE = st.one_of(
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60)
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=examples(60),
 )
 @given(HOSTILE, st.sampled_from(["node", "camera", "zone", "rule"]))
 def test_names_are_one_level_of_topics_and_paths(tmp_path: Path, name: str, where: str) -> None:
