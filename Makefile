@@ -42,7 +42,7 @@ demo: $(VENV)/.demo-installed
 	@$(BIN)/edgeseg demo
 
 # Many tests wait for other processes: twice as many run at once as there are cores, four for the smallest
-# machine and no more than eight. What measures runs alone (tests/parallel.py).
+# machine and no more than eight. What measures runs alone (tests/support/parallel.py).
 JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); \
 	[ $$cores -le 2 ] && echo 4 || { [ $$cores -ge 4 ] && echo 8 || echo $$((2 * cores)); })
 IN_PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
@@ -74,28 +74,28 @@ soak: $(VENV)/.test-installed
 
 # A part of `make test`.
 test-browser: $(VENV)/.test-installed
-	$(BIN)/python -m pytest $(PYTEST_ARGS) $(wildcard tests/test_browser*.py)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/web/test_browser.py tests/web/test_browser_newcomer.py tests/web/test_browser_proxy.py
 
 screenshots: $(VENV)/.test-installed
-	$(BIN)/python -m tests.screenshots docs
+	$(BIN)/python -m tests.scripts.screenshots docs
 
 API := .venv-api
 test-api: $(VENV)/.test-installed
 	$(PYTHON) -m venv $(API)
 	$(API)/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32'
-	$(BIN)/python -m tests.web_api_check $(API)/bin/schemathesis -n 50
+	$(BIN)/python -m tests.scripts.web_api_check $(API)/bin/schemathesis -n 50
 
 web-cost: $(VENV)/.test-installed
-	$(BIN)/python -m tests.web_cost
+	$(BIN)/python -m tests.scripts.web_cost
 
 # nvidia-pytriton brings the server itself; neither of them shares an environment with us.
 REMOTE_PYTHON ?= python3.11
 REMOTE_SERVERS := EDGESEG_TRITON="$(CURDIR)/$(TRITON)/bin/python" EDGESEG_MLSERVER="$(CURDIR)/$(MLSERVER)/bin/python"
 test-remote: $(VENV)/.test-installed $(TRITON)/.installed $(MLSERVER)/.installed
-	$(REMOTE_SERVERS) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_remote.py tests/test_remote_daemon.py
+	$(REMOTE_SERVERS) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/kserve/test_remote.py tests/kserve/test_remote_daemon.py
 
 remote-cost: $(VENV)/.test-installed $(TRITON)/.installed $(MLSERVER)/.installed
-	$(REMOTE_SERVERS) $(BIN)/python -m tests.remote_cost
+	$(REMOTE_SERVERS) $(BIN)/python -m tests.scripts.remote_cost
 
 $(TRITON)/.installed:
 	$(REMOTE_PYTHON) -m venv $(TRITON)
@@ -116,14 +116,14 @@ test-kubernetes: $(VENV)/.test-installed
 # What `make test` skips for want of PyTorch.
 test-zoo: $(ZOO)/.installed
 	$(ZOO)/bin/mypy -p edgeseg.zoo
-	$(ZOO)/bin/python -m pytest $(PYTEST_ARGS) $(wildcard tests/test_zoo_*.py)
+	$(ZOO)/bin/python -m pytest $(PYTEST_ARGS) tests/zoo
 
 # Home Assistant takes some of the newest Pythons alone; which release is tried follows from this one.
 HOMEASSISTANT_PYTHON ?= python3.13
 HOMEASSISTANT := .venv-homeassistant
 test-homeassistant: $(VENV)/.test-installed $(HOMEASSISTANT)/.installed
 	EDGESEG_HOMEASSISTANT="$(CURDIR)/$(HOMEASSISTANT)/bin/python" \
-		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_homeassistant_core.py
+		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/publish/test_homeassistant_core.py
 
 # Node-RED runs the flow, linters read the Dockerfile, the compose file meets its schema. Needs npm.
 EXAMPLES := .venv-examples
@@ -144,8 +144,9 @@ $(HOMEASSISTANT)/.installed:
 
 # Functional only: nothing that is measured here says how fast a board is. DEBIAN_MIRROR: fetch.sh says when.
 ARM64 := .arm64
-ARM64_TESTS := tests/arm64/board.py $(addprefix tests/test_,\
-	$(addsuffix .py,zones rules postprocess preprocess outbox config engines confine syscalls))
+ARM64_TESTS := tests/arm64/board.py $(addsuffix .py,$(addprefix tests/,stages/test_zones rules/test_rules \
+	stages/test_postprocess stages/test_preprocess publish/test_outbox config/test_config engines/test_engines \
+	capture/test_sandbox capture/test_system_calls))
 test-arm64: $(VENV)/.test-installed
 	@DEBIAN_MIRROR='$(DEBIAN_MIRROR)' tests/arm64/fetch.sh $(ARM64)
 	@$(BIN)/python -m tests.arm64.wheels $(ARM64)

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from edgeseg.models import registry
-from tests import parallel, passwords, skips
-from tests.examples import load_profile
+from tests.support import parallel, passwords, skips
+from tests.support.examples import load_profile
 
 ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests"
 
 
 def test_data() -> Path:

@@ -23,10 +23,10 @@ from edgeseg.publish.mqtt.outbox import Outbox
 from edgeseg.publish.mqtt.publisher import MqttPublisher
 from edgeseg.publish.topics import TABLE, Topics
 from edgeseg.settings import HomeAssistantSettings, MqttSettings, PipelineSettings, Secret
-from tests.broker import Broker, Subscriber, free_port, wait_until
 from tests.conftest import missing
-from tests.homeassistant_pipeline import PIPELINE, devices_of, settings_of
-from tests.publish_events import alert, occupancy, rule_state
+from tests.support.broker import Broker, Subscriber, free_port, wait_until
+from tests.support.homeassistant_pipeline import PIPELINE, devices_of, settings_of
+from tests.support.publish_events import alert, occupancy, rule_state
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "docs" / "examples"

@@ -15,8 +15,8 @@ import pytest
 from edgeseg.clock import SystemClock
 from edgeseg.events import ZoneOccupancy
 from edgeseg.publish.topics import Topics
-from tests.broker import Broker, Subscriber, accepts, free_port, wait_until
-from tests.publish_events import alert, occupancy
+from tests.support.broker import Broker, Subscriber, accepts, free_port, wait_until
+from tests.support.publish_events import alert, occupancy
 from tests.test_examples import DOCKER, EXAMPLES
 
 TOOLS = Path(os.environ.get("EDGESEG_EXAMPLE_TOOLS", ""))

@@ -128,13 +128,11 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 # Two pages describe the layout of the package after its modules have moved. Remove the mark then.
-after_the_move = pytest.mark.xfail(reason="describes the layout after the move", strict=True)
-_MOVING = {ROOT / "CONTRIBUTING.md", DOCS / "architecture.md"}
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=after_the_move if page in _MOVING else ()) for page in PAGES],
+    PAGES,
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_files_exist(page: Path) -> None:

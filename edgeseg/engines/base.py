@@ -2,7 +2,7 @@
 
 To add one: write ``engines/NAME.py`` with ``load``, ``absent`` and ``device`` as ``onnxruntime.py`` has them,
 describe its tensors with ``tensors.check_model``, add the engine to ``models/runtimes.py``, and run it in the
-contract suite (``tests/engine_cases.py``).
+contract suite (``tests/support/engine_cases.py``).
 """
 
 from __future__ import annotations

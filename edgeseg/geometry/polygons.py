@@ -3,7 +3,7 @@
 Trapezoidal decomposition: the plane is cut into horizontal slabs at every vertex, every crossing of two
 edges and every row boundary. Inside a slab no edge begins, ends or crosses another, so the zone is a row
 of trapezoids, and what a trapezoid covers of a cell has a closed form. No supersampling: the only error
-is that of float64 (below 1e-9 of a cell; tests/test_zones.py holds it).
+is that of float64 (below 1e-9 of a cell; tests/stages/test_zones.py holds it).
 """
 
 from __future__ import annotations

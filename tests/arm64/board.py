@@ -24,9 +24,9 @@ import pytest
 
 import edgeseg
 from edgeseg.models.runtimes import ENGINES
-from tests.broker import Broker, Subscriber, wait_until
-from tests.daemon import Daemon
-from tests.drawn_scenes import room, street
+from tests.support.broker import Broker, Subscriber, wait_until
+from tests.support.daemon import Daemon
+from tests.support.drawn_scenes import room, street
 
 NETWORK = "deeplabv3plus-mnv2-camvid"
 # An emulated process takes up to half a minute to import what the daemon needs, on a quiet machine.

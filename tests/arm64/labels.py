@@ -27,9 +27,9 @@ from edgeseg.stages import postprocess
 from edgeseg.stages.preprocess import Preprocess
 from edgeseg.zoo.data import read_picture
 from tests.conftest import test_data
-from tests.drawn_scenes import SCENES, U8
-from tests.golden_maps import UNSURE, Shipped, answer
-from tests.test_golden_maps import CASES, LEAST_AGREEMENT
+from tests.models.test_golden_maps import CASES, LEAST_AGREEMENT
+from tests.support.drawn_scenes import SCENES, U8
+from tests.support.golden_maps import UNSURE, Shipped, answer
 
 PHOTO = "photo"
 

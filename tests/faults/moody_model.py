@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.tiny_models import Convention, write_manifest
+from tests.support.tiny_models import Convention, write_manifest
 
 # Rounds of an idle loop: hours in any runtime.
 _FOR_EVER = 1 << 40

@@ -10,7 +10,7 @@ from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import ProcessResources
 from tests.faults.ledger import Row
 from tests.faults.scene import Scene, pause
-from tests.rtsp_fixtures import RtspServer
+from tests.support.rtsp_fixtures import RtspServer
 
 # From edgeseg/camera.py: no picture for so long is stale; and the margin that the project promises.
 STALE_AFTER_S = 3.0

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from edgeseg.clock import parse_utc
 from edgeseg.tools.soak.process_resources import ProcessResources, session
-from tests.broker import Broker, Received, Subscriber, wait_until
-from tests.daemon import Daemon
-from tests.tiny_models import Convention, write_model
+from tests.support.broker import Broker, Received, Subscriber, wait_until
+from tests.support.daemon import Daemon
+from tests.support.tiny_models import Convention, write_model
 
 T = TypeVar("T")
 

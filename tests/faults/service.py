@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.daemon import Daemon
+from tests.support.daemon import Daemon
 
 UNIT = ROOT / "systemd" / "edgeseg@.service"
 _POLL_S = 0.05

@@ -14,13 +14,13 @@ import pytest
 from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import ProcessResources
 from edgeseg.tools.soak.tcp_relay import TcpRelay
-from tests.broker import Broker, wait_until
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.places import small_disk
 from tests.faults.scene import Scene, pause
-from tests.rtsp_fixtures import RtspServer
+from tests.support.broker import Broker, wait_until
+from tests.support.rtsp_fixtures import RtspServer
 
 AWAY_S = 600.0
 SLOW_BLINK_S = 6.0

@@ -15,11 +15,11 @@ import pytest
 from edgeseg.clock import parse_utc
 from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import connected_to, parent
-from tests.broker import wait_until
 from tests.faults.conftest import Note
 from tests.faults.pair import BACK_WITHIN_S, GOP_S, NOTICED_WITHIN_S, Pair
 from tests.faults.scene import pause
-from tests.rtsp_fixtures import RtspServer
+from tests.support.broker import wait_until
+from tests.support.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -16,7 +16,7 @@ from tests.faults.impostor import answering
 from tests.faults.lossy_rtsp import LossyRtsp
 from tests.faults.pair import BACK_WITHIN_S, GOP_S, NOTICED_WITHIN_S, Pair
 from tests.faults.scene import pause
-from tests.rtsp_fixtures import RtspServer
+from tests.support.rtsp_fixtures import RtspServer
 
 # From edgeseg/settings.py: for so long only pictures that were there before.
 FROZEN_AFTER_S = 15.0

@@ -20,7 +20,7 @@ from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.scene import Scene, pause
-from tests.rtsp_fixtures import RtspServer
+from tests.support.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(300)
 

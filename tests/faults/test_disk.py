@@ -11,14 +11,14 @@ import pytest
 from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import ProcessResources
 from edgeseg.tools.soak.tcp_relay import TcpRelay
-from tests.broker import Broker
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.places import read_only, small_disk
 from tests.faults.scene import Scene, pause
 from tests.faults.test_brokers import fill
-from tests.rtsp_fixtures import RtspServer
+from tests.support.broker import Broker
+from tests.support.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(300)
 

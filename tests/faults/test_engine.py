@@ -17,15 +17,15 @@ import pytest
 
 from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import session
-from tests.broker import Broker, wait_until
 from tests.faults.clips import blinking_clip, coloured_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.moody_model import write_moody_model
 from tests.faults.scene import Watcher, write_pipeline
 from tests.faults.service import End, Service, unit_seconds
-from tests.rtsp_fixtures import RtspServer
-from tests.slow_runtime import environment, write_slow_model
+from tests.support.broker import Broker, wait_until
+from tests.support.rtsp_fixtures import RtspServer
+from tests.support.slow_runtime import environment, write_slow_model
 
 pytestmark = pytest.mark.timeout(400)
 USUAL, HANGS, FAILS = range(3)

@@ -12,14 +12,14 @@ import pytest
 
 from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import ProcessResources, cameras, peak_memory_mib
-from tests.broker import wait_until
 from tests.conftest import test_data
 from tests.faults.clips import blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.hostile import Hostile, hostile_files
 from tests.faults.ledger import Row
 from tests.faults.scene import Scene, pause
-from tests.rtsp_fixtures import RtspServer
+from tests.support.broker import wait_until
+from tests.support.rtsp_fixtures import RtspServer
 
 SEED = 5
 AT_ONCE = 10

@@ -16,7 +16,7 @@ from tests.faults.ledger import Row
 from tests.faults.places import resolver_of
 from tests.faults.resolver import Resolver
 from tests.faults.scene import Scene, pause
-from tests.rtsp_fixtures import RtspServer
+from tests.support.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(300)
 ADDRESS = "127.0.0.77"

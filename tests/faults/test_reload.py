@@ -12,12 +12,12 @@ import pytest
 
 from edgeseg.tools.soak.alert_audit import audit
 from edgeseg.tools.soak.process_resources import ProcessResources
-from tests.broker import wait_until
 from tests.faults.clips import BLINK_S, blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.scene import Scene
-from tests.rtsp_fixtures import RtspServer
+from tests.support.broker import wait_until
+from tests.support.rtsp_fixtures import RtspServer
 
 
 def broken(whole: bytes) -> dict[str, bytes | None]:

@@ -18,12 +18,12 @@ import pytest
 from edgeseg.tools.soak.alert_audit import Audit, audit
 from edgeseg.tools.soak.process_resources import session
 from edgeseg.tools.soak.tcp_relay import TcpRelay
-from tests.broker import Broker, wait_until
-from tests.daemon import Daemon
 from tests.faults.clips import blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.scene import Watcher, pause, write_pipeline
+from tests.support.broker import Broker, wait_until
+from tests.support.daemon import Daemon
 
 SEED = 200
 # Two daemons at once: most of a life is starting.

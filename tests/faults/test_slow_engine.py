@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.broker import Broker, wait_until
-from tests.daemon import Daemon
 from tests.faults.cgroup import cpu_quota
 from tests.faults.clips import blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.scene import ReceivedMessage, Watcher, write_pipeline
-from tests.slow_runtime import environment, write_slow_model
+from tests.support.broker import Broker, wait_until
+from tests.support.daemon import Daemon
+from tests.support.slow_runtime import environment, write_slow_model
 
 MINUTES = float(os.environ.get("EDGESEG_SLOW_MINUTES", "5"))
 pytestmark = pytest.mark.timeout(60 * MINUTES + 900)

@@ -14,13 +14,13 @@ import pytest
 
 from edgeseg.tools.soak.process_resources import session
 from edgeseg.tools.soak.tcp_relay import TcpRelay
-from tests.broker import Broker, wait_until
-from tests.daemon import Daemon
 from tests.faults.clips import blinking_clip
 from tests.faults.conftest import Note
 from tests.faults.ledger import Row
 from tests.faults.scene import pause, write_pipeline
-from tests.rtsp_fixtures import RtspServer
+from tests.support.broker import Broker, wait_until
+from tests.support.daemon import Daemon
+from tests.support.rtsp_fixtures import RtspServer
 
 pytestmark = pytest.mark.timeout(600)
 # What the broker is still owed may take 5 s of it (edgeseg/publish/sender.py).
