@@ -58,10 +58,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """Outside of pytest-timeout, which must not count the wait for a turn."""
     if not _is_one_of_many(item.config):
         return (yield)
-    # Beside the folders of all processes of this run.
-    shared = item.config._tmp_path_factory.getbasetemp().parent  # type: ignore[attr-defined]
-    with parallel.Turns(shared).turn(alone=item.get_closest_marker("alone") is not None):
+    with parallel.Turns(_shared_folder(item.config)).turn(alone=item.get_closest_marker("alone") is not None):
         return (yield)
+
+
+def _shared_folder(config: pytest.Config) -> Path:
+    """The folder of this run; with pytest-xdist its processes have theirs in it."""
+    own: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    return own.parent if _is_one_of_many(config) else own
 
 
 def _is_one_of_many(config: pytest.Config) -> bool:
@@ -129,10 +133,14 @@ def _commands_are_searched() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What earlier daemons of the same user have kept is none of the tests' business."""
+def _state_of_its_own(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """What the same user's daemons have kept, and the engines they have measured, is none of the tests'
+    business. Measured once, an engine is known to all processes of this run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("XDG_CACHE_HOME", str(_shared_folder(pytestconfig) / "xdg-cache"))
         yield
 
 

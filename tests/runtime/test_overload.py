@@ -146,8 +146,10 @@ def test_a_steady_load_finds_its_quality_and_keeps_it(cast: list[SimCamera], wor
             assert not gives or camera.quality.size + 1 == len(camera.cost_s), "rates went before sizes"
     for one in cast:
         for other in cast:
-            # Not those who have next to nothing to give, nor those who are too much for a worker all alone.
+            # Not those who have next to nothing to give, nor those who are too much for a worker all alone,
+            # nor those who have given all they could.
             gives = other.rate_fps * other.cost_s[-1] * len(cast) > 0.1 * total
+            gives = gives and other.quality.rate + 1 < len(other.ladder.rate_shares)
             if one.priority > other.priority and workers == 1 and gives:
                 # Within a step: what a camera has left to give, and so its turn, changes as it gives.
                 assert one.quality.rate <= other.quality.rate + 1 or one.rate_fps * one.cost_s[-1] > 0.85
