@@ -35,7 +35,9 @@ SQUASH = Preprocess("stretch", (64, 48))
 
 
 def capture_of(source: Path | str, rate_fps: float = 10.0, **options: object) -> CaptureProcess:
+    """With patience for a busy machine where a test names none of its own."""
     preprocess = options.pop("preprocess", SQUASH)
+    options = {"first_picture_within_s": 80.0, "stall_after_s": 60.0, "open_timeout_s": 30.0, **options}
     return CaptureProcess("yard", str(source), "SHOWN", preprocess, rate_fps, **options)  # type: ignore[arg-type]
 
 
