@@ -39,7 +39,7 @@ SQUASH = Preprocess("stretch", (64, 48))
 def capture_of(source: Path | str, rate_fps: float = 10.0, **options: object) -> CaptureProcess:
     """With patience for a busy machine where a test names none of its own."""
     preprocess = options.pop("preprocess", SQUASH)
-<<<<<<< HEAD:tests/capture/test_capture_process.py
+    options = {"first_picture_within_s": 80.0, "stall_after_s": 60.0, "open_timeout_s": 30.0, **options}
     of_process = {key: options.pop(key) for key in _OF_PROCESS if key in options}
     order = CaptureOrder(str(source), "SHOWN", preprocess, rate_fps, **options)  # type: ignore[arg-type]
     return CaptureProcess("yard", order, **of_process)  # type: ignore[arg-type]
@@ -47,10 +47,6 @@ def capture_of(source: Path | str, rate_fps: float = 10.0, **options: object) ->
 
 def frame_times(events: list[CaptureEvent]) -> list[FrameTime]:
     return [event.time for event in events if isinstance(event, NewFrame)]
-=======
-    options = {"first_picture_within_s": 80.0, "stall_after_s": 60.0, "open_timeout_s": 30.0, **options}
-    return CaptureProcess("yard", str(source), "SHOWN", preprocess, rate_fps, **options)  # type: ignore[arg-type]
->>>>>>> tests:tests/test_capture_process.py
 
 
 def next_frame_time(capture: CaptureProcess) -> FrameTime:
