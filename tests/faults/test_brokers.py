@@ -66,7 +66,7 @@ class Line:
         self.scene.until_caught_up()
         found = audit(self.scene.watcher.alerts, self._blink_s)
         late = sum(alert["replayed"] for alert in self.scene.watcher.alerts)
-        what = f"{found.heard} alert messages, {late} marked as replayed; {what}".removesuffix("; ")
+        what = f"{found.received} alert messages, {late} marked as replayed; {what}".removesuffix("; ")
         leaks = self.scene.leaks(self.before)
         return Row("broker", fault, noticed_s, recovered_s, found.lost, found.unmarked, leaks, what)
 

@@ -55,7 +55,7 @@ def row_of(
     scene.until_caught_up()
     found = audit(scene.watcher.alerts, BLINK_S)
     late = sum(alert["replayed"] for alert in scene.watcher.alerts)
-    what = f"{found.heard} alert messages, {late} marked as replayed; {what}"
+    what = f"{found.received} alert messages, {late} marked as replayed; {what}"
     return Row("disk", fault, noticed_s, back_s, found.lost, found.unmarked, scene.leaks(before), what)
 
 

@@ -133,7 +133,7 @@ def test_killed_at_random(tmp_path: Path, note: Note, lives: int) -> None:
     waited = sum(len(lane.waiting) for lane in lanes)
     total = Audit(*(sum(getattr(one, name) for one in audits) for name in Audit.__dataclass_fields__))
     what = (
-        f"{total.heard} alert messages, {waited} of them waited on disk at a kill; ids reused "
+        f"{total.received} alert messages, {waited} of them waited on disk at a kill; ids reused "
         f"{total.reused}; damaged databases {sum(len(lane.damaged) for lane in lanes)}; "
         f"{time.monotonic() - began_s:.0f} s"
     )

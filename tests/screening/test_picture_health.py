@@ -332,7 +332,7 @@ def test_a_zone_of_which_little_is_sure_is_unknown_until_more_is() -> None:
             0.4,
             "m",
         )
-        (one,) = certainty.judge([sure])
+        (one,) = certainty.apply([sure])
         assert (one.coverage is None) == (one.state == "unknown")
         return one.state, one.reason
 

@@ -270,4 +270,4 @@ def test_a_list_may_say_whose(tmp_path: Path) -> None:
     found = find(listed, ["yard", "gate"], None)
     assert [(clip.name, clip.camera) for clip in found.clips] == [("b.mp4", "gate"), ("yard/a.mp4", "yard")]
     assert found.clips[0].path == str(tmp_path / "b.mp4")
-    assert found.strangers == ("c.mp4",)
+    assert found.unassigned == ("c.mp4",)

@@ -230,9 +230,9 @@ def test_commands_can_be_switched_off(camera: RtspServer, tmp_path: Path) -> Non
         assert "/set/" not in "".join(line for line in broker.log_text.splitlines() if "SUBSCRIBE" in line)
 
 
-def calls(path: Path) -> Iterator[tuple[str, ast.Request]]:
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Request):
+        if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
 
 
