@@ -69,15 +69,19 @@ def test_every_module_is_imported() -> None:
 
 
 @pytest.mark.timeout(PATIENCE_S)
-@pytest.mark.parametrize("engine", ["onnxruntime", "litert", "openvino"])
-def test_segment(engine: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("engine", "input_size"),
+    # The TFLite file has one size. OpenVINO's kernels are the slowest by far to emulate.
+    [("onnxruntime", "736x544"), ("litert", "736x544"), ("openvino", "256x192")],
+)
+def test_segment(engine: str, input_size: str, tmp_path: Path) -> None:
     if not ENGINES[engine].installed:
         pytest.skip(f"engine {engine} is not installed: {ENGINES[engine].install}")
     picture = tmp_path / "street.png"
     cv2.imwrite(str(picture), cv2.cvtColor(street(), cv2.COLOR_RGB2BGR))
     command = [
         *(sys.executable, "-m", "edgeseg", "segment", str(picture), "--model", NETWORK, "--engine", engine),
-        *("--output", str(tmp_path / "out"), "--json"),
+        *("--input", input_size, "--output", str(tmp_path / "out"), "--json"),
     ]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert answer.returncode == 0, answer.stderr
@@ -153,4 +157,4 @@ def test_run(tmp_path: Path) -> None:
             assert daemon.stop() == 0
             assert "Traceback" not in daemon.log
         wait_until(lambda: heard("board/status", b"offline"), "offline")
-        assert told[-1].startswith("STOPPING=1") or any("STOPPING=1" in one for one in told)
+        assert any(one.startswith("STOPPING=1") for one in told)

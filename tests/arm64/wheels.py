@@ -54,6 +54,8 @@ def install(folder: Path) -> int:
     command = [
         *(sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"),
         *("--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"),
+        # pip 23 asks whether the Python that it runs in will do.
+        "--ignore-requires-python",
         *(f"--platform={platform}" for platform in PLATFORMS),
         *(f"--python-version={PYTHON}", "--implementation=cp", "--abi=cp313", "--abi=abi3", "--abi=none"),
         *("--target", str(partial), "-r", str(file)),
