@@ -39,7 +39,8 @@ def test_picture_and_labels_stay_aligned(samples: list[Sample]) -> None:
     random = np.random.default_rng(0)
     agree = []
     for index in range(40):
-        picture, labels = crops.draw(index % 4, random)
+        crop = crops.draw(index % 4, random)
+        picture, labels = crop.picture, crop.labels
         assert picture.shape == (48, 64, 3)
         inside = labels != VOID
         agree.append(np.abs(picture[..., 0][inside].astype(int) - 40 - 80 * labels[inside]) < 20)
@@ -52,7 +53,7 @@ def test_crops_aimed_at_a_rare_class_hold_it(samples: list[Sample]) -> None:
     aimed = dataclasses.replace(PLAIN, rare=(2,), rare_crops=1.0, rotate_deg=0.0)
     crops = Crops(samples, index, 3, aimed)
     random = np.random.default_rng(1)
-    assert all((crops.draw(0, random)[1] == 2).any() for _ in range(20))
+    assert all((crops.draw(0, random).labels == 2).any() for _ in range(20))
 
 
 def test_pasted_objects_bring_pixels_and_labels(samples: list[Sample]) -> None:
