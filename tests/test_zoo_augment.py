@@ -64,8 +64,8 @@ def test_pasted_objects_bring_pixels_and_labels(samples: list[Sample]) -> None:
     for wanted in (pasting, without):
         crops, random = Crops(samples, index, 3, wanted), np.random.default_rng(2)
         drawn = [crops.draw(0, random) for _ in range(30)]
-        shares.append(np.mean([(labels == 1).mean() for _, labels in drawn]))
-        pixels = np.concatenate([picture[..., 0][labels == 1] for picture, labels in drawn])
+        shares.append(np.mean([(crop.labels == 1).mean() for crop in drawn]))
+        pixels = np.concatenate([crop.picture[..., 0][crop.labels == 1] for crop in drawn])
         assert np.median(pixels) == 120
     assert shares[0] > 1.2 * shares[1]
 
@@ -75,6 +75,6 @@ def test_a_seed_repeats_itself(samples: list[Sample]) -> None:
     crops = Crops(samples, index_classes(samples, 3), 3, wanted)
     first, second = (crops.draw(1, np.random.default_rng(5)) for _ in range(2))
     other = crops.draw(1, np.random.default_rng(6))
-    assert np.array_equal(first[0], second[0])
-    assert np.array_equal(first[1], second[1])
-    assert not np.array_equal(first[0], other[0])
+    assert np.array_equal(first.picture, second.picture)
+    assert np.array_equal(first.labels, second.labels)
+    assert not np.array_equal(first.picture, other.picture)

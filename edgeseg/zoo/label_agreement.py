@@ -41,6 +41,12 @@ BOXED = 0.4
 SEEN = 0.2
 """A box below this score says nothing."""
 
+FOUND = 0.15
+"""A box with this share of its class in it has a region."""
+
+ALONE = (PERSON, CAR, BUS, TRUCK, BOAT)
+"""What ADE20K may know by itself."""
+
 CERTAIN = 0.85
 """A region of this mean probability in both teachers needs no box."""
 
@@ -94,7 +100,7 @@ def paint(boxes: list[Box], height: int, width: int) -> Maps:
 
 
 def _objects(answers: Answers, seen: Maps, boxed: Maps) -> tuple[U8, Mask]:
-    """Object labels (VOID elsewhere), and the regions whose class no box and no certainty supports."""
+    """Object labels (VOID elsewhere), and regions where the Pascal teachers' class is not to be learned."""
     height, width = seen.shape[1:]
     labels = np.full((height, width), VOID, np.uint8)
     rejected = np.zeros((height, width), np.bool_)
@@ -112,20 +118,31 @@ def _objects(answers: Answers, seen: Maps, boxed: Maps) -> tuple[U8, Mask]:
         if score[best] >= SEEN and score[best] >= 0.5 * score[other]:
             labels[region] = best
         elif score[other] >= BOXED:
+            # The box is right more often, but then the soft target is wrong.
             labels[region] = other
+            rejected |= region
         elif least >= CERTAIN and things < BOXED:
             labels[region] = member
         else:
             rejected |= region
-    # Small and far people and cars: a box and the ADE20K teacher, which both others miss.
-    for label in (PERSON, CAR, BUS, TRUCK, BOAT):
-        evidence = answers.scene[label] if label == PERSON else answers.scene[list(VEHICLES)].sum(axis=0)
-        evidence = answers.scene[BOAT] if label == BOAT else evidence
-        alone = (labels == VOID) & (boxed[label] > BOXED) & (evidence + seen[label] > SURE)
-        alone &= boxed[label] >= boxed[list(OBJECTS)].max(axis=0)
-        labels[alone] = label
-        rejected &= ~alone
+    _alone(labels, answers, rejected)
     return labels, rejected
+
+
+def _alone(labels: U8, answers: Answers, rejected: Mask) -> None:
+    """Small and far people and vehicles that only a box and the ADE20K teacher know, not the Pascal ones."""
+    for box in answers.boxes:
+        if box.label not in ALONE or box.score < BOXED:
+            continue
+        part = (slice(int(box.top), int(box.bottom) + 1), slice(int(box.left), int(box.right) + 1))
+        inside = labels[part]
+        group = VEHICLES if box.label in VEHICLES else (box.label,)
+        if not inside.size or np.isin(inside, group).mean() > FOUND:
+            continue
+        likely = answers.scene[list(group)].sum(axis=0)[part]
+        free = (inside == VOID) & (likely > SURE)
+        inside[free] = box.label
+        rejected[part] &= ~free
 
 
 def _regions(seen: Maps) -> list[tuple[int, Mask]]:
@@ -169,7 +186,7 @@ def _clear_boxes(labels: U8, answers: Answers, rejected: Mask) -> None:
         part = (slice(int(box.top), int(box.bottom) + 1), slice(int(box.left), int(box.right) + 1))
         inside = labels[part]
         group = VEHICLES if box.label in VEHICLES else (box.label,)
-        if inside.size and np.isin(inside, group).mean() < 0.2:
+        if inside.size and np.isin(inside, group).mean() < FOUND:
             unsure = ~np.isin(inside, OBJECTS)
             inside[unsure] = VOID
             rejected[part] |= unsure
@@ -192,7 +209,11 @@ def _one_place(labels: U8) -> Mask:
 def _soft(seen: Maps, scene: Maps, boxed: Maps) -> Maps:
     """One distribution: objects by the Pascal teachers, vehicles split by boxes, the rest by ADE20K."""
     soft = np.zeros_like(scene)
-    soft[list(OBJECTS)] = seen[list(OBJECTS)]
+    # Sharper: the rest is shared by many classes, and an object of two fifths would outdo each of them.
+    mass = seen[list(OBJECTS)].sum(axis=0)
+    sharp = mass**2 / np.maximum(mass**2 + (1 - mass) ** 2, 1e-6)
+    soft[list(OBJECTS)] = seen[list(OBJECTS)] * (sharp / np.maximum(mass, 1e-6))
+    scene = scene**2 / np.maximum((scene**2).sum(axis=0), 1e-6)
     mass = soft[list(VEHICLES)].sum(axis=0)
     split = 0.3 * soft[list(VEHICLES)] / np.maximum(mass, 1e-6) + boxed[list(VEHICLES)] + 1e-6
     soft[list(VEHICLES)] = mass * split / split.sum(axis=0)

@@ -180,7 +180,7 @@ class Training:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             output = state.network(x)
         if batch.soft is not None:
-            loss = on_grid(output.main, labels, batch.soft.to(self._device), weights, recipe.loss)
+            loss = on_grid(output, labels, batch.soft.to(self._device), weights, recipe.loss)
         else:
             loss = total_loss(output, labels, weights, recipe.loss)
         if self._teacher is not None:

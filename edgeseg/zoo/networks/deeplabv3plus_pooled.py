@@ -23,8 +23,9 @@ from edgeseg.zoo.networks.mobilenet_v2 import MobileNetV2
 from edgeseg.zoo.networks.output import Logits
 
 PADDED_BEFORE = (1, 6)
-"""Blocks that pad left and above at stride 2. Google's weights know sizes of 16 n + 1, where the padding is on
-both sides; on even sizes one side alone would shift the features by 7.5 pixels at stride 16. By turns, 2.5."""
+"""Blocks that pad left and above at stride 2, the others right and below. Google's weights know sizes of
+16 n + 1, with padding on both sides; on even sizes one side alone would shift the features by 7.5 pixels at
+stride 16. By turns it is 2.5."""
 
 FROZEN_BLOCKS = 3
 """Blocks that never learn, and the stem: their backward pass at stride 2 and 4 costs a third of a step."""
