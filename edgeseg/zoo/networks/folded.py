@@ -40,7 +40,9 @@ def load_folded(trunk: MobileNetV2, path: Path, pictures: torch.Tensor) -> None:
     try:
         for name, layer in _convolutions(trunk):
             bias = _fill(layer.convolution, folded, name, path)
-            hooks.append(layer.norm.register_forward_pre_hook(identity_with(bias)))
+            norm = layer.norm
+            assert norm is not None
+            hooks.append(norm.register_forward_pre_hook(identity_with(bias)))
         with torch.no_grad():
             trunk(pictures)
     finally:

@@ -84,8 +84,9 @@ class ConvNorm(nn.Sequential):
         return next(layer for layer in self if isinstance(layer, nn.Conv2d))
 
     @property
-    def norm(self) -> nn.BatchNorm2d:
-        return next(layer for layer in self if isinstance(layer, nn.BatchNorm2d))
+    def norm(self) -> nn.BatchNorm2d | None:
+        """None after ``without_norms``."""
+        return next((layer for layer in self if isinstance(layer, nn.BatchNorm2d)), None)
 
 
 class SeparableConv(nn.Sequential):
