@@ -34,7 +34,8 @@ def weather(picture: U8, random: Random) -> U8:
         level, share = random.uniform(150, 235), random.uniform(0.2, 0.6)
         # Fog is denser towards the top of the picture, which is farther away.
         depth = np.linspace(1.0, random.uniform(0.3, 1.0), height, dtype=np.float32)[:, None, None]
-        return _bytes(picture + (np.float32(level) - picture) * (np.float32(share) * depth))
+        seen = picture.astype(np.float32)
+        return _bytes(seen + (np.float32(level) - seen) * (np.float32(share) * depth))
     flakes = np.zeros((height, width), np.float32)
     count = int(random.uniform(0.0006, 0.004) * height * width)
     rows, columns = random.integers(height, size=count), random.integers(width, size=count)
@@ -47,7 +48,8 @@ def weather(picture: U8, random: Random) -> U8:
         flakes = cv2.GaussianBlur(flakes, (0, 0), size) * np.float32(2 * math.pi * size * size)
         share = 0.9
     mask = np.clip(flakes, 0, 1)[..., None] * np.float32(share)
-    return _bytes(picture + (np.float32(225) - picture) * mask)
+    seen = picture.astype(np.float32)
+    return _bytes(seen + (np.float32(225) - seen) * mask)
 
 
 def night(picture: U8, random: Random) -> U8:

@@ -70,7 +70,7 @@ def agree(answers: Answers, human: U8 | None, *, whole: bool) -> Agreed:
     """
     height, width = answers.coral.shape[1:]
     boxed = paint(answers.boxes, height, width)
-    seen = (answers.coral + answers.espnet) / 2
+    seen = np.asarray((answers.coral + answers.espnet) / 2, np.float32)
     objects, rejected = _objects(answers, seen, boxed)
     scene = _scene(answers.scene)
     stuff = _stuff(scene, seen)

@@ -59,6 +59,7 @@ class _Moments:
 
     def _add(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         c = self._convolution
+        assert not isinstance(c.padding, str)
         patches = functional.unfold(inputs[0], c.kernel_size, c.dilation, c.padding, c.stride)
         x = patches[0].reshape(c.groups, -1, patches.shape[-1])
         self.second = self.second + x @ x.transpose(1, 2)

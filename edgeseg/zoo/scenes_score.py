@@ -124,7 +124,7 @@ def _teacher(what: str, teachers: Teachers) -> Predictor:
         if what == "agreement":
             return agree(answers, None, whole=False).labels
         if what == "teachers":
-            return said((answers.coral + answers.espnet) / 2)
+            return said(np.asarray(answers.coral + answers.espnet, np.float32))
         return said(answers.coral if what == "coral" else answers.espnet)
 
     return answer

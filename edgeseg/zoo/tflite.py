@@ -29,7 +29,11 @@ from edgeseg.zoo.networks.layers import ConvNorm
 
 UNFOLDABLE = {
     "DeepLabV3Plus": ("trunk.blocks.3.depthwise",),
-    "DeepLabV3PlusPooled": ("trunk.blocks.1.depthwise", "trunk.blocks.3.depthwise", "trunk.blocks.6.depthwise"),
+    "DeepLabV3PlusPooled": (
+        "trunk.blocks.1.depthwise",
+        "trunk.blocks.3.depthwise",
+        "trunk.blocks.6.depthwise",
+    ),
     "ICNet": ("trunk.stem", "detail.0", "detail.2"),
 }
 """Layers whose padded input another layer reads too, or average pooling makes. The converter cannot fold

@@ -18,7 +18,13 @@ from torch import nn
 
 from edgeseg.errors import ModelError
 from edgeseg.zoo.networks.folded import fill_folded
-from edgeseg.zoo.networks.layers import ConvNorm, SeparableConv, enlarge, without_norms
+from edgeseg.zoo.networks.layers import (
+    ConvNorm,
+    InvertedResidual,
+    SeparableConv,
+    enlarge,
+    without_norms,
+)
 from edgeseg.zoo.networks.mobilenet_v2 import MobileNetV2
 from edgeseg.zoo.networks.output import Logits
 
@@ -40,7 +46,9 @@ class DeepLabV3PlusPooled(nn.Module):
         super().__init__()
         self.trunk = MobileNetV2(output_stride=16)
         for index in PADDED_BEFORE:
-            self.trunk.blocks[index].depthwise[0] = nn.ZeroPad2d((1, 0, 1, 0))  # type: ignore[index, operator]
+            block = self.trunk.blocks[index]
+            assert isinstance(block, InvertedResidual)
+            block.depthwise[0] = nn.ZeroPad2d((1, 0, 1, 0))
         self.pooling = ConvNorm(320, context)
         self.near = ConvNorm(320, context)
         # The halves of one 1 x 1 convolution over both: what is pooled is computed once, not at each place.
