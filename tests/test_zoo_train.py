@@ -396,6 +396,35 @@ def test_a_run_on_the_scenes_resumes_as_if_it_had_not_stopped(network: str, tmp_
     assert (tmp_path / "whole" / "average-000004.pt").is_file()
 
 
+@pytest.mark.parametrize("network", ["icnet", "segformer"])
+def test_a_network_without_norms_teaches_others(network: str, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(
+        RECIPE,
+        network=network,
+        classes=CLASSES,
+        augmentation=Augmentation(crop_px=(96, 64), rare=(1,)),
+        loss=Loss(soft=1.0, distill=1.0, imitate=1.0 if network == "segformer" else 0.0),
+    )
+    torch.manual_seed(1)
+    teacher = build("deeplabv3plus_pooled", len(CLASSES)).eval()
+    losses = {}
+    for taught in (teacher, None):
+        out = tmp_path / str(taught is None)
+        split = scenes_of(tmp_path)
+        Training(
+            recipe,
+            split,
+            out,
+            Budget(recipe.steps),
+            teacher=taught,
+            scenes=True,
+            bf16=False,
+            report=lambda _: None,
+        ).run(threading.Event())
+        losses[taught is None] = float(list(csv.reader((out / "curves.csv").read_text().splitlines()))[1][2])
+    assert losses[False] > losses[True]
+
+
 def scenes_of(folder: Path) -> Split:
     """Six pictures of a bright person before a dark wall, with soft targets; two of them validate."""
     samples = []

@@ -140,8 +140,8 @@ def edge_tpu_problems(model: bytes) -> tuple[str, ...]:
 
 
 def _embed_padding(layer: nn.Module) -> None:
-    """Padding on one side with a 3 x 3 kernel at stride 2 is exactly a 4 x 4 kernel, zero in its first row and
-    column (or its last, for padding left and above), with padding on all sides, which TFLite's SAME gives
+    """A 3 x 3 kernel at stride 2, padded on one side, is exactly a 4 x 4 one padded on all sides that is zero
+    in its first row and column, or in its last for padding left and above. TFLite's SAME gives that padding
     without a PAD operator.
     """
     assert isinstance(layer, ConvNorm)
