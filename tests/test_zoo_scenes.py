@@ -200,7 +200,7 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 
 SCENES = Augmentation(
-    crop_px=(96, 64), rare=(PERSON,), aspect=0.3, turned=0.2, small=0.5, fisheye=0.3, camera=1.0
+    crop_px=(96, 64), rare=(PERSON,), aspect=0.3, turned=0.2, small=0.5, fisheye=0.3, camera=1.0, ground=0.2
 )
 
 
@@ -217,6 +217,22 @@ def test_soft_targets_stay_aligned_with_labels(samples: list[Sample]) -> None:
         sure = (coarse != VOID) & (crop.soft[..., -1] > 250)
         same.append(crop.soft[..., :20].argmax(axis=2)[sure] == coarse[sure])
     assert np.concatenate(same).mean() > 0.95
+
+
+def test_crops_of_a_ground_see_it_from_near(samples: list[Sample]) -> None:
+    road = CLASSES.index("road")
+    for sample in samples:
+        assert sample.labels is not None
+        labels = np.full((96, 128), WALL, np.uint8)
+        labels[20:96, 4:124] = road
+        cv2.imwrite(str(sample.labels), labels)
+    plain = Augmentation(crop_px=(96, 64), ground=1.0)
+    crops = SceneCrops(samples, index_classes(samples, 20), 20, plain)
+    random = np.random.default_rng(0)
+    drawn = [crops.draw(0, random).labels for _ in range(40)]
+    near = [(labels == road).mean() for labels in drawn if (labels == road).any()]
+    whole = (76 * 120) / (96 * 128)
+    assert np.mean(near) > whole
 
 
 def test_the_same_chance_draws_the_same_crop(samples: list[Sample]) -> None:

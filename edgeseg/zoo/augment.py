@@ -25,8 +25,9 @@ class Augmentation:
     channel_gain are half-widths of ranges around 1; brightness is in 0-255 levels.
     aspect: half-width of the range of the width against the height. turned: share of crops turned by a
     quarter or half turn. camera: multiplies the chances of camera_look.py. small: share of crops that
-    receive small objects of ``rare`` classes. fisheye: share of crops bent by a wide lens. The last three
-    are for scene_crops.py.
+    receive small objects of ``rare`` classes. fisheye: share of crops bent by a wide lens. ground: share of
+    crops that see little but a ground from near, as a camera above it does. The last four are for
+    scene_crops.py.
     """
 
     crop_px: tuple[int, int] = (384, 288)
@@ -44,6 +45,7 @@ class Augmentation:
     camera: float = 0.0
     small: float = 0.0
     fisheye: float = 0.0
+    ground: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,12 +99,23 @@ class Crops:
         truth = cv2.warpAffine(labels, matrix, wanted.crop_px, flags=cv2.INTER_NEAREST, borderValue=(VOID,))
         return np.asarray(seen, np.uint8), np.asarray(truth, np.uint8)
 
-    def _geometry(self, labels: U8, target: int | None, random: np.random.Generator) -> Matrix:
-        """A 2 x 3 matrix from picture to crop coordinates."""
+    def _geometry(
+        self,
+        labels: U8,
+        target: int | None,
+        random: np.random.Generator,
+        *,
+        scales: tuple[float, float] | None = None,
+    ) -> Matrix:
+        """A 2 x 3 matrix from picture to crop coordinates.
+
+        scales: instead of the wanted ones; the crop is then turned any way.
+        """
         wanted = self._augmentation
         height, width = labels.shape
         crop_width, crop_height = wanted.crop_px
-        scale = math.exp(random.uniform(math.log(wanted.scale[0]), math.log(wanted.scale[1])))
+        low, high = scales or wanted.scale
+        scale = math.exp(random.uniform(math.log(low), math.log(high)))
         centre = [
             _centre(width, crop_width / scale, random),
             _centre(height, crop_height / scale, random),
@@ -118,7 +131,7 @@ class Crops:
         angle = math.radians(random.uniform(-wanted.rotate_deg, wanted.rotate_deg))
         flip = -1.0 if random.random() < 0.5 else 1.0
         # No chance is taken where none is wanted: older recipes draw the same crops as ever.
-        if wanted.turned and random.random() < wanted.turned:
+        if scales is not None or (wanted.turned and random.random() < wanted.turned):
             angle += math.pi / 2 * int(random.integers(1, 4))
         cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
         linear = np.array([[flip * cosine, -sine], [flip * sine, cosine]])

@@ -21,6 +21,15 @@ LEAST_PX = 250
 SMALL_PX = (14, 72)
 """Height of pasted small objects in the crop."""
 
+GROUNDS = (10, 10, 10, 11, 12, 13, 19)
+"""road, pavement, floor, grass and ground, road thrice: plain asphalt from above was "sky" without these."""
+
+NEAR = (1.8, 4.0)
+"""Enlargement of crops that see little but a ground."""
+
+GROUND_PX = 8000
+"""Least pixels of a ground that such crops are taken from."""
+
 SHRUNK = 0.7
 """Below this scale a picture is averaged before it is warped: linear interpolation would alias."""
 
@@ -35,14 +44,19 @@ class SceneCrops(Crops):
         self._holders = {
             label: np.flatnonzero(index.pixels[:, label] >= LEAST_PX) for label in augmentation.rare
         }
+        self._grounds = {
+            label: np.flatnonzero(index.pixels[:, label] >= GROUND_PX) for label in GROUNDS if label < classes
+        }
 
     def draw(self, sample: int, random: np.random.Generator) -> Crop:
         """A crop of sample number ``sample``, or of another that holds a rare class."""
         wanted = self._augmentation
-        target = None
-        if wanted.rare and random.random() < wanted.rare_crops:
-            target, sample = self._holder(sample, random)
-        crop = self._warped(sample, target, random)
+        crop = self._ground(random) if wanted.ground and random.random() < wanted.ground else None
+        if crop is None:
+            target = None
+            if wanted.rare and random.random() < wanted.rare_crops:
+                target, sample = self._holder(sample, random)
+            crop = self._warped(sample, target, random)
         if wanted.rare and random.random() < wanted.paste:
             target, other = self._holder(sample, random)
             _paste(crop, self._warped(other, target, random), np.asarray(wanted.rare))
@@ -53,6 +67,13 @@ class SceneCrops(Crops):
             crop = _bent(crop, random)
         picture = camera_look(recolour(crop.picture, wanted, random), random, wanted.camera)
         return Crop(np.ascontiguousarray(picture), crop.labels, crop.soft)
+
+    def _ground(self, random: np.random.Generator) -> Crop | None:
+        target = int(random.choice(GROUNDS))
+        holders = self._grounds.get(target, np.empty(0))
+        if not holders.size:
+            return None
+        return self._warped(int(random.choice(holders)), target, random, scales=NEAR)
 
     def _holder(self, sample: int, random: np.random.Generator) -> tuple[int | None, int]:
         target = int(random.choice(self._augmentation.rare))
@@ -68,10 +89,17 @@ class SceneCrops(Crops):
         levels, known = soft_targets.load(path, self._classes)
         return picture, labels, np.concatenate([levels, known[..., None]], axis=2)
 
-    def _warped(self, sample: int, target: int | None, random: np.random.Generator) -> Crop:
+    def _warped(
+        self,
+        sample: int,
+        target: int | None,
+        random: np.random.Generator,
+        *,
+        scales: tuple[float, float] | None = None,
+    ) -> Crop:
         picture, labels, soft = self._read(sample)
         wanted = self._augmentation
-        matrix = self._geometry(labels, target, random)
+        matrix = self._geometry(labels, target, random, scales=scales)
         size = wanted.crop_px
         border = (int(random.choice((0, 127))),) * 3
         scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
