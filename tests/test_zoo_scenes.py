@@ -26,6 +26,7 @@ from edgeseg.zoo.scene_crops import SceneCrops  # noqa: E402
 from edgeseg.zoo.scenes import (  # noqa: E402
     CLASSES,
     PASCAL_ROWS,
+    find_scenes,
     held_out_names,
     held_out_samples,
     is_held_out,
@@ -90,8 +91,11 @@ def test_what_judges_does_not_train(tmp_path: Path) -> None:
     stems = [sample.picture.stem for sample in training_samples(tmp_path, tmp_path / "agreed")]
     assert stems == ["coco_trains", "intel_classroom_0001"]
     assert [sample.picture.stem for sample in held_out_samples(tmp_path)] == [held]
-    only = training_samples(tmp_path, tmp_path / "agreed", frozenset(["labelled/images/coco_trains.jpg"]))
-    assert [sample.picture.stem for sample in only] == ["coco_trains"]
+    (tmp_path / "sources.csv").write_text(
+        "file,permissive\nlabelled/images/coco_trains.jpg,yes\nunlabelled/images/intel_classroom_0001.jpg,no\n"
+    )
+    only = find_scenes(tmp_path, tmp_path / "agreed", permissive=True)
+    assert [sample.picture.stem for sample in only.train] == ["coco_trains"]
     assert is_judge("intel_one-by-one-person-detection_0007")
     with pytest.raises(ModelError, match="pseudo_label"):
         training_samples(tmp_path, tmp_path / "nothing")

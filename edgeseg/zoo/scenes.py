@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -32,10 +34,14 @@ PASCAL_ROWS: tuple[tuple[int, ...], ...] = (
 JUDGES = ("intel_one-by-one-person-detection_", "intel_car-detection_", "vtest_")
 """Pictures of clips that judge the finished networks: their names begin so."""
 
+SOURCES = "sources.csv"
+"""File of the scenes: where each picture is from, and whether its licence is permissive."""
+
 HELD_OUT = "scenes_held_out.txt"
 """File of this package: one picture's stem, or the beginning of stems and ``*``, a line."""
 
 
+@cache
 def held_out_names() -> tuple[str, ...]:
     """The entries of the held-out list, in its order."""
     text = resources.files("edgeseg.zoo").joinpath(HELD_OUT).read_text()
@@ -91,9 +97,24 @@ def training_samples(
     return tuple(found)
 
 
-def find_scenes(scenes: Path, agreed: Path) -> Split:
-    """All that may train, and the held-out COCO pictures to validate on. Raises ModelError."""
-    return Split(training_samples(scenes, agreed), held_out_samples(scenes, "coco_"))
+def find_scenes(scenes: Path, agreed: Path, *, permissive: bool = False) -> Split:
+    """All that may train, and the held-out COCO pictures to validate on.
+
+    permissive: leave out pictures whose licence does not allow commercial use of what is made of them.
+    Raises ModelError.
+    """
+    allowed = permissive_pictures(scenes) if permissive else None
+    return Split(training_samples(scenes, agreed, allowed), held_out_samples(scenes, "coco_"))
+
+
+def permissive_pictures(scenes: Path) -> frozenset[str]:
+    """Files below ``scenes`` that its ``sources.csv`` calls permissive. Raises ModelError."""
+    path = scenes / SOURCES
+    try:
+        with path.open(newline="") as file:
+            return frozenset(row["file"] for row in csv.DictReader(file) if row["permissive"] == "yes")
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise ModelError(f"{path}: expected columns file and permissive ({error})") from error
 
 
 def source_of(stem: str) -> str:
@@ -107,9 +128,11 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS)
 
 
+@cache
 def _exact() -> frozenset[str]:
     return frozenset(name for name in held_out_names() if not name.endswith("*"))
 
 
+@cache
 def _beginnings() -> tuple[str, ...]:
     return tuple(name[:-1] for name in held_out_names() if name.endswith("*"))

@@ -285,7 +285,7 @@ def train(options: argparse.Namespace) -> float:
         signal.signal(number, lambda *_: stop.set())
     recipe = load_recipe(find_recipe(options.recipe))
     if options.agreed is not None:
-        split = find_scenes(options.data, options.agreed)
+        split = find_scenes(options.data, options.agreed, permissive=options.permissive)
     else:
         split = find_split(options.data, leave_out=options.leave_out, unlabelled=options.unlabelled)
     training = Training(
