@@ -58,7 +58,8 @@ class Recipe:
     classes: names in the order of the label values. validate_every: in steps; validate_scale: the
     picture is enlarged by this for validation, as the shipped model's input will be. keep_every: in
     validations; the average is then kept under its step too, for an average of averages; 0 keeps none.
-    shares: how often pictures whose names begin so are drawn, against 1 for all others.
+    shares: how often pictures whose names begin so (``coco_``, ``labelled/coco_``) are drawn, against 1 for
+    all others; the first that fits counts.
     """
 
     network: str

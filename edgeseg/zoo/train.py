@@ -17,7 +17,7 @@ import io
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -252,16 +252,16 @@ def _shares(recipe: Recipe, samples: Sequence[Sample]) -> npt.NDArray[np.float64
     """How often each sample is drawn; None where all are drawn alike."""
     if not recipe.shares:
         return None
-    weights = np.array(
-        [
-            next(
-                (share for start, share in recipe.shares.items() if sample.picture.name.startswith(start)),
-                1.0,
-            )
-            for sample in samples
-        ]
-    )
+    weights = np.array([_share(recipe.shares, sample.picture) for sample in samples])
     return np.asarray(weights / weights.sum())
+
+
+def _share(shares: Mapping[str, float], picture: Path) -> float:
+    # DATA/labelled/images/NAME.jpg: a key may begin with the part.
+    names = (f"{picture.parent.parent.name}/{picture.name}", picture.name)
+    return next(
+        (share for start, share in shares.items() if any(name.startswith(start) for name in names)), 1.0
+    )
 
 
 def _trunk(network: nn.Module) -> MobileNetV2:
