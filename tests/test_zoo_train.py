@@ -23,6 +23,7 @@ pytest.importorskip("transformers", reason="transformers is not installed (extra
 pytest.importorskip("onnx_ir", reason="onnx_ir is not installed (extra zoo)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra zoo)")
 
+from edgeseg.zoo import average as averaging  # noqa: E402
 from edgeseg.zoo import checkpoint, plot, soft_targets  # noqa: E402
 from edgeseg.zoo.augment import Augmentation, Crops  # noqa: E402
 from edgeseg.zoo.batches import Batches, as_input  # noqa: E402
@@ -394,6 +395,22 @@ def test_a_run_on_the_scenes_resumes_as_if_it_had_not_stopped(network: str, tmp_
     assert checkpoint.load(tmp_path / "parts" / "last.pt")["step"] == 2
     assert train(tmp_path / "parts") == pytest.approx(best, abs=1e-6)
     assert (tmp_path / "whole" / "average-000004.pt").is_file()
+
+
+def test_checkpoints_are_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [tmp_path / f"{value}.pt" for value in (1, 4)]
+    for value, path in zip((1.0, 4.0), paths, strict=True):
+        weights = {"weight": torch.full((2,), value), "count": torch.tensor(7)}
+        checkpoint.save(path, {"network": weights, "name": "icnet", "classes": ["a"], "step": value})
+    assert averaging.main([str(path) for path in paths] + ["--out", str(tmp_path / "mean.pt")]) == 0
+    mean = checkpoint.load(tmp_path / "mean.pt")
+    assert mean["network"]["weight"].tolist() == [2.5, 2.5]
+    assert mean["network"]["count"].item() == 7
+    other = {"network": {}, "name": "segformer", "classes": ["a"]}
+    checkpoint.save(tmp_path / "other.pt", other)
+    assert averaging.main([str(tmp_path / "other.pt"), str(paths[0]), "--out", str(tmp_path / "no.pt")]) == 2
+    assert "other.pt: another network" in capsys.readouterr().err
+    assert not (tmp_path / "no.pt").exists()
 
 
 @pytest.mark.parametrize("network", ["icnet", "segformer"])
