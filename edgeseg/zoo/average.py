@@ -1,7 +1,8 @@
-"""Average the weights of several checkpoints of one run: ``python -m edgeseg.zoo.average A.pt B.pt... --out C.pt``.
+"""Average the weights of several checkpoints of one run:
+``python -m edgeseg.zoo.average A.pt B.pt... --out C.pt``.
 
-The mean of a run's last averages lies nearer the middle of a flat valley than any of them (Izmailov et al. 2018,
-stochastic weight averaging).
+The mean of a run's last averages lies nearer the middle of a flat valley than any of them (Izmailov et al.
+2018, stochastic weight averaging).
 """
 
 from __future__ import annotations
