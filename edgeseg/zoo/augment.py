@@ -23,6 +23,11 @@ class Augmentation:
     rare_crops: share of crops aimed at a pixel of ``rare`` classes (indices). paste: share of crops
     that receive the rare objects of a second crop (copy-paste, Ghiasi et al. 2021). gamma, contrast and
     channel_gain are half-widths of ranges around 1; brightness is in 0-255 levels.
+    aspect: half-width of the range of the width against the height. turned: share of crops turned by a
+    quarter or half turn. camera: multiplies the chances of camera_look.py. small: share of crops that
+    receive small objects of ``rare`` classes. fisheye: share of crops bent by a wide lens. ground: share of
+    crops that see little but a ground from near, as a camera above it does. The last four are for
+    scene_crops.py.
     """
 
     crop_px: tuple[int, int] = (384, 288)
@@ -35,6 +40,24 @@ class Augmentation:
     contrast: float = 0.25
     channel_gain: float = 0.1
     brightness: float = 16.0
+    aspect: float = 0.0
+    turned: float = 0.0
+    camera: float = 0.0
+    small: float = 0.0
+    fisheye: float = 0.0
+    ground: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """picture: uint8 (h, w, 3) RGB. labels: uint8 (h, w) with VOID.
+
+    soft: uint8 (h/4, w/4, classes + 1), a teacher's probabilities as bytes and how much they count, or None.
+    """
+
+    picture: U8
+    labels: U8
+    soft: U8 | None = None
 
 
 class Crops:
@@ -48,15 +71,15 @@ class Crops:
         self._classes = classes
         self._augmentation = augmentation
 
-    def draw(self, sample: int, random: np.random.Generator) -> tuple[U8, U8]:
-        """A crop of sample number ``sample``: uint8 (h, w, 3) RGB and labels uint8 (h, w) with VOID."""
+    def draw(self, sample: int, random: np.random.Generator) -> Crop:
+        """A crop of sample number ``sample``."""
         picture, labels = self._one(sample, random)
         wanted = self._augmentation
         if wanted.rare and random.random() < wanted.paste:
             other_picture, other_labels = self._one(int(random.integers(len(self._samples))), random)
             objects = np.isin(other_labels, wanted.rare)
             picture[objects], labels[objects] = other_picture[objects], other_labels[objects]
-        return picture, labels
+        return Crop(picture, labels)
 
     def _one(self, sample: int, random: np.random.Generator) -> tuple[U8, U8]:
         wanted = self._augmentation
@@ -69,19 +92,30 @@ class Crops:
         picture, labels = read_sample(self._samples[sample], self._classes)
         matrix = self._geometry(labels, target, random)
         border = int(random.choice((0, 127)))
-        coloured = _recolour(picture, wanted, random)
+        coloured = recolour(picture, wanted, random)
         seen = cv2.warpAffine(
             coloured, matrix, wanted.crop_px, flags=cv2.INTER_LINEAR, borderValue=(border,) * 3
         )
         truth = cv2.warpAffine(labels, matrix, wanted.crop_px, flags=cv2.INTER_NEAREST, borderValue=(VOID,))
         return np.asarray(seen, np.uint8), np.asarray(truth, np.uint8)
 
-    def _geometry(self, labels: U8, target: int | None, random: np.random.Generator) -> Matrix:
-        """A 2 x 3 matrix from picture to crop coordinates."""
+    def _geometry(
+        self,
+        labels: U8,
+        target: int | None,
+        random: np.random.Generator,
+        *,
+        scales: tuple[float, float] | None = None,
+    ) -> Matrix:
+        """A 2 x 3 matrix from picture to crop coordinates.
+
+        scales: instead of the wanted ones; the crop is then turned any way.
+        """
         wanted = self._augmentation
         height, width = labels.shape
         crop_width, crop_height = wanted.crop_px
-        scale = math.exp(random.uniform(math.log(wanted.scale[0]), math.log(wanted.scale[1])))
+        low, high = scales or wanted.scale
+        scale = math.exp(random.uniform(math.log(low), math.log(high)))
         centre = [
             _centre(width, crop_width / scale, random),
             _centre(height, crop_height / scale, random),
@@ -96,8 +130,14 @@ class Crops:
             ]
         angle = math.radians(random.uniform(-wanted.rotate_deg, wanted.rotate_deg))
         flip = -1.0 if random.random() < 0.5 else 1.0
+        # No chance is taken where none is wanted: older recipes draw the same crops as ever.
+        if scales is not None or (wanted.turned and random.random() < wanted.turned):
+            angle += math.pi / 2 * int(random.integers(1, 4))
         cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
         linear = np.array([[flip * cosine, -sine], [flip * sine, cosine]])
+        if wanted.aspect:
+            wider = math.exp(random.uniform(-wanted.aspect, wanted.aspect) / 2)
+            linear = linear @ np.diag([wider, 1 / wider])
         offset = np.array([crop_width, crop_height]) / 2 - linear @ np.array(centre)
         return np.hstack([linear, offset[:, None]])
 
@@ -113,7 +153,8 @@ def _inside(centre: float, size: int, seen: float) -> float:
     return size / 2 if seen >= size else float(np.clip(centre, seen / 2, size - seen / 2))
 
 
-def _recolour(picture: U8, wanted: Augmentation, random: np.random.Generator) -> U8:
+def recolour(picture: U8, wanted: Augmentation, random: np.random.Generator) -> U8:
+    """Gamma, contrast, gain of each channel and brightness, by chance within the wanted ranges."""
     ramp = np.arange(256, dtype=np.float64)[:, None] / 255.0
     gamma = math.exp(random.uniform(-wanted.gamma, wanted.gamma))
     contrast = 1.0 + random.uniform(-wanted.contrast, wanted.contrast)

@@ -24,10 +24,12 @@ class Sample:
     """A picture file and its label file: one uint8 channel of the same size, class index or void.
 
     labels None: nothing is known, all is void; only a teacher's answers can be learned from it.
+    soft: a file of soft targets (see soft_targets.py), where there is one.
     """
 
     picture: Path
     labels: Path | None
+    soft: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,42 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     return divergence.sum(dim=1).mean()
 
 
+def on_grid(
+    output: Logits, labels: torch.Tensor, soft: torch.Tensor, weights: torch.Tensor, wanted: Loss
+) -> torch.Tensor:
+    """Cross-entropy with labels and divergence from soft targets, both on the network's own grid.
+
+    output.main (n, classes, h, w); labels int64 (n, 4 h, 4 w) with VOID; soft uint8 (n, h, w, classes + 1).
+    Soft targets count ``wanted.soft`` times where there is no label, ``wanted.soft_labelled`` times where
+    there is. Each auxiliary head learns the labels alone.
+    """
+    likely = functional.log_softmax(output.main.float(), dim=1)
+    coarse = _coarse(labels, output.main)
+    loss = _mean_by_weight(likely, coarse, weights)
+    for logits in output.auxiliary:
+        other = functional.log_softmax(logits.float(), dim=1)
+        loss = loss + wanted.auxiliary * _mean_by_weight(other, _coarse(labels, logits), weights)
+    if not (wanted.soft or wanted.soft_labelled):
+        return loss
+    levels = soft.permute(0, 3, 1, 2).float()
+    taught = levels[:, :-1]
+    taught = taught / taught.sum(dim=1, keepdim=True).clamp(min=1.0)
+    counts = levels[:, -1] / 255.0 * torch.where(coarse != VOID, wanted.soft_labelled, wanted.soft)
+    divergence = (torch.xlogy(taught, taught) - taught * likely).sum(dim=1)
+    return loss + (divergence * counts).sum() / counts.numel()
+
+
+def _coarse(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    stride = labels.shape[-1] // logits.shape[-1]
+    return labels[:, stride // 2 :: stride, stride // 2 :: stride]
+
+
+def _mean_by_weight(likely: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    weight = weights[labels.clamp(max=len(weights) - 1)] * (labels != VOID)
+    chosen = functional.nll_loss(likely, labels, ignore_index=VOID, reduction="none")
+    return (chosen * weight).sum() / weight.sum().clamp(min=1.0)
+
+
 def imitation(guessed: tuple[torch.Tensor, ...], hints: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """Mean squared error against a teacher's features, each channel brought to mean 0 and variance 1.
 

@@ -19,7 +19,9 @@ from edgeseg.zoo.augment import Augmentation
 class Loss:
     """Weights of the parts. hardest: share of pixels that count (1 turns hard mining off).
 
-    distill: weight of a teacher's answers, imitate: of its features; 0 and 0 need no teacher.
+    distill: weight of a teacher's answers, imitate: of its features; 0 and 0 need no teacher. soft: of soft
+    targets without a label, soft_labelled: of those with one; either makes all losses be taken on the
+    network's own grid.
     """
 
     weight_power: float = 0.7
@@ -28,17 +30,20 @@ class Loss:
     auxiliary: float = 0.25
     distill: float = 0.0
     imitate: float = 0.0
+    soft: float = 0.0
+    soft_labelled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
     """AdamW with poly decay; the trunk learns slower than the fresh head. ema: decay per step.
 
-    clip: largest norm of all gradients together.
+    clip: largest norm of all gradients together. classifier_rate: of the last layers; 0 means head_rate.
     """
 
     trunk_rate: float = 4e-4
     head_rate: float = 1.5e-3
+    classifier_rate: float = 0.0
     weight_decay: float = 0.01
     warmup_steps: int = 60
     power: float = 0.9
@@ -51,7 +56,10 @@ class Recipe:
     """initial: name of a folded .npz below ``--weights`` that fills the trunk, or None for random.
 
     classes: names in the order of the label values. validate_every: in steps; validate_scale: the
-    picture is enlarged by this for validation, as the shipped model's input will be.
+    picture is enlarged by this for validation, as the shipped model's input will be. keep_every: in
+    validations; the average is then kept under its step too, for an average of averages; 0 keeps none.
+    shares: how often pictures whose names begin so (``coco_``, ``labelled/coco_``) are drawn, against 1 for
+    all others; the first that fits counts.
     """
 
     network: str
@@ -62,6 +70,8 @@ class Recipe:
     initial: str | None = None
     validate_every: int = 250
     validate_scale: float = 1.0
+    keep_every: int = 0
+    shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     loss: Loss = dataclasses.field(default_factory=Loss)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)

@@ -29,7 +29,7 @@ MEASURED_VIEWS = 8
 
 
 def rounded(network: nn.Module, views: Sequence[U8]) -> nn.Module:
-    """A copy whose convolutions with BatchNorm have weights on the int8 grid of their folded selves.
+    """A copy whose convolutions have weights on the int8 grid of their selves with BatchNorm folded in.
 
     A quantizer that scales each output channel by its largest weight finds these very integers again.
     network: in evaluation mode. views: network inputs, uint8 (h, w, 3) RGB, of the place of work.
@@ -59,6 +59,7 @@ class _Moments:
 
     def _add(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         c = self._convolution
+        assert not isinstance(c.padding, str)
         patches = functional.unfold(inputs[0], c.kernel_size, c.dilation, c.padding, c.stride)
         x = patches[0].reshape(c.groups, -1, patches.shape[-1])
         self.second = self.second + x @ x.transpose(1, 2)
@@ -68,15 +69,19 @@ class _Moments:
 
 def _round(layer: ConvNorm, moments: _Moments) -> None:
     convolution, norm = layer.convolution, layer.norm
-    assert norm.running_var is not None
-    fold = norm.weight.data / (norm.running_var + norm.eps).sqrt()
+    fold = torch.ones(convolution.out_channels)
+    if norm is not None:
+        assert norm.running_var is not None
+        fold = norm.weight.data / (norm.running_var + norm.eps).sqrt()
     kept = convolution.weight.data * fold[:, None, None, None]
     before = kept.reshape(convolution.groups, -1, kept[0].numel())
     # A channel whose BatchNorm ended at 0 has nothing to round.
     step = (before.abs().amax(dim=2, keepdim=True) / LEVELS).clamp_min(1e-12)
     after = _least_change(before, step, moments.second / moments.pixels)
     shift = torch.einsum("gon,gn->go", before - after, moments.first / moments.pixels)
-    norm.bias.data += shift.flatten()
+    bias = convolution.bias if norm is None else norm.bias
+    assert bias is not None
+    bias.data += shift.flatten()
     safe = torch.where(fold == 0.0, 1.0, fold)
     convolution.weight.data = after.reshape(kept.shape) / safe[:, None, None, None]
 

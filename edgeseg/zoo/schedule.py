@@ -29,18 +29,32 @@ class Budget:
 
 
 def adamw(network: nn.Module, wanted: Optimizer) -> torch.optim.Optimizer:
-    """Four groups: trunk and head, each with and without decay (none on BatchNorm and biases)."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    """Trunk, head and classifiers, each with and without decay (none on BatchNorm and biases)."""
+    rates = {
+        "trunk": wanted.trunk_rate,
+        "head": wanted.head_rate,
+        "classify": wanted.classifier_rate or wanted.head_rate,
+    }
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        groups.setdefault((name.startswith("trunk."), parameter.ndim > 1), []).append(parameter)
+        if parameter.requires_grad:
+            part = (
+                "trunk"
+                if name.startswith("trunk.")
+                else "classify"
+                if name.startswith("classify")
+                else "head"
+            )
+            part = part if wanted.classifier_rate or part != "classify" else "head"
+            groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "rate": wanted.trunk_rate if trunk else wanted.head_rate,
+                "rate": rates[part],
                 "weight_decay": wanted.weight_decay if decays else 0.0,
             }
-            for (trunk, decays), parameters in groups.items()
+            for (part, decays), parameters in groups.items()
         ],
         fused=True,
     )

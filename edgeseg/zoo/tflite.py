@@ -29,6 +29,11 @@ from edgeseg.zoo.networks.layers import ConvNorm
 
 UNFOLDABLE = {
     "DeepLabV3Plus": ("trunk.blocks.3.depthwise",),
+    "DeepLabV3PlusPooled": (
+        "trunk.blocks.1.depthwise",
+        "trunk.blocks.3.depthwise",
+        "trunk.blocks.6.depthwise",
+    ),
     "ICNet": ("trunk.stem", "detail.0", "detail.2"),
 }
 """Layers whose padded input another layer reads too, or average pooling makes. The converter cannot fold
@@ -135,13 +140,18 @@ def edge_tpu_problems(model: bytes) -> tuple[str, ...]:
 
 
 def _embed_padding(layer: nn.Module) -> None:
-    """Padding right and below with a 3 x 3 kernel at stride 2 is exactly a 4 x 4 kernel, zero in its first
-    row and column, with padding on all sides, which TFLite's SAME gives without a PAD operator.
+    """A 3 x 3 kernel at stride 2, padded on one side, is exactly a 4 x 4 one padded on all sides that is zero
+    in its first row and column, or in its last for padding left and above. TFLite's SAME gives that padding
+    without a PAD operator.
     """
     assert isinstance(layer, ConvNorm)
-    old = layer.convolution
-    new = nn.Conv2d(old.in_channels, old.out_channels, 4, 2, 1, groups=old.groups, bias=False)
+    old, pad = layer.convolution, layer[0]
+    assert isinstance(pad, nn.ZeroPad2d)
+    start = 0 if pad.padding[0] else 1
+    new = nn.Conv2d(old.in_channels, old.out_channels, 4, 2, 1, groups=old.groups, bias=old.bias is not None)
     with torch.no_grad():
         new.weight.zero_()
-        new.weight[:, :, 1:, 1:] = old.weight
+        new.weight[:, :, start : start + 3, start : start + 3] = old.weight
+        if new.bias is not None and old.bias is not None:
+            new.bias.copy_(old.bias)
     layer[0], layer[1] = nn.Identity(), new

@@ -18,12 +18,13 @@ import runpy
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -33,15 +34,19 @@ from edgeseg.models import registry
 from edgeseg.system.atomic_files import INTACT, atomic_write, write_errors
 from edgeseg.zoo.augment import Crops
 from edgeseg.zoo.batches import Batch, Batches, as_input
-from edgeseg.zoo.data import Split, find_split, index_classes, read_picture
+from edgeseg.zoo.data import Sample, Split, find_split, index_classes, read_picture
 from edgeseg.zoo.graph_weights import fill_from_graph, network_of_graph
-from edgeseg.zoo.losses import class_weights, distillation, imitation, total_loss
+from edgeseg.zoo.losses import class_weights, distillation, imitation, on_grid, total_loss
 from edgeseg.zoo.metrics import Scores
 from edgeseg.zoo.networks import build
+from edgeseg.zoo.networks.deeplabv3plus_pooled import DeepLabV3PlusPooled, start_from_pascal
 from edgeseg.zoo.networks.folded import load_folded
 from edgeseg.zoo.networks.mobilenet_v2 import MobileNetV2
 from edgeseg.zoo.plot import plot_curves
 from edgeseg.zoo.recipe import Recipe, find_recipe, load_recipe
+from edgeseg.zoo.scene_crops import SceneCrops
+from edgeseg.zoo.scenes import PASCAL_ROWS, find_scenes
+from edgeseg.zoo.scenes_score import validate_objects
 from edgeseg.zoo.schedule import Budget, set_rates
 from edgeseg.zoo.state import State, load_network, start_from
 from edgeseg.zoo.validate import validate
@@ -62,7 +67,8 @@ class Training:
 
     weights: folder of the recipe's ``initial``. start: what to fine-tune from instead, a checkpoint or the
     float ONNX file of one of our networks.
-    teacher: its answers are distilled if the recipe says so. workers: threads that draw crops ahead.
+    teacher: its answers are distilled if the recipe says so. scenes: the samples have soft targets, and
+    validation scores the objects of the classes for cameras. workers: threads that draw crops ahead.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Training:
         weights: Path | None = None,
         start: Path | None = None,
         teacher: nn.Module | None = None,
+        scenes: bool = False,
         device: str = "cpu",
         bf16: bool = True,
         workers: int = 0,
@@ -88,6 +95,7 @@ class Training:
         self._weights = weights
         self._start = start
         self._teacher = teacher
+        self._scenes = scenes
         self._device = torch.device(device)
         self._bf16 = bf16
         self._workers = workers
@@ -105,8 +113,10 @@ class Training:
         torch.set_flush_denormal(True)
         index = index_classes(self._split.train, classes)
         index_classes(self._split.val, classes)
-        crops = Crops(self._split.train, index, classes, recipe.augmentation)
-        batches = Batches(crops, len(self._split.train), recipe.batch, recipe.seed)
+        kind = SceneCrops if self._scenes else Crops
+        crops = kind(self._split.train, index, classes, recipe.augmentation)
+        shares = _shares(recipe, self._split.train)
+        batches = Batches(crops, len(self._split.train), recipe.batch, recipe.seed, shares)
         weights = class_weights(index.frequencies(), recipe.loss.weight_power).to(self._device)
         state = self._begin(batches)
         with write_errors(self._out, INTACT):
@@ -150,8 +160,11 @@ class Training:
                     f"recipe: initial is {self._recipe.initial}; name its folder with --weights DIR, or a "
                     "model to fine-tune with --start"
                 )
-            measured = batches.measured(MEASURED_PICTURES)
-            load_folded(_trunk(network), self._weights / self._recipe.initial, measured)
+            initial = self._weights / self._recipe.initial
+            if isinstance(network, DeepLabV3PlusPooled):
+                start_from_pascal(network, initial, PASCAL_ROWS)
+            else:
+                load_folded(_trunk(network), initial, batches.measured(MEASURED_PICTURES))
         network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         state = State.around(self._recipe, network)
         if last.exists():
@@ -167,7 +180,10 @@ class Training:
         state.network.train()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             output = state.network(x)
-        loss = total_loss(output, labels, weights, recipe.loss)
+        if batch.soft is not None:
+            loss = on_grid(output, labels, batch.soft.to(self._device), weights, recipe.loss)
+        else:
+            loss = total_loss(output, labels, weights, recipe.loss)
         if self._teacher is not None:
             with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
                 taught = self._teacher(x)
@@ -188,14 +204,19 @@ class Training:
     def _judge(self, state: State, loss: float) -> None:
         """Validate the average; keep it if it is the best so far."""
         recipe = self._recipe
-        scores = validate(
-            state.average.network,
-            self._split.val,
-            len(recipe.classes),
-            scale=recipe.validate_scale,
-            bf16=self._bf16,
-        )
+        if self._scenes:
+            scores = validate_objects(state.average.network, self._split.val, bf16=self._bf16)
+        else:
+            scores = validate(
+                state.average.network,
+                self._split.val,
+                len(recipe.classes),
+                scale=recipe.validate_scale,
+                bf16=self._bf16,
+            )
         self._record(state, loss, scores)
+        if recipe.keep_every and state.step % (recipe.keep_every * recipe.validate_every) == 0:
+            state.save_average(self._out / f"average-{state.step:06d}.pt", scores)
         if scores.mean_iou > state.best:
             state.best = scores.mean_iou
             state.save_average(self._out / "best.pt", scores)
@@ -228,6 +249,22 @@ def _rows(curves: Path) -> list[list[str]]:
     raise ModelError(f"{curves}: not the curves of a training run; choose another --out")
 
 
+def _shares(recipe: Recipe, samples: Sequence[Sample]) -> npt.NDArray[np.float64] | None:
+    """How often each sample is drawn; None where all are drawn alike."""
+    if not recipe.shares:
+        return None
+    weights = np.array([_share(recipe.shares, sample.picture) for sample in samples])
+    return np.asarray(weights / weights.sum())
+
+
+def _share(shares: Mapping[str, float], picture: Path) -> float:
+    # DATA/labelled/images/NAME.jpg: a key may begin with the part.
+    names = (f"{picture.parent.parent.name}/{picture.name}", picture.name)
+    return next(
+        (share for start, share in shares.items() if any(name.startswith(start) for name in names)), 1.0
+    )
+
+
 def _trunk(network: nn.Module) -> MobileNetV2:
     trunk = getattr(network, "trunk", None)
     if not isinstance(trunk, MobileNetV2):
@@ -248,7 +285,10 @@ def train(options: argparse.Namespace) -> float:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     recipe = load_recipe(find_recipe(options.recipe))
-    split = find_split(options.data, leave_out=options.leave_out, unlabelled=options.unlabelled)
+    if options.agreed is not None:
+        split = find_scenes(options.data, options.agreed, permissive=options.permissive)
+    else:
+        split = find_split(options.data, leave_out=options.leave_out, unlabelled=options.unlabelled)
     training = Training(
         recipe,
         split,
@@ -257,6 +297,7 @@ def train(options: argparse.Namespace) -> float:
         weights=options.weights,
         start=None if options.start is None else _weights_of("--start", options.start),
         teacher=_teacher(options.teacher, recipe, split, options.device),
+        scenes=options.agreed is not None,
         device=options.device,
         bf16=not options.fp32,
         workers=options.workers,

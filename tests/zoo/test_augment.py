@@ -39,7 +39,8 @@ def test_picture_and_labels_stay_aligned(samples: list[Sample]) -> None:
     random = np.random.default_rng(0)
     agree = []
     for index in range(40):
-        picture, labels = crops.draw(index % 4, random)
+        crop = crops.draw(index % 4, random)
+        picture, labels = crop.picture, crop.labels
         assert picture.shape == (48, 64, 3)
         inside = labels != VOID
         agree.append(np.abs(picture[..., 0][inside].astype(int) - 40 - 80 * labels[inside]) < 20)
@@ -52,7 +53,7 @@ def test_crops_aimed_at_a_rare_class_hold_it(samples: list[Sample]) -> None:
     aimed = dataclasses.replace(PLAIN, rare=(2,), rare_crops=1.0, rotate_deg=0.0)
     crops = Crops(samples, index, 3, aimed)
     random = np.random.default_rng(1)
-    assert all((crops.draw(0, random)[1] == 2).any() for _ in range(20))
+    assert all((crops.draw(0, random).labels == 2).any() for _ in range(20))
 
 
 def test_pasted_objects_bring_pixels_and_labels(samples: list[Sample]) -> None:
@@ -63,8 +64,8 @@ def test_pasted_objects_bring_pixels_and_labels(samples: list[Sample]) -> None:
     for wanted in (pasting, without):
         crops, random = Crops(samples, index, 3, wanted), np.random.default_rng(2)
         drawn = [crops.draw(0, random) for _ in range(30)]
-        shares.append(np.mean([(labels == 1).mean() for _, labels in drawn]))
-        pixels = np.concatenate([picture[..., 0][labels == 1] for picture, labels in drawn])
+        shares.append(np.mean([(crop.labels == 1).mean() for crop in drawn]))
+        pixels = np.concatenate([crop.picture[..., 0][crop.labels == 1] for crop in drawn])
         assert np.median(pixels) == 120
     assert shares[0] > 1.2 * shares[1]
 
@@ -74,6 +75,6 @@ def test_a_seed_repeats_itself(samples: list[Sample]) -> None:
     crops = Crops(samples, index_classes(samples, 3), 3, wanted)
     first, second = (crops.draw(1, np.random.default_rng(5)) for _ in range(2))
     other = crops.draw(1, np.random.default_rng(6))
-    assert np.array_equal(first[0], second[0])
-    assert np.array_equal(first[1], second[1])
-    assert not np.array_equal(first[0], other[0])
+    assert np.array_equal(first.picture, second.picture)
+    assert np.array_equal(first.labels, second.labels)
+    assert not np.array_equal(first.picture, other.picture)

@@ -15,12 +15,14 @@ pytest.importorskip("transformers", reason="transformers is not installed (extra
 
 from torch.nn import functional  # noqa: E402
 
-from edgeseg.zoo.data import to_input  # noqa: E402
+from edgeseg.zoo.data import read_picture, to_input  # noqa: E402
 from edgeseg.zoo.networks import NETWORKS, build  # noqa: E402
+from edgeseg.zoo.networks.deeplabv3plus_pooled import DeepLabV3PlusPooled, start_from_pascal  # noqa: E402
 from edgeseg.zoo.networks.folded import load_folded  # noqa: E402
-from edgeseg.zoo.networks.layers import ConvNorm  # noqa: E402
+from edgeseg.zoo.networks.layers import ConvNorm, DilatedDepthwise  # noqa: E402
 from edgeseg.zoo.networks.mobilenet_v2 import STAGES, MobileNetV2  # noqa: E402
 from edgeseg.zoo.networks.segformer import MergedHead, SegFormer, train_head  # noqa: E402
+from edgeseg.zoo.validate import predict  # noqa: E402
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -44,6 +46,40 @@ def test_auxiliary_heads_train_only(name: str) -> None:
 def test_an_unknown_network() -> None:
     with pytest.raises(ModelError, match="'unet' is unknown; expected one of deeplabv3plus"):
         build("unet", 5)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(8, 12), (9, 12)])
+def test_phases_of_a_dilated_convolution_are_exact(rows: int, columns: int) -> None:
+    torch.manual_seed(1)
+    layer = DilatedDepthwise(6, 6, 3, 1, 2, 2, 6).train()
+    x = torch.randn(2, 6, rows, columns)
+    expected = torch.nn.functional.conv2d(x, layer.weight, layer.bias, 1, 2, 2, 6)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_a_network_without_norms_begins_as_the_pascal_network(data_dir: Path) -> None:
+    path = data_dir / "models" / "deeplabv3_mnv2_pascal_folded.npz"
+    network = DeepLabV3PlusPooled(21).eval()
+    start_from_pascal(network, path, [(index,) for index in range(21)])
+    picture = read_picture(data_dir / "samples" / "bird_segmentation.bmp")
+    truth = cv2.imread(str(data_dir / "samples" / "bird_segmentation_mask.bmp"), cv2.IMREAD_UNCHANGED)
+    labels = predict(network, picture)
+    assert truth is not None
+    bird = (truth if truth.ndim == 2 else truth[..., 0]) == 3
+    overlap = ((labels == 3) & bird).sum() / ((labels == 3) | bird).sum()
+    assert overlap > 0.8
+    with pytest.raises(ModelError, match="MobileNetV2"):
+        start_from_pascal(network, data_dir / "models" / "mobilenet_v2_imagenet_folded.npz", [(0,)] * 21)
+
+
+def test_frozen_blocks_have_no_gradients() -> None:
+    network = DeepLabV3PlusPooled(3).train()
+    network(torch.zeros(1, 3, 64, 64)).main.sum().backward()
+    learning = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert not any(
+        name.startswith(("trunk.stem.", "trunk.blocks.0.", "trunk.blocks.2.")) for name in learning
+    )
+    assert any(name.startswith("trunk.blocks.3.") for name in learning)
 
 
 @pytest.mark.parametrize("dilation", [2, 6])

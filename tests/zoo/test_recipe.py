@@ -16,7 +16,7 @@ RECIPES = sorted((Path(edgeseg.zoo.__file__).parent / "recipes").glob("*.yaml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_shipped_recipes_load(path: Path) -> None:
     recipe = load_recipe(path)
-    assert len(recipe.classes) == (11 if "camvid" in path.stem else 2)
+    assert len(recipe.classes) == (11 if "camvid" in path.stem else 20 if "scenes" in path.stem else 2)
     assert all(recipe.classes[index] for index in recipe.augmentation.rare)
     assert all(side % 32 == 0 for side in recipe.augmentation.crop_px)
 

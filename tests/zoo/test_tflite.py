@@ -44,7 +44,7 @@ def answer(model: bytes, view: U8) -> np.ndarray:
     return loaded.get_tensor(exit_["index"])[0]
 
 
-@pytest.mark.parametrize("name", ["deeplabv3plus", "icnet"])
+@pytest.mark.parametrize("name", ["deeplabv3plus", "deeplabv3plus_pooled", "icnet"])
 def test_float_and_int8_answer_as_torch(name: str, views: list[U8]) -> None:
     torch.manual_seed(1)
     network = build(name, 5).eval()

@@ -23,15 +23,17 @@ pytest.importorskip("transformers", reason="transformers is not installed (extra
 pytest.importorskip("onnx_ir", reason="onnx_ir is not installed (extra zoo)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra zoo)")
 
-from edgeseg.zoo import checkpoint, plot  # noqa: E402
+from edgeseg.zoo import average as averaging  # noqa: E402
+from edgeseg.zoo import checkpoint, plot, soft_targets  # noqa: E402
 from edgeseg.zoo.augment import Augmentation, Crops  # noqa: E402
 from edgeseg.zoo.batches import Batches, as_input  # noqa: E402
-from edgeseg.zoo.data import find_split, index_classes, read_picture  # noqa: E402
+from edgeseg.zoo.data import Sample, Split, find_split, index_classes, read_picture  # noqa: E402
 from edgeseg.zoo.ema import Average  # noqa: E402
 from edgeseg.zoo.graph_weights import fill_from_graph  # noqa: E402
 from edgeseg.zoo.networks import build  # noqa: E402
 from edgeseg.zoo.onnx_session import Session  # noqa: E402
 from edgeseg.zoo.recipe import Loss, Recipe, find_recipe, load_recipe  # noqa: E402
+from edgeseg.zoo.scenes import CLASSES  # noqa: E402
 from edgeseg.zoo.schedule import Budget  # noqa: E402
 from edgeseg.zoo.state import load_network, start_from  # noqa: E402
 from edgeseg.zoo.train import Training  # noqa: E402
@@ -362,3 +364,97 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save({"something": 1}, path)
     with pytest.raises(ModelError, match="no network weights inside"):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("network", ["deeplabv3plus_pooled", "icnet", "segformer"])
+def test_a_run_on_the_scenes_resumes_as_if_it_had_not_stopped(network: str, tmp_path: Path) -> None:
+    split = scenes_of(tmp_path)
+    recipe = dataclasses.replace(
+        RECIPE,
+        network=network,
+        classes=CLASSES,
+        augmentation=Augmentation(crop_px=(96, 64), rare=(1,), camera=1.0, small=0.5),
+        loss=Loss(soft=1.0, soft_labelled=0.3),
+        shares={"b": 2.0},
+        keep_every=1,
+    )
+
+    def train(out: Path, stop_at: str | None = None) -> float:
+        stop = threading.Event()
+
+        def report(line: str) -> None:
+            if stop_at is not None and line.startswith(stop_at):
+                stop.set()
+
+        budget = Budget(recipe.steps)
+        training = Training(recipe, split, out, budget, scenes=True, bf16=False, report=report)
+        return training.run(stop)
+
+    best = train(tmp_path / "whole")
+    train(tmp_path / "parts", stop_at="step 2 ")
+    assert checkpoint.load(tmp_path / "parts" / "last.pt")["step"] == 2
+    assert train(tmp_path / "parts") == pytest.approx(best, abs=1e-6)
+    assert (tmp_path / "whole" / "average-000004.pt").is_file()
+
+
+def test_checkpoints_are_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [tmp_path / f"{value}.pt" for value in (1, 4)]
+    for value, path in zip((1.0, 4.0), paths, strict=True):
+        weights = {"weight": torch.full((2,), value), "count": torch.tensor(7)}
+        checkpoint.save(path, {"network": weights, "name": "icnet", "classes": ["a"], "step": value})
+    assert averaging.main([str(path) for path in paths] + ["--out", str(tmp_path / "mean.pt")]) == 0
+    mean = checkpoint.load(tmp_path / "mean.pt")
+    assert mean["network"]["weight"].tolist() == [2.5, 2.5]
+    assert mean["network"]["count"].item() == 7
+    other = {"network": {}, "name": "segformer", "classes": ["a"]}
+    checkpoint.save(tmp_path / "other.pt", other)
+    assert averaging.main([str(tmp_path / "other.pt"), str(paths[0]), "--out", str(tmp_path / "no.pt")]) == 2
+    assert "other.pt: another network" in capsys.readouterr().err
+    assert not (tmp_path / "no.pt").exists()
+
+
+@pytest.mark.parametrize("network", ["icnet", "segformer"])
+def test_a_network_without_norms_teaches_others(network: str, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(
+        RECIPE,
+        network=network,
+        classes=CLASSES,
+        augmentation=Augmentation(crop_px=(96, 64), rare=(1,)),
+        loss=Loss(soft=1.0, distill=1.0, imitate=1.0 if network == "segformer" else 0.0),
+    )
+    torch.manual_seed(1)
+    teacher = build("deeplabv3plus_pooled", len(CLASSES)).eval()
+    losses = {}
+    for taught in (teacher, None):
+        out = tmp_path / str(taught is None)
+        split = scenes_of(tmp_path)
+        Training(
+            recipe,
+            split,
+            out,
+            Budget(recipe.steps),
+            teacher=taught,
+            scenes=True,
+            bf16=False,
+            report=lambda _: None,
+        ).run(threading.Event())
+        losses[taught is None] = float(list(csv.reader((out / "curves.csv").read_text().splitlines()))[1][2])
+    assert losses[False] > losses[True]
+
+
+def scenes_of(folder: Path) -> Split:
+    """Six pictures of a bright person before a dark wall, with soft targets; two of them validate."""
+    samples = []
+    for index in range(6):
+        labels = np.full((64, 96), CLASSES.index("wall"), np.uint8)
+        labels[8:56, 4 * index : 4 * index + 40] = CLASSES.index("person")
+        sample = Sample(
+            *(folder / f"{'ab'[index % 2]}{index}{end}" for end in (".png", "_labels.png", ".npz"))
+        )
+        cv2.imwrite(str(sample.picture), np.repeat(np.where(labels == 1, 220, 50)[..., None], 3, 2))
+        cv2.imwrite(str(sample.labels), labels)
+        assert sample.soft is not None
+        soft = np.stack([labels == label for label in range(len(CLASSES))]).astype(np.float32)
+        soft_targets.save(sample.soft, soft, np.ones(labels.shape, np.float32))
+        samples.append(sample)
+    return Split(tuple(samples[:4]), tuple(samples[4:]))

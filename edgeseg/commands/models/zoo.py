@@ -53,6 +53,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unlabelled", type=Path, action="append", default=[], help="pictures for the teacher alone"
     )
+    parser.add_argument(
+        "--agreed", type=Path, help="labels of edgeseg.zoo.pseudo_label: DATA is then the scenes for cameras"
+    )
+    parser.add_argument(
+        "--permissive", action="store_true", help="with --agreed: only pictures of permissive licences"
+    )
     parser.add_argument("--threads", type=int, default=0, help="0: one for each core (%(default)s)")
     parser.add_argument("--workers", type=int, default=0, help="threads that draw crops ahead, for a GPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")

@@ -8,7 +8,7 @@ folded weights away in its first step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -40,13 +40,31 @@ def load_folded(trunk: MobileNetV2, path: Path, pictures: torch.Tensor) -> None:
     try:
         for name, layer in _convolutions(trunk):
             bias = _fill(layer.convolution, folded, name, path)
-            hooks.append(layer.norm.register_forward_pre_hook(identity_with(bias)))
+            norm = layer.norm
+            assert norm is not None
+            hooks.append(norm.register_forward_pre_hook(identity_with(bias)))
         with torch.no_grad():
             trunk(pictures)
     finally:
         for hook in hooks:
             hook.remove()
         trunk.train(was_training)
+
+
+def fill_folded(trunk: MobileNetV2, folded: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Fill a trunk whose layers have a bias instead of BatchNorm. path: whom to name.
+
+    Raises ModelError if the arrays are not those of a MobileNetV2 1.0.
+    """
+    for name, layer in _convolutions(trunk):
+        for key, own in (("weight", layer.convolution.weight), ("bias", layer.convolution.bias)):
+            given = folded.get(f"{name}/{key}")
+            if given is None or own is None or given.shape != own.shape:
+                raise ModelError(
+                    f"{path}: {name}/{key} is missing or of another shape; expected MobileNetV2 1.0"
+                )
+            with torch.no_grad():
+                own.copy_(given)
 
 
 def _convolutions(trunk: MobileNetV2) -> list[tuple[str, ConvNorm]]:

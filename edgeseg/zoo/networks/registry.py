@@ -8,11 +8,13 @@ from torch import nn
 
 from edgeseg.errors import ModelError
 from edgeseg.zoo.networks.deeplabv3plus import DeepLabV3Plus
+from edgeseg.zoo.networks.deeplabv3plus_pooled import DeepLabV3PlusPooled
 from edgeseg.zoo.networks.icnet import ICNet
 from edgeseg.zoo.networks.segformer import SegFormer
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "deeplabv3plus": DeepLabV3Plus,
+    "deeplabv3plus_pooled": DeepLabV3PlusPooled,
     "icnet": ICNet,
     "segformer": SegFormer,
 }
