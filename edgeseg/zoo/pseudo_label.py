@@ -19,7 +19,7 @@ import torch
 
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
-from edgeseg.system.atomic_files import INTACT
+from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.zoo import soft_targets
 from edgeseg.zoo.data import PICTURE_ENDINGS, VOID, read_labels, read_picture
 from edgeseg.zoo.label_agreement import Agreed, agree

@@ -22,7 +22,7 @@ from torch import nn
 
 from edgeseg.errors import EdgesegError, ModelError
 from edgeseg.frames import U8
-from edgeseg.system.atomic_files import INTACT
+from edgeseg.system.atomic_files import INTACT, atomic_write
 from edgeseg.zoo.data import Sample, read_sample
 from edgeseg.zoo.label_agreement import agree
 from edgeseg.zoo.metrics import Scores

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgeseg.errors import ModelError
 from edgeseg.frames import U8
-from edgeseg.system.atomic_files import INTACT
+from edgeseg.system.atomic_files import INTACT, atomic_write
 
 STRIDE = 4
 
