@@ -63,7 +63,7 @@ def transcripts(data_dir: Path, pulled_models: Path) -> dict[str, str]:
         }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", [name for name, _ in CASES])
 def test_alerts_are_the_golden_ones(name: str, transcripts: dict[str, str]) -> None:
     golden = json.loads((HERE / "golden" / f"{name}.json").read_text())

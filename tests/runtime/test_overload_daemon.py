@@ -109,6 +109,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.alone
 def test_ten_times_overload(slow: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", fps=RATE_FPS, frames=RATE_FPS * 120)
     cameras = "".join(
