@@ -55,7 +55,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 _iso_utc = lru_cache(maxsize=64)(iso_utc)
 EvidencePicture = Annotated[
     object,
-    Field(description="A JPEG picture, or nothing where it is not kept (any more); see SnapshotJpeg."),
+    Field(description="A JPEG picture, or nothing where it is not kept (any more); see Snapshot."),
 ]
 
 

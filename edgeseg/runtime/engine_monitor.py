@@ -76,7 +76,8 @@ class Activity:
 class MonitoredEngine:
     """An engine whose runs are watched; see ``Engine``. Made by ``EngineMonitor.watch``.
 
-    longest_s, longest_silent_s: of a run that ended, for one view. recent_s: of the last run.
+    engine: the watched one. longest_s, longest_silent_s: of a run that ended, for one view. recent_s: of the
+    last run.
     """
 
     def __init__(
@@ -92,19 +93,19 @@ class MonitoredEngine:
         self.own_thread = own_thread
         self.accelerator = accelerator
         self.longest_s = self.longest_silent_s = self.recent_s = 0.0
-        self._engine = engine
+        self.engine = engine
         self._monitor = monitor
         self._answers_within_s = answers_within_s
 
     @property
     def name(self) -> str:
-        return self._engine.name
+        return self.engine.name
 
     def run(self, batch: U8) -> Outputs:
         """See ``Engine.run``. Raises EngineCancelledError where it hung and was cancelled."""
         with self._monitor.running(self, len(batch)) as activity:
             try:
-                return self._engine.run(batch)
+                return self.engine.run(batch)
             except EngineError as error:
                 if activity.cancelled_s is None:
                     raise
@@ -112,11 +113,11 @@ class MonitoredEngine:
 
     def close(self) -> None:
         """See ``Engine.close``."""
-        self._engine.close()
+        self.engine.close()
 
     def cancel(self, thread_id: int) -> bool:
         """See ``Cancellable.cancel``."""
-        return isinstance(self._engine, Cancellable) and self._engine.cancel(thread_id)
+        return isinstance(self.engine, Cancellable) and self.engine.cancel(thread_id)
 
     def ended(self, took_s: float, silent_s: float, views: int) -> None:
         """A run has ended by itself."""

@@ -107,7 +107,11 @@ def test_start_ready_watchdog_reload_stop(system: tuple[Booted, Subscriber, Path
     assert booted.ctl("stop", NAME) == ""
     assert booted.property(NAME, "Result") == "success"
     subscriber.wait_for_payload("gatehouse/status", "offline")
-    assert booted.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").count("edgeseg") <= 1
+    # The fork server ends by itself, a moment after the daemon.
+    wait_until(
+        lambda: booted.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").count("edgeseg") <= 1,
+        "no process is left",
+    )
     log = booted.run("cat", "/run/edgeseg.log") + booted.log
     assert CAMERA_PASSWORD not in log
     assert BROKER_PASSWORD not in log

@@ -303,7 +303,7 @@ def test_what_fails_after_all_is_replaced(tmp_path: Path, caplog: pytest.LogCapt
     engine = autotune.open_best_engine(model, "auto", SIZE, 1)
     assert engine.name != "litert"
     engine.close()
-    assert any("the next best takes over" in record.message for record in caplog.records)
+    assert any("the next best is used" in record.message for record in caplog.records)
 
 
 def test_a_cache_that_cannot_be_written_is_no_fault(

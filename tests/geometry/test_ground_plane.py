@@ -225,7 +225,7 @@ def test_four_distances_and_a_diagonal_fix_four_points() -> None:
     pairs = {"AB": (0, 1), "BC": (1, 2), "CD": (2, 3), "DA": (3, 0), "AC": (0, 2), "BD": (1, 3)}
     distances = {name: math.dist(corners[a], corners[b]) for name, (a, b) in pairs.items()}
     assert np.array(quadrilateral(distances)) == pytest.approx(corners, abs=1e-9)
-    with pytest.raises(GroundError, match="BD is 9 m, but the other five say"):
+    with pytest.raises(GroundError, match="BD is 9 m, but the other five give"):
         quadrilateral({**distances, "BD": 9.0})
     with pytest.raises(GroundError, match="no triangle ABC"):
         quadrilateral({**distances, "AB": 90.0})

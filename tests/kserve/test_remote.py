@@ -273,7 +273,7 @@ def test_more_than_run_and_wait_are_refused_at_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--listen", "0.0.0.0:8001"], "that needs --token-file"),
+        (["--listen", "0.0.0.0:8001"], "this needs --token-file"),
         (["--listen", "8001"], "--listen: got '8001'"),
         (["--token-file", os.devnull], "16 characters or more"),
         (["--certificate", "a.pem"], "need each other"),

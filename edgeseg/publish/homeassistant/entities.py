@@ -32,7 +32,7 @@ def node_device(base: str, device_id: str, node: str) -> Json:
     """The node itself. base: ``<prefix>/<node>``, what its topics begin with."""
 
     def parts() -> Parts:
-        running = _entity("binary_sensor", node, "running", "DaemonView")
+        running = _entity("binary_sensor", node, "running", "Running")
         # The one thing that must not become unavailable with the node.
         yield (
             "running",
