@@ -53,7 +53,10 @@ model: deeplabv3plus-mnv2-camvid
 # Measuring engines first takes a while; what the clip shows by then counts for nothing here.
 engine: onnxruntime
 cameras:
-  right: {{source: "rtsp://viewer:${{RIGHT}}@{place}", health: off, zones: {{z: {{polygon: [[0, 0], [1, 0], [1, 1]]}}}}}}
+  right:
+    source: "rtsp://viewer:${{RIGHT}}@{place}"
+    health: off
+    zones: {{z: {{polygon: [[0, 0], [1, 0], [1, 1]]}}}}
   wrong: {{source: "rtsp://viewer:${{WRONG}}@{place}"}}
   query: {{source: "http://127.0.0.1:9/x?token=${{QUERY}}"}}
 """
