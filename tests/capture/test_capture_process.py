@@ -202,7 +202,10 @@ def test_frames_that_nobody_gives_back_are_counted(tiny_clip: Path) -> None:
 
 
 def test_the_rate_is_kept_and_can_be_changed(tiny_clip: Path) -> None:
-    with RtspServer(tiny_clip, fps=25) as server, capture_of(server.url, rate_fps=4) as capture:
+    with (
+        RtspServer(tiny_clip, fps=25) as server,
+        capture_of(server.url, rate_fps=4, read_timeout_s=20.0) as capture,
+    ):
         times = [next_frame_time(capture).camera_time_s for _ in range(5)]
         assert np.median(np.diff(times)) == pytest.approx(0.25, abs=0.08)
         capture.set_rate(20)
