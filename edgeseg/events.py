@@ -214,11 +214,11 @@ class NodeStats:
 
     The publisher that has an outbox fills in the rest: alerts that wait now, alerts dropped (all, and by
     cause: too old, pushed out by newer ones, too large for the broker, lost with a failing disk), alerts
-    delivered, those of them nobody was subscribed to, messages that the broker refused, and messages other
+    delivered, those of them without a subscriber, messages that the broker refused, and messages other
     than alerts that were not sent because they are too large for it. outbox_durable: whether alerts wait on
     disk, not in memory alone because the disk fails.
 
-    restarts: that nobody asked for, in the last 24 hours. previous: what went before this process.
+    restarts: unplanned ones, in the last 24 hours. previous: what went before this process.
     version: of edgeseg. pipeline: sha256 of the pipeline file in force, in hex.
     """
 

@@ -113,7 +113,7 @@ def test_a_network_that_knows_no_people_can_hide_none(tmp_path: Path) -> None:
     write_model(tmp_path / "tiny", Convention())
     (problem,) = problems(text)
     assert problem.startswith(f"{FILE}:2:")
-    assert "has no class of people, so `masked` can hide nobody" in problem
+    assert "has no class of people, so `masked` can hide no person" in problem
     assert "labels or none" in problem
     assert evidence(text.replace("evidence: on", "evidence: labels")) == EvidenceSettings("labels", ())
     assert evidence(text.replace("on\n", "{people: [red]}\n", 1)) == EvidenceSettings("masked", ("red",))

@@ -80,7 +80,7 @@ class Slow:
 def test_computes_12_s_a_picture(stack: ExitStack, tmp_path: Path, note: Note) -> None:
     slow = Slow(stack, tmp_path, write_slow_model(tmp_path / "slow", computes_s=12.0))
     slow.watch(note, "12 s of computing a picture")
-    # Those who read the camera's status, and whoever reads the log, know why and what to do.
+    # The camera's status and the log give the reason and the next step.
     assert slow.degraded()[-1]["rate"] <= 1 / 12
     assert "take a smaller `input`, another `engine`" in slow.daemon.log
 

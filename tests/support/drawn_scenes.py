@@ -18,7 +18,7 @@ _HORIZON_PX = 215
 
 
 def street() -> U8:
-    """A street with houses, trees, cars and somebody who crosses it. uint8 (480, 640, 3), RGB."""
+    """A street with houses, trees, cars and a person who crosses it. uint8 (480, 640, 3), RGB."""
     picture = _sky()
     for left, right, top, colour in (
         (0, 150, 40, (150, 120, 100)),

@@ -222,7 +222,7 @@ def _people(written: Written, vocabulary: Vocabulary, *, needed: bool) -> tuple[
         report = written.own_report if of_camera else written.common_report
         report.error(
             f"camera {written.camera}: the model {vocabulary.model} has no class of people, so `masked` can "
-            "hide nobody; name the classes to hide in `people`, or write labels or none"
+            "hide no person; name the classes to hide in `people`, or write labels or none"
         )
     return people
 

@@ -40,7 +40,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryCounts:
-    """Since the start. delivered: alerts acknowledged; unmatched: those of them nobody was subscribed to
+    """Since the start. delivered: alerts acknowledged; unmatched: those of them without a subscriber
     (MQTT 5 only); refused: messages the broker said no to; oversized: state not sent because it is larger
     than the broker takes."""
 
