@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def load(path: Path) -> tuple[object, Places]:
     """
     file = str(path)
     try:
-        with path.open("rb") as stream:
+        with open(path, "rb", opener=_open_without_waiting) as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise _bad(file, f"cannot be read: {error.strerror or error}") from None
@@ -93,6 +94,13 @@ def load(path: Path) -> tuple[object, Places]:
         column = error.start - raw.rfind(b"\n", 0, error.start)
         raise _bad(file, "is not UTF-8 text here; save the file as UTF-8", (line, column)) from None
     return parse(text, file, hashlib.sha256(raw).hexdigest())
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a named pipe without waiting for a writer: one that has none is an empty file."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def parse(text: str, file: str, digest: str = "") -> tuple[object, Places]:

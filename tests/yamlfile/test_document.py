@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -174,3 +175,10 @@ def test_of_a_file_in_which_all_is_wrong_the_first_mistakes_are_named() -> None:
     assert lines[0] == "a.yaml:1:1: is wrong"
     assert lines[-1] == f"a.yaml: and {len(problems) - len(lines) + 1} more problems"
     assert len(lines) < 100
+
+
+def test_a_pipe_without_a_writer_is_an_empty_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    value, _ = yamlfile.load(pipe)
+    assert value is None
